@@ -1,0 +1,1 @@
+"""The bundle: manifest, tokenizer and where bundles are found."""

@@ -1,0 +1,226 @@
+"""The manifest ``bundle.json``: what a bundle holds and how to use it, as a pydantic schema.
+
+A bundle is a flat folder and data only: nothing in it is executed or unpickled. Two things are kept
+apart on purpose: ``family`` and ``config`` serve the making half (rebuilding the torch model) and are
+never looked at when running; every choice at run time follows from ``graphs``, ``image``, ``text``
+and ``score``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seetell.core.errors import BundleInvalid
+from seetell.media.preprocess import ImageSpec
+
+FORMAT = 1
+MANIFEST_NAME = "bundle.json"
+
+Task = Literal["embed", "match", "classify", "caption", "ask", "features", "fill", "chat"]
+Role = Literal[
+    "image_encoder",
+    "text_encoder",
+    "fusion_encoder",
+    "decoder_memory",
+    "text_decoder",
+    "embed_tokens",
+]
+GraphPrecision = Literal["fp32", "int8"]
+
+# A file name inside the flat folder: no separators, no leading dot, so it cannot point elsewhere.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Strict):
+    """One input or output of a graph. ``axes`` names dynamic axes and gives fixed ones as numbers."""
+
+    dtype: Literal["float32", "int64", "bool", "int32"]
+    axes: tuple[str | int, ...]
+
+
+class GraphSpec(_Strict):
+    """One role: its file per precision, and the inputs and outputs present."""
+
+    files: dict[GraphPrecision, FileName]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+class TextSpec(_Strict):
+    """How text becomes token ids.
+
+    A text for ``text_encoder`` is ``[bos] tokens [eos]`` (either may be absent); for ``fusion_encoder``
+    the same with ``fusion_bos_id`` in place of ``bos_id`` where given. A decoder starts from
+    ``decoder_start_ids[language]`` for captions and ``answer_start_id`` for answers; masked language
+    modelling leads with ``fill_start_ids[language]`` where given.
+    """
+
+    context_length: int = Field(gt=0)
+    padding: Literal["longest", "fixed"] = "longest"
+    side: Literal["right", "left"] = "right"
+    lower_case: bool = False
+    bos_id: int | None = None
+    fusion_bos_id: int | None = None
+    eos_id: int
+    pad_id: int
+    mask_id: int | None = None
+    decoder_start_ids: dict[str, int] = {}
+    answer_start_id: int | None = None
+    # Lead token per language in masked language modelling (mask-predict, fill), in place of
+    # ``fusion_bos_id``.
+    fill_start_ids: dict[str, int] = {}
+
+
+class ScoreSpec(_Strict):
+    """How similarities and probabilities are made.
+
+    ``softmax``: similarity is cosine; classification is softmax(scale * cosine).
+    ``sigmoid`` (SigLIP): match probability is sigmoid(scale * cosine + bias).
+    ``logit_scale`` is stored as a log: scale = exp(logit_scale).
+    """
+
+    kind: Literal["softmax", "sigmoid"] = "softmax"
+    logit_scale: float = 0.0
+    logit_bias: float = 0.0
+    # Divides answer logits before the softmax; fitted on held-out data (Guo et al. 2017).
+    answer_temperature: float = Field(default=1.0, gt=0)
+    abstain_below: float = Field(default=0.0, ge=0, le=1)
+
+
+class GenerationDefaults(_Strict):
+    """Defaults for captions; the names of seetell's GenerationOptions."""
+
+    method: Literal["autoregressive", "mask_predict"] = "autoregressive"
+    beams: int = Field(default=1, gt=0)
+    max_tokens: int = Field(default=30, gt=0)
+    min_tokens: int = Field(default=0, ge=0)
+    length_penalty: float = 1.0
+    repetition_penalty: float = Field(default=1.0, gt=0)
+
+
+class DataTerms(_Strict):
+    name: str
+    terms: str
+
+
+class Source(_Strict):
+    """Where the weights come from: a hub id and revision, or a recipe and the commit it ran at."""
+
+    hub_id: str | None = None
+    revision: str | None = None
+    recipe: str | None = None
+    commit: str | None = None
+
+
+class Measurement(_Strict):
+    """One measured figure. Written by commands, never typed by hand."""
+
+    precision: Literal["fp32", "bf16", "int8"]
+    task: str
+    dataset: str
+    split: str
+    metric: str
+    value: float
+    interval: tuple[float, float] | None = None
+    machine: str
+
+
+class GateRecord(_Strict):
+    """What the compression gate found."""
+
+    passed: bool
+    tolerance: float
+    metric: str
+    drop: float
+    worst_layer: str | None = None
+
+
+class FileRecord(_Strict):
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: int = Field(ge=0)
+
+
+class Manifest(_Strict):
+    """``bundle.json``. Field by field as the bundle contract lists them."""
+
+    format: int = FORMAT
+    name: str
+    family: str
+    version: str
+    config: dict[str, Any]
+    tasks: tuple[Task, ...]
+    languages: tuple[str, ...] = ()
+    graphs: dict[Role, GraphSpec]
+    image: ImageSpec | None = None
+    text: TextSpec | None = None
+    # prompts[task][language] is a template; "{}" marks where the label goes.
+    prompts: dict[str, dict[str, tuple[str, ...]]] = {}
+    generation: GenerationDefaults = GenerationDefaults()
+    score: ScoreSpec = ScoreSpec()
+    answers: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    licence: str
+    data: tuple[DataTerms, ...] = ()
+    source: Source = Source()
+    measurements: tuple[Measurement, ...] = ()
+    gate: GateRecord | None = None
+    files: dict[FileName, FileRecord] = {}
+
+    @model_validator(mode="after")
+    def _known_format(self) -> Manifest:
+        if self.format > FORMAT:
+            raise ValueError(
+                f"format {self.format} is newer than this seetell reads ({FORMAT}); upgrade seetell"
+            )
+        return self
+
+
+def parse_manifest(raw: bytes | str, where: str) -> Manifest:
+    """Read a manifest from JSON text. ``where`` names its source in the error.
+
+    Raises BundleInvalid with the first fields that break the contract, on one line.
+    """
+    try:
+        document = json.loads(raw)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleInvalid(f"{where}: not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise BundleInvalid(f"{where}: a manifest is a JSON object, not {type(document).__name__}")
+    # Looked at before the schema: a newer format may hold fields this version does not know, and
+    # "upgrade" is the useful thing to say then, not "unknown field".
+    declared = document.get("format")
+    if isinstance(declared, int) and declared > FORMAT:
+        raise BundleInvalid(
+            f"{where}: bundle format {declared} is newer than this seetell reads ({FORMAT}); upgrade seetell"
+        )
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        first = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'manifest'}: {item['msg']}"
+            for item in error.errors()[:3]
+        )
+        raise BundleInvalid(f"{where}: {first}") from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the bundle in ``folder``. Raises BundleInvalid."""
+    path = folder / MANIFEST_NAME
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BundleInvalid(f"{path}: cannot be read ({error.strerror})") from error
+    return parse_manifest(raw, str(path))
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """The manifest as the JSON text that is written to ``bundle.json``."""
+    return manifest.model_dump_json(indent=1, exclude_defaults=False) + "\n"

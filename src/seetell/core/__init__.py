@@ -1,0 +1,1 @@
+"""Errors, results, settings and file handling that every room uses."""

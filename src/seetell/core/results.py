@@ -1,0 +1,118 @@
+"""What tasks return: frozen dataclasses, the same in Python, on the command line and over HTTP.
+
+The command line prints ``dataclasses.asdict`` of these plus the photo's name, so a field added here
+is a field promised there. ``model`` is the bundle's name and ``precision`` the one it ran in
+(``fp32``, ``bf16``, ``int8``; never ``auto``). Arrays appear only in :class:`Features`, which is never
+printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A description. ``score`` is the mean log-probability per generated token (natural log)."""
+
+    text: str
+    score: float
+    language: str
+    model: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One candidate answer with its probability in 0..1."""
+
+    answer: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer. ``abstained`` is true when ``confidence`` lies below the threshold in force; the
+    best guess is still given in ``answer`` so that a caller may show it as a guess."""
+
+    answer: str
+    confidence: float
+    alternatives: tuple[Alternative, ...]
+    abstained: bool
+    model: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How well one text fits one photo. ``probability`` is None for a softmax dual encoder, where
+    one text alone would always get 1.0; ``similarity`` is the cosine, None without a shared space."""
+
+    text: str
+    probability: float | None
+    similarity: float | None
+    model: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RankedLabel:
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The best label and all of them, best first. Probabilities sum to 1 over the labels given."""
+
+    label: str
+    probability: float
+    ranking: tuple[RankedLabel, ...]
+    model: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A text with its masks filled. ``score`` is the mean log-probability of the words filled in."""
+
+    text: str
+    words: tuple[str, ...]
+    score: float
+    model: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result. ``rank`` counts from 1; ``score`` is the cosine with the query."""
+
+    rank: int
+    photo: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the image encoder sees.
+
+    tokens: float32[B, N, D]. pooled: float32[B, S] unit length, or None without a shared space.
+    stages: the hierarchical maps, float32[B, C_i, H_i, W_i], coarse last.
+    """
+
+    tokens: NDArray[np.float32]
+    pooled: NDArray[np.float32] | None
+    stages: tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that could not be used, given by ``stream`` in its place in the order."""
+
+    photo: str
+    error: Any

@@ -1,0 +1,71 @@
+"""Settings read from the environment that more than one room needs: ``SEETELL_*``.
+
+Options of the command line have their own variables, read by the command line. A value that does not
+parse is refused, never guessed: ``SEETELL_OFFLINE=flase`` must not mean "online" by accident.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from seetell.core.errors import UsageError
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+# Twice Pillow's own limit: a 178-megapixel photo takes half a gigabyte decoded.
+DEFAULT_MAX_PIXELS = 178_956_970
+
+
+def parse_bool(text: str, name: str) -> bool:
+    """``1 true yes on`` or ``0 false no off``, in any case. ``name`` says in the error what was being read.
+
+    Raises UsageError on anything else.
+    """
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise UsageError(f"{name}={text!r} is neither true nor false: use 1 or 0")
+
+
+def parse_positive(text: str, name: str) -> int:
+    """A whole number of at least 1. Raises UsageError on anything else."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise UsageError(f"{name}={text!r} is not a whole number of at least 1")
+    return value
+
+
+def _value(name: str) -> str | None:
+    """The variable's text; one set to nothing counts as not set."""
+    return os.environ.get(name, "").strip() or None
+
+
+def offline() -> bool:
+    """``SEETELL_OFFLINE``: nothing may be fetched from the network. Raises UsageError on nonsense."""
+    text = _value("SEETELL_OFFLINE")
+    return False if text is None else parse_bool(text, "SEETELL_OFFLINE")
+
+
+def threads() -> int | None:
+    """``SEETELL_THREADS``: processor threads an engine may use; None leaves it to the engine."""
+    text = _value("SEETELL_THREADS")
+    return None if text is None else parse_positive(text, "SEETELL_THREADS")
+
+
+def max_pixels() -> int:
+    """``SEETELL_MAX_PIXELS``: photos of more pixels than this are refused before they are decoded."""
+    text = _value("SEETELL_MAX_PIXELS")
+    return DEFAULT_MAX_PIXELS if text is None else parse_positive(text, "SEETELL_MAX_PIXELS")
+
+
+def cache_override() -> Path | None:
+    """``SEETELL_CACHE``: the folder for converted models and compiled graphs, or None if not set."""
+    text = _value("SEETELL_CACHE")
+    return None if text is None else Path(text).expanduser()

@@ -1,0 +1,1 @@
+"""Photos and frames: safe decoding and preprocessing."""

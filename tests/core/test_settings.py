@@ -1,0 +1,56 @@
+"""Settings from the environment are parsed, or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seetell.core import settings
+from seetell.core.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", True), ("true", True), (" Yes ", True), ("ON", True), ("0", False), ("False", False), ("", False)],
+)
+def test_offline(monkeypatch: pytest.MonkeyPatch, text: str, expected: bool) -> None:
+    monkeypatch.setenv("SEETELL_OFFLINE", text)
+    assert settings.offline() is expected
+
+
+@pytest.mark.parametrize("text", ["flase", "2", "-", "None", "真"])
+def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SEETELL_OFFLINE", text)
+    with pytest.raises(UsageError, match="SEETELL_OFFLINE="):
+        settings.offline()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [("SEETELL_THREADS", settings.threads), ("SEETELL_MAX_PIXELS", settings.max_pixels)]
+)
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "1e3", "0x10"])
+def test_numbers_are_whole_and_positive(
+    monkeypatch: pytest.MonkeyPatch, name: str, read: Callable[[], int | None], text: str
+) -> None:
+    monkeypatch.setenv(name, "12")
+    assert read() == 12
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UsageError, match=name):
+        read()
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OFFLINE", "THREADS", "MAX_PIXELS", "CACHE"):
+        monkeypatch.delenv(f"SEETELL_{name}", raising=False)
+    assert settings.offline() is False
+    assert settings.threads() is None
+    assert settings.max_pixels() == settings.DEFAULT_MAX_PIXELS
+    assert settings.cache_override() is None
+
+
+def test_the_cache_may_start_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SEETELL_CACHE", "~/models")
+    assert settings.cache_override() == tmp_path / "models"
