@@ -1,0 +1,1 @@
+"""Readers of captions, questions and labels, and the records they give."""

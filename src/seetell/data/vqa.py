@@ -1,0 +1,119 @@
+"""VQAv2 JSON: a questions file, and an annotations file with the answers.
+
+https://visualqa.org/download.html. Two forms of naming photos are read: an ``image`` file name beside
+``image_id``, and VQAv2's own, where ``image_id`` 42 is COCO's ``..._000000000042.jpg``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seetell.core.errors import DataError
+from seetell.core.files import atomic_write_text
+from seetell.data.documents import entries, id_field, photo_path, read_document, text_field
+from seetell.data.records import QuestionRecord
+
+_COCO_NAME = re.compile(r"^(?:.*_)?0*(\d+)\.(?:jpe?g|png)$", re.IGNORECASE)
+_Answers = tuple[tuple[str, ...], str | None]
+
+
+def read_vqa(questions: Path, annotations: Path | None, images: Path) -> list[QuestionRecord]:
+    """Read questions about photos in the folder ``images``, in the file's order.
+
+    Without ``annotations`` every record has no answers. Photo files are not opened. Raises DataError
+    naming the file and the question that breaks the format.
+    """
+    answers = {} if annotations is None else _read_answers(annotations)
+    names: Mapping[int, str] | None = None
+    records: list[QuestionRecord] = []
+    seen: set[int | str] = set()
+    for place, entry in enumerate(entries(read_document(questions), "questions", questions)):
+        question_id = id_field(entry, "question_id", f"{questions}: questions[{place}]")
+        where = f"{questions}: question {question_id}"
+        if question_id in seen:
+            raise DataError(f"{where}: the id occurs twice")
+        seen.add(question_id)
+        photo_id = id_field(entry, "image_id", where)
+        if "image" in entry:
+            photo = photo_path(images, text_field(entry, "image", where), where)
+        else:
+            names = _names_by_number(images) if names is None else names
+            photo = _photo_by_id(photo_id, names, images, where)
+        if annotations is not None and question_id not in answers:
+            raise DataError(f"{where}: {annotations} has no answer to it")
+        given, majority = answers.get(question_id, ((), None))
+        text = text_field(entry, "question", where).strip()
+        records.append(QuestionRecord(photo, text, given, question_id, photo_id, majority))
+    return records
+
+
+def _read_answers(path: Path) -> dict[int | str, _Answers]:
+    found: dict[int | str, _Answers] = {}
+    for place, entry in enumerate(entries(read_document(path), "annotations", path)):
+        question_id = id_field(entry, "question_id", f"{path}: annotations[{place}]")
+        where = f"{path}: answer to question {question_id}"
+        if question_id in found:
+            raise DataError(f"{where}: occurs twice")
+        majority = (
+            text_field(entry, "multiple_choice_answer", where) if "multiple_choice_answer" in entry else None
+        )
+        given = _answer_texts(entry, where) if "answers" in entry else ()
+        if not given and majority is None:
+            raise DataError(f"{where}: holds neither 'answers' nor 'multiple_choice_answer'")
+        found[question_id] = (given or (str(majority),), majority)
+    return found
+
+
+def _answer_texts(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    listed = entry["answers"]
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise DataError(f"{where}: 'answers' is not a list of objects")
+    return tuple(text_field(item, "answer", where).strip() for item in listed)
+
+
+def _names_by_number(images: Path) -> dict[int, str]:
+    """File names of ``images`` by the number they end in."""
+    try:
+        names = sorted(path.name for path in images.iterdir())
+    except OSError as error:
+        raise DataError(f"{images}: image folder cannot be listed ({error.strerror or error})") from error
+    found: dict[int, str] = {}
+    for name in names:
+        match = _COCO_NAME.match(name)
+        if match:
+            found.setdefault(int(match.group(1)), name)
+    return found
+
+
+def _photo_by_id(photo_id: int | str, names: Mapping[int, str], images: Path, where: str) -> Path:
+    number = int(photo_id) if str(photo_id).isdecimal() else None
+    if number is None:
+        raise DataError(f"{where}: image_id {photo_id!r} is no number; give the file name as 'image'")
+    # A photo that is not there gets the name COCO would give it, and is reported when it is opened.
+    return images / names.get(number, f"{number:012d}.jpg")
+
+
+def write_vqa(records: Sequence[QuestionRecord], questions: Path, annotations: Path, images: Path) -> None:
+    """Write records as a pair of VQAv2 files. Photos are named relative to the folder ``images``.
+
+    Raises DataError for a photo outside ``images``, StorageError when the disk refuses.
+    """
+    asked: list[dict[str, Any]] = []
+    answered: list[dict[str, Any]] = []
+    for record in records:
+        try:
+            name = record.photo.relative_to(images).as_posix()
+        except ValueError as error:
+            raise DataError(f"{record.photo}: lies outside the image folder {images}") from error
+        ids = {"question_id": record.question_id, "image_id": record.photo_id}
+        asked.append({**ids, "image": name, "question": record.question})
+        if record.answers:
+            majority = record.majority if record.majority is not None else record.answers[0]
+            answers = [{"answer": text} for text in record.answers]
+            answered.append({**ids, "answers": answers, "multiple_choice_answer": majority})
+    atomic_write_text(questions, json.dumps({"questions": asked}, ensure_ascii=False))
+    atomic_write_text(annotations, json.dumps({"annotations": answered}, ensure_ascii=False))

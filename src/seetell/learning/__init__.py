@@ -1,0 +1,1 @@
+"""Augmentation, objectives and training. Needs torch."""

@@ -1,0 +1,61 @@
+"""What a training step receives: one batch of photos and the texts, questions and labels that go with them.
+
+Photos of all sources travel in one tensor, so that the image encoder runs once per step; every other
+record names its photo by ``image_index``. Token rows are ``[LEAD] words [EOS]`` padded on the right to
+the longest row; the lead in column 0 is [CLS] and an objective that needs another lead replaces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """R captions.
+
+    ids: int64[R, T]. attention_mask: bool[R, T]. image_index: int64[R].
+    languages: R language codes.
+    """
+
+    ids: Tensor
+    attention_mask: Tensor
+    image_index: Tensor
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Q questions with one answer each.
+
+    ids, attention_mask: int64 and bool [Q, T]. answer_ids, answer_mask: int64 and bool [Q, Ta],
+    ``[ANSWER] words [EOS]``. answer_index: int64[Q], the place in the answer list, -100 outside it.
+    """
+
+    ids: Tensor
+    attention_mask: Tensor
+    image_index: Tensor
+    answer_ids: Tensor
+    answer_mask: Tensor
+    answer_index: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """L labelled photos. image_index, label: int64[L]."""
+
+    image_index: Tensor
+    label: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised."""
+
+    keys: tuple[str, ...]
+    pixel_values: Tensor
+    captions: Captions | None = None
+    questions: Questions | None = None
+    labels: Labels | None = None

@@ -1,0 +1,124 @@
+"""From a step's number to its ``Batch``: draws rows, views photos, encodes texts, pads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seetell.bundle.tokenizer import Tokenizer
+from seetell.core.errors import DataError, ImageError
+from seetell.learning.augmentation import names_a_side, random_view
+from seetell.learning.batch import Batch, Captions, Labels, Questions
+from seetell.learning.photos import PhotoCache
+from seetell.learning.sources import Row, Source
+
+IGNORED = -100
+
+
+class Collator:
+    """Turns sources into batches; ``batch(step)`` depends on nothing but the step.
+
+    mean, std: float32[3], of values in 0..1. size_at: the picture size in pixels at a step.
+    answers: answer -> place in the answer list. skip_unreadable: leave out photos that cannot be
+    decoded, counting them in ``skipped``, instead of raising.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        tokenizer: Tokenizer,
+        photos: PhotoCache,
+        *,
+        size_at: Callable[[int], int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        answers: Mapping[str, int],
+        skip_unreadable: bool = False,
+    ) -> None:
+        self._sources = tuple(sources)
+        self._tokenizer = tokenizer
+        self._photos = photos
+        self._size_at = size_at
+        self._mean = np.asarray(mean, dtype=np.float32)
+        self._std = np.asarray(std, dtype=np.float32)
+        self._answers = answers
+        self._skip_unreadable = skip_unreadable
+        self._lock = threading.Lock()
+        self.skipped = 0
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step, counted from 0.
+
+        Raises ImageError naming a photo that cannot be decoded (unless such photos are skipped), and
+        DataError when no photo of the step could be.
+        """
+        drawn = [row for source in self._sources for row in source.draw(step)]
+        rows, pixels = self._views(drawn, self._size_at(step))
+        if not rows:
+            names = f"{len(drawn)} photos can be read, the first is {drawn[0].photo}"
+            raise DataError(f"step {step}: none of its {names}")
+        # [B, H, W, 3] seen as [B, 3, H, W] is what torch calls channels_last: no copy is made.
+        pixel_values = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        return Batch(
+            keys=tuple(str(row.photo) for row in rows),
+            pixel_values=pixel_values,
+            captions=self._captions(rows),
+            questions=self._questions(rows),
+            labels=_labels(rows),
+        )
+
+    def _views(self, drawn: Iterable[Row], size: int) -> tuple[list[Row], list[NDArray[np.float32]]]:
+        rows: list[Row] = []
+        pixels: list[NDArray[np.float32]] = []
+        for row in drawn:
+            try:
+                photo = self._photos.read(row.photo)
+            except ImageError:
+                if not self._skip_unreadable:
+                    raise
+                with self._lock:
+                    self.skipped += 1
+                continue
+            may_flip = not names_a_side(row.texts())
+            rows.append(row)
+            pixels.append(
+                random_view(photo, size, row.rule, row.rng, mean=self._mean, std=self._std, may_flip=may_flip)
+            )
+        return rows, pixels
+
+    def _captions(self, rows: Sequence[Row]) -> Captions | None:
+        found = [(text, language, place) for place, row in enumerate(rows) for text, language in row.captions]
+        if not found:
+            return None
+        texts, languages, places = zip(*found, strict=True)
+        ids, mask = self._encode(texts, self._tokenizer.spec.bos_id)
+        return Captions(ids, mask, torch.tensor(places), tuple(languages))
+
+    def _questions(self, rows: Sequence[Row]) -> Questions | None:
+        found = [
+            (question, answer, place) for place, row in enumerate(rows) for question, answer in row.questions
+        ]
+        if not found:
+            return None
+        questions, answers, places = zip(*found, strict=True)
+        ids, mask = self._encode(questions, self._tokenizer.spec.bos_id)
+        answer_ids, answer_mask = self._encode(answers, self._tokenizer.spec.answer_start_id)
+        listed = torch.tensor([self._answers.get(answer, IGNORED) for answer in answers])
+        return Questions(ids, mask, torch.tensor(places), answer_ids, answer_mask, listed)
+
+    def _encode(self, texts: Sequence[str], lead_id: int | None) -> tuple[Tensor, Tensor]:
+        ids, mask = self._tokenizer.encode(texts, lead_id=lead_id)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _labels(rows: Sequence[Row]) -> Labels | None:
+    found = [(place, row.label) for place, row in enumerate(rows) if row.label is not None]
+    if not found:
+        return None
+    places, labels = zip(*found, strict=True)
+    return Labels(torch.tensor(places), torch.tensor(labels))

@@ -1,0 +1,17 @@
+"""Cross-entropy over a closed list: photo labels, and answers to questions."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def classification_loss(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """logits: float[B, C]; target: int64[B], -100 = outside the list and ignored.
+
+    A batch with nothing inside the list gives 0 that still carries a gradient of 0, so that a rare
+    empty draw neither is NaN nor leaves parameters without a gradient.
+    """
+    if not bool((target >= 0).any()):
+        return logits.float().sum() * 0.0
+    return F.cross_entropy(logits.float(), target, ignore_index=-100, label_smoothing=label_smoothing)

@@ -1,0 +1,39 @@
+"""Decoded training photos, kept in memory while a budget lasts."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.media.images import decode_image
+
+
+class PhotoCache:
+    """Decodes photos and remembers them up to ``budget_bytes``; beyond it photos are decoded anew.
+
+    Nothing is ever dropped: in a random order every photo is as likely to come next as any other, so
+    replacing one with another would gain nothing. Safe between threads; a photo may be decoded twice
+    when two threads ask for it at once.
+    """
+
+    def __init__(self, *, min_size: int, budget_bytes: int) -> None:
+        """min_size: the decoder may shrink while both sides stay well above this many pixels."""
+        self._min_size = (min_size, min_size)
+        self._left_bytes = budget_bytes
+        self._photos: dict[Path, NDArray[np.uint8]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """uint8[H, W, 3]. Raises ImageError, naming the file, when it cannot be decoded."""
+        found = self._photos.get(path)
+        if found is not None:
+            return found
+        photo = decode_image(path, min_size=self._min_size)
+        with self._lock:
+            if path not in self._photos and photo.nbytes <= self._left_bytes:
+                self._photos[path] = photo
+                self._left_bytes -= photo.nbytes
+        return photo

@@ -1,0 +1,237 @@
+"""Sources of training photos: which photo comes at which place of which step, and with which texts.
+
+Nothing here has a state. ``draw(step)`` is a function of the seed and the step alone, so that a run
+killed anywhere goes on exactly where it was by knowing its step's number, and several threads may
+prepare steps out of order. Each source goes through its photos in a new order every epoch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import RecipeError
+from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.learning.augmentation import Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One photo of one step, with what goes with it.
+
+    captions: (text, language) pairs. questions: (question, answer) pairs. label: its place in the
+    label space. rng: the source of this row's random view, independent of every other row's.
+    """
+
+    photo: Path
+    rule: Augmentation
+    rng: np.random.Generator
+    captions: tuple[tuple[str, str], ...] = ()
+    questions: tuple[tuple[str, str], ...] = ()
+    label: int | None = None
+
+    def texts(self) -> Iterable[str]:
+        """Every text that speaks about the photo."""
+        yield from (text for text, _ in self.captions)
+        for question, answer in self.questions:
+            yield question
+            yield answer
+
+
+class Source(Protocol):
+    """What the collator reads from: ``num_photos`` an epoch, ``batch_size`` rows a step."""
+
+    @property
+    def num_photos(self) -> int:
+        """Photos in one pass over the source."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Rows given per step."""
+        ...
+
+    def draw(self, step: int) -> list[Row]:
+        """The rows of one step, counted from 0."""
+        ...
+
+
+class Shuffle:
+    """An endless order over ``count`` places: a new permutation every epoch, by seed and epoch alone."""
+
+    def __init__(self, count: int, batch_size: int, seed: Sequence[int]) -> None:
+        if count == 0:
+            raise RecipeError("data: a source has no photos left to learn from")
+        self.count = count
+        self.batch_size = batch_size
+        self._seed = tuple(seed)
+        # Two epochs are in play around their border; a few more cover threads that run ahead.
+        self._order = lru_cache(maxsize=4)(self._permutation)
+
+    def places(self, step: int) -> list[int]:
+        """The ``batch_size`` places of one step."""
+        first = step * self.batch_size
+        return [
+            int(self._order(position // self.count)[position % self.count])
+            for position in range(first, first + self.batch_size)
+        ]
+
+    def rng(self, step: int, row: int) -> np.random.Generator:
+        """The random numbers of one row of one step."""
+        return np.random.default_rng((*self._seed, 1, step, row))
+
+    def _permutation(self, epoch: int) -> NDArray[np.intp]:
+        return np.random.default_rng((*self._seed, 0, epoch)).permutation(self.count)
+
+
+class CaptionSource:
+    """Captioned photos. Each row carries ``captions_per_photo`` captions of each language, where the
+    photo has that many, drawn without repetition."""
+
+    def __init__(
+        self,
+        records: Sequence[CaptionRecord],
+        *,
+        batch_size: int,
+        rule: Augmentation,
+        seed: Sequence[int],
+        languages: Sequence[str],
+        captions_per_photo: int = 1,
+    ) -> None:
+        self._records = [record for record in records if any(record.texts(code) for code in languages)]
+        self._shuffle = Shuffle(len(self._records), batch_size, seed)
+        self._rule = rule
+        self._languages = tuple(languages)
+        self._per_photo = captions_per_photo
+        self.num_photos = len(self._records)
+        self.batch_size = batch_size
+
+    def draw(self, step: int) -> list[Row]:
+        """The rows of one step."""
+        rows: list[Row] = []
+        for row, place in enumerate(self._shuffle.places(step)):
+            record, rng = self._records[place], self._shuffle.rng(step, row)
+            captions: list[tuple[str, str]] = []
+            for language in self._languages:
+                texts = record.texts(language)
+                chosen = rng.permutation(len(texts))[: self._per_photo]
+                captions.extend((texts[int(index)], language) for index in chosen)
+            rows.append(Row(record.photo, self._rule, rng, captions=tuple(captions)))
+        return rows
+
+
+class QuestionSource:
+    """Photos with questions. Each row carries up to ``questions_per_photo`` of its photo's questions,
+    each with one of its answers."""
+
+    def __init__(
+        self,
+        records: Sequence[QuestionRecord],
+        *,
+        batch_size: int,
+        rule: Augmentation,
+        seed: Sequence[int],
+        questions_per_photo: int = 4,
+    ) -> None:
+        grouped: dict[Path, list[QuestionRecord]] = {}
+        for record in records:
+            if record.answers:
+                grouped.setdefault(record.photo, []).append(record)
+        self._photos = list(grouped.items())
+        self._shuffle = Shuffle(len(self._photos), batch_size, seed)
+        self._rule = rule
+        self._per_photo = questions_per_photo
+        self.num_photos = len(self._photos)
+        self.batch_size = batch_size
+
+    def draw(self, step: int) -> list[Row]:
+        """The rows of one step."""
+        rows: list[Row] = []
+        for row, place in enumerate(self._shuffle.places(step)):
+            (photo, records), rng = self._photos[place], self._shuffle.rng(step, row)
+            asked: list[tuple[str, str]] = []
+            for index in rng.permutation(len(records))[: self._per_photo]:
+                record = records[int(index)]
+                answer = record.answers[int(rng.integers(len(record.answers)))]
+                asked.append((record.question, answer_text(answer)))
+            rows.append(Row(photo, self._rule, rng, questions=tuple(asked)))
+        return rows
+
+
+class LabelSource:
+    """Labelled photos, optionally captioned by templates such as "a photo of a {}".
+
+    label_space: label -> number. templates: language -> templates, where "{}" marks the label.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[LabelRecord],
+        *,
+        batch_size: int,
+        rule: Augmentation,
+        seed: Sequence[int],
+        label_space: Mapping[str, int],
+        templates: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._records = list(records)
+        self._shuffle = Shuffle(len(self._records), batch_size, seed)
+        self._rule = rule
+        self._label_space = label_space
+        self._templates = dict(templates or {})
+        self.num_photos = len(self._records)
+        self.batch_size = batch_size
+
+    def draw(self, step: int) -> list[Row]:
+        """The rows of one step."""
+        rows: list[Row] = []
+        for row, place in enumerate(self._shuffle.places(step)):
+            record, rng = self._records[place], self._shuffle.rng(step, row)
+            words = label_text(record.label)
+            captions = tuple(
+                (templates[int(rng.integers(len(templates)))].replace("{}", words), language)
+                for language, templates in self._templates.items()
+            )
+            # A label outside the space (a source that only captions its photos) is no label.
+            number = self._label_space.get(record.label)
+            rows.append(Row(record.photo, self._rule, rng, captions=captions, label=number))
+        return rows
+
+
+def answer_text(answer: str) -> str:
+    """An answer as it is taught: ``tape_dispenser`` is how a data set writes two words.
+
+    The official VQA answer normalisation also reads an underscore as a space.
+    """
+    return " ".join(answer.replace("_", " ").lower().split())
+
+
+def label_text(label: str) -> str:
+    """A label as words: folders are named ``joshua_tree`` as often as ``joshua tree``."""
+    return " ".join(label.replace("_", " ").split())
+
+
+def answer_list(records: Iterable[QuestionRecord], size: int) -> tuple[str, ...]:
+    """The ``size`` most common answers, most common first, ties in alphabetical order.
+
+    A question counts once per distinct answer, so that ten people saying "yes" to one question weigh
+    what one person saying it does.
+    """
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts.update({answer_text(answer) for answer in record.answers})
+    counts.pop("", None)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(answer for answer, _ in ordered[:size])
+
+
+def label_list(records: Iterable[LabelRecord]) -> tuple[str, ...]:
+    """All labels, sorted: the label space of the classification head."""
+    return tuple(sorted({record.label for record in records}))

@@ -1,0 +1,1 @@
+"""Recipes, the training loop, checkpoints, and the step where models meet objectives."""

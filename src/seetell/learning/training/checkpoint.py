@@ -1,0 +1,230 @@
+"""Checkpoints: one folder per step, whole or absent, that a run goes on from exactly.
+
+``step-N/`` holds ``step.safetensors`` (the training step with its model), ``ema.safetensors`` (averaged
+weights of the model alone, what export reads), ``optimizer.safetensors`` and ``state.json``, which is
+small, human-readable and lists the other files' sizes and hashes. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seetell.core.errors import CheckpointError
+from seetell.core.files import atomic_folder
+from seetell.learning.training.ema import Ema
+
+FORMAT = 1
+STEP_FILE = "step.safetensors"
+EMA_FILE = "ema.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
+STATE_FILE = "state.json"
+_NAME = re.compile(r"^step-(\d+)$")
+_RANDOM = "random.cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is.
+
+    step: optimiser steps done. fingerprint: which run it is. best_step, best_value: the best validation
+    so far. misses: validations since then without improvement.
+    """
+
+    step: int
+    fingerprint: str
+    best_step: int | None = None
+    best_value: float | None = None
+    misses: int = 0
+    ema_updates: int = 0
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """The folder of one step's checkpoint below ``folder``."""
+    return folder / f"step-{step:07d}"
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Whole checkpoints below ``folder`` as (step, path), oldest first; half-written ones do not count,
+    since a checkpoint gets its name only when it is complete."""
+    if not folder.is_dir():
+        return []
+    found = [(int(match.group(1)), path) for path in folder.iterdir() if (match := _NAME.match(path.name))]
+    return sorted(found)
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint below ``folder``, None when there is none."""
+    found = checkpoints(folder)
+    return found[-1][1] if found else None
+
+
+def save_checkpoint(
+    folder: Path,
+    progress: Progress,
+    step: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+) -> Path:
+    """Write a checkpoint below ``folder`` and return its path. Raises StorageError when the disk refuses.
+
+    A checkpoint of the same step is replaced.
+    """
+    tensors = {
+        STEP_FILE: step.state_dict(),
+        OPTIMIZER_FILE: {**_optimizer_tensors(optimizer), _RANDOM: torch.get_rng_state()},
+    }
+    if ema is not None:
+        tensors[EMA_FILE] = ema.state_dict()
+    target = checkpoint_path(folder, progress.step)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target, overwrite=True) as writing:
+        files: dict[str, dict[str, Any]] = {}
+        for name, content in tensors.items():
+            save_file(_storable(content), writing / name)
+            files[name] = _record(writing / name)
+        document = {"format": FORMAT, **asdict(progress), "files": files}
+        (writing / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def read_progress(path: Path) -> Progress:
+    """``state.json`` of the checkpoint ``path``, after checking every file it lists.
+
+    Raises CheckpointError naming the file that is missing or damaged.
+    """
+    try:
+        document = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        version, files = document.pop("format"), document.pop("files")
+        progress = Progress(**document)
+        recorded = {
+            str(name): (int(entry["size_bytes"]), str(entry["sha256"])) for name, entry in files.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: {STATE_FILE} is missing or damaged ({error}); {_ADVICE}") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {version} is not the one this seetell reads ({FORMAT})"
+        )
+    for name, expected in recorded.items():
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path}: {name} is missing; {_ADVICE}")
+        found = _record(path / name)
+        if (found["size_bytes"], found["sha256"]) != expected:
+            raise CheckpointError(f"{path}: {name} is damaged; {_ADVICE}")
+    return progress
+
+
+_ADVICE = "delete this folder to go on from the one before"
+
+
+def load_checkpoint(
+    path: Path, progress: Progress, step: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None
+) -> None:
+    """Put a run back to where it was: weights, optimiser, averages and torch's random state.
+
+    ``progress`` is what :func:`read_progress` gave for ``path``, and so the files are whole. Raises
+    CheckpointError when they are of another model.
+    """
+    try:
+        step.load_state_dict(_read(path / STEP_FILE))
+        stored = _read(path / OPTIMIZER_FILE)
+        random = stored.pop(_RANDOM)
+        _restore_optimizer(optimizer, stored)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: is of another model or optimiser ({reason})") from error
+    if ema is not None:
+        ema.load_state_dict(_read(path / EMA_FILE), progress.ema_updates)
+    torch.set_rng_state(random)
+
+
+def load_initial_weights(model: nn.Module, source: Path) -> list[str]:
+    """Start ``model`` from the weights in ``source``: a safetensors file, a checkpoint's folder (its
+    averages, else its own weights) or a folder with ``model.safetensors``.
+
+    Tensors are taken where name and shape agree, so that a model with another vocabulary or head keeps
+    its trunk. Returns the names that stayed as they were. Raises CheckpointError when nothing agrees.
+    """
+    file = _weights_file(source)
+    stored = _read(file)
+    if not any(name in stored for name in model.state_dict()):
+        stored = {name.removeprefix("model."): tensor for name, tensor in stored.items()}
+    own = model.state_dict()
+    taken = {
+        name: tensor.to(own[name].dtype)
+        for name, tensor in stored.items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    if not taken:
+        raise CheckpointError(f"{file}: none of its weights has a name and shape of this model")
+    model.load_state_dict(taken, strict=False)
+    return [name for name in own if name not in taken]
+
+
+def prune(folder: Path, keep: int, spared: int | None) -> None:
+    """Delete all but the newest ``keep`` checkpoints below ``folder`` and that of step ``spared``."""
+    for number, path in checkpoints(folder)[:-keep]:
+        if number != spared:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _weights_file(source: Path) -> Path:
+    names = (EMA_FILE, STEP_FILE, "model.safetensors")
+    candidates = [source] if source.is_file() else [source / name for name in names]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(
+        f"{source}: no weights there; expected a safetensors file or a folder with {' or '.join(names)}"
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors ({error})") from error
+
+
+def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # Cloned because tied weights share storage, which the format refuses; loading either name restores both.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"size_bytes": path.stat().st_size, "sha256": digest}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state per parameter number and name. Hyperparameters come from the recipe."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, stored: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in stored.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    count = sum(len(group["params"]) for group in groups)
+    if any(number >= count for number in state):
+        raise ValueError(f"it has state for more than the optimiser's {count} parameters")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

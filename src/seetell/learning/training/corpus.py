@@ -1,0 +1,200 @@
+"""What a recipe's data sources hold: records, the answer list, the label space, and the texts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seetell.core.errors import RecipeError
+from seetell.data.coco import read_coco_captions
+from seetell.data.holdout import split_holdout
+from seetell.data.imagefolder import read_imagefolder
+from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.data.vqa import read_vqa, write_vqa
+from seetell.learning.sources import (
+    CaptionSource,
+    LabelSource,
+    QuestionSource,
+    Source,
+    answer_list,
+    answer_text,
+    label_list,
+    label_text,
+)
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.sections import DataSettings
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionData:
+    """A captioned source of the recipe, ``place`` in its ``data``."""
+
+    place: int
+    settings: DataSettings
+    records: Sequence[CaptionRecord]
+
+    def texts(self) -> Iterator[str]:
+        """Its captions in the languages that are taught."""
+        for record in self.records:
+            yield from (text for text, language in record.captions if language in self.settings.languages)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionData:
+    """A source of questions, without those held out."""
+
+    place: int
+    settings: DataSettings
+    records: Sequence[QuestionRecord]
+
+    def texts(self) -> Iterator[str]:
+        """Its questions and answers."""
+        for record in self.records:
+            yield record.question
+            yield from (answer_text(answer) for answer in record.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelData:
+    """A labelled source."""
+
+    place: int
+    settings: DataSettings
+    records: Sequence[LabelRecord]
+
+    def texts(self) -> Iterator[str]:
+        """Each label once, plain and in every template."""
+        for label in label_list(self.records):
+            yield label_text(label)
+            for templates in self.settings.templates.values():
+                yield from (template.replace("{}", label_text(label)) for template in templates)
+
+
+Part = CaptionData | QuestionData | LabelData
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Everything a run learns from. ``answers`` and ``labels`` are the classification heads' closed lists."""
+
+    parts: tuple[Part, ...]
+    answers: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def texts(self) -> Iterator[str]:
+        """Every text, source by source; what a tokenizer is trained on."""
+        for part in self.parts:
+            yield from part.texts()
+
+
+def read_corpus(recipe: Recipe) -> Corpus:
+    """Read every source of the recipe. Raises DataError, and RecipeError for a source left empty."""
+    root = Path(recipe.data_root)
+    parts = tuple(_read_part(place, settings, root) for place, settings in enumerate(recipe.data))
+    asked = [record for part in parts if isinstance(part, QuestionData) for record in part.records]
+    labelled = [
+        record
+        for part in parts
+        if isinstance(part, LabelData) and part.settings.teaches == "classify"
+        for record in part.records
+    ]
+    return Corpus(parts, answer_list(asked, recipe.answers), label_list(labelled))
+
+
+def read_captions(settings: DataSettings, root: Path) -> list[CaptionRecord]:
+    """The records of a ``coco_captions`` source: ``path`` is the file, or the folder that holds it."""
+    path = root / settings.path
+    file = path / f"captions_{settings.split}.json" if path.is_dir() else path
+    return read_coco_captions(file, file.parent / settings.images)[: settings.limit]
+
+
+def read_questions(settings: DataSettings, root: Path) -> tuple[list[QuestionRecord], list[QuestionRecord]]:
+    """The records of a ``vqa`` source: (to learn from, held out)."""
+    folder = root / settings.path
+    records = read_vqa(
+        folder / f"questions_{settings.split}.json",
+        folder / f"annotations_{settings.split}.json",
+        folder / settings.images,
+    )
+    learned: list[QuestionRecord] = records
+    held: list[QuestionRecord] = []
+    if settings.holdout is not None:
+        learned, held = split_holdout(records, settings.holdout.rule())
+    return _of_first_photos(learned, settings.limit), _of_first_photos(held, settings.limit)
+
+
+def write_holdout(settings: DataSettings, root: Path, folder: Path) -> tuple[Path, Path]:
+    """Write a ``vqa`` source's held-out questions to ``folder`` as VQAv2 files, for ``seetell evaluate``.
+
+    Photos stay where they are and are named relative to the source's image folder. Returns the paths
+    of the questions and the annotations. Raises RecipeError for a source that holds nothing out.
+    """
+    if settings.holdout is None:
+        raise RecipeError(f"data: the source {settings.path} has no holdout")
+    questions, annotations = folder / "questions_holdout.json", folder / "annotations_holdout.json"
+    _, held = read_questions(settings, root)
+    write_vqa(held, questions, annotations, root / settings.path / settings.images)
+    return questions, annotations
+
+
+def build_sources(recipe: Recipe, corpus: Corpus) -> tuple[Source, ...]:
+    """The corpus as sources of rows, in the recipe's order."""
+    return tuple(
+        _source(part, batch_size, recipe.seed, corpus)
+        for part, batch_size in zip(corpus.parts, recipe.batch_sizes(), strict=True)
+    )
+
+
+def _read_part(place: int, settings: DataSettings, root: Path) -> Part:
+    if settings.format == "coco_captions":
+        return CaptionData(place, settings, read_captions(settings, root))
+    if settings.format == "vqa":
+        return QuestionData(place, settings, read_questions(settings, root)[0])
+    records = read_imagefolder(root / settings.path)
+    if settings.limit is not None:
+        records = _every_nth(records, settings.limit)
+    return LabelData(place, settings, records)
+
+
+def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
+    settings, rule, own_seed = part.settings, part.settings.augment.rule(), (seed, part.place)
+    if isinstance(part, CaptionData):
+        return CaptionSource(
+            part.records,
+            batch_size=batch_size,
+            rule=rule,
+            seed=own_seed,
+            languages=settings.languages,
+            captions_per_photo=settings.captions_per_photo,
+        )
+    if isinstance(part, QuestionData):
+        return QuestionSource(
+            part.records,
+            batch_size=batch_size,
+            rule=rule,
+            seed=own_seed,
+            questions_per_photo=settings.questions_per_photo,
+        )
+    classifies = settings.teaches == "classify"
+    return LabelSource(
+        part.records,
+        batch_size=batch_size,
+        rule=rule,
+        seed=own_seed,
+        label_space={label: number for number, label in enumerate(corpus.labels)} if classifies else {},
+        templates=settings.templates,
+    )
+
+
+def _of_first_photos(records: Sequence[QuestionRecord], limit: int | None) -> list[QuestionRecord]:
+    if limit is None:
+        return list(records)
+    first = set(list(dict.fromkeys(record.photo for record in records))[:limit])
+    return [record for record in records if record.photo in first]
+
+
+def _every_nth(records: Sequence[LabelRecord], limit: int) -> list[LabelRecord]:
+    """``limit`` records spread evenly: the first ones would all carry the first label."""
+    count = min(limit, len(records))
+    return [records[place * len(records) // count] for place in range(count)]

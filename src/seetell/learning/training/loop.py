@@ -1,0 +1,285 @@
+"""The training loop. It knows neither model nor objectives: batches go in, a dict with ``loss`` comes out.
+
+A run is exactly repeatable from any checkpoint. Batches depend on their number alone, and torch's random
+state is set anew from the seed and the step before every step, so that a validation or a restart in
+between changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from seetell.core.errors import CheckpointError, NonFiniteLoss
+from seetell.learning.batch import Batch
+from seetell.learning.prefetch import Prefetch
+from seetell.learning.training import checkpoint as checkpoints
+from seetell.learning.training.devices import choose_device, move_batch
+from seetell.learning.training.ema import Ema
+from seetell.learning.training.metrics_log import MetricsLog
+from seetell.learning.training.optimisation import (
+    build_optimizer,
+    clip_gradients,
+    learning_rate,
+    set_learning_rate,
+    warmup_steps,
+)
+from seetell.learning.training.progress import ProgressDisplay
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.stopping import EarlyStopping, StopSignals
+
+Validate = Callable[[nn.Module], Mapping[str, float]]
+Outcome = Literal["finished", "stopped_early", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """How a run ended. ``checkpoint`` is its last one; ``best_step`` the best by ``validate.stop_on``."""
+
+    outcome: Outcome
+    step: int
+    checkpoint: Path
+    best_step: int | None
+    best_value: float | None
+
+
+class TrainingLoop:
+    """One run, from its latest checkpoint or the beginning to its end.
+
+    Args:
+        recipe: what to do.
+        step: ``step(batch)`` -> ``{"loss": scalar, ...}``; ``model`` is its part that averages follow and
+            ``validate`` measures.
+        make_batch: the batch of a micro-step; micro-steps count on through accumulation.
+        total_steps: optimiser steps of the whole run.
+        folder: the run's folder, of metrics and checkpoints.
+        fingerprint: which run this is; a checkpoint of another is refused.
+        validate: measures the model, in evaluation mode and with averaged weights; None for no validation.
+        skipped: photos left out so far, for the log.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        step: nn.Module,
+        model: nn.Module,
+        make_batch: Callable[[int], Batch],
+        *,
+        total_steps: int,
+        folder: Path,
+        fingerprint: str,
+        validate: Validate | None = None,
+        skipped: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._recipe = recipe
+        self._device = choose_device(recipe.device)
+        # channels_last: convolutions on CPUs and tensor cores run faster so; batches arrive in it.
+        self._step = step.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads forget device with memory_format
+        self._model = model
+        self._make_batch = make_batch
+        self._total = total_steps
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._validate = validate if recipe.validation is not None else None
+        self._skipped = skipped
+        self._optimizer = build_optimizer(step, recipe.optimizer)
+        self._warmup = warmup_steps(recipe.schedule, total_steps)
+        self._ema = Ema(model, recipe.ema.decay) if recipe.ema is not None else None
+        self._stopping = EarlyStopping(recipe.validation) if recipe.validation is not None else None
+        self._done = 0
+        self._saved_step: int | None = None
+        self._saved_at = time.monotonic()
+
+    def run(self) -> TrainingResult:
+        """Train to the end, or to a stop. Resumes from the folder's latest checkpoint.
+
+        Raises NonFiniteLoss, CheckpointError, StorageError, and what batches raise.
+        """
+        self._resume()
+        outcome: Outcome = "finished"
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopSignals())
+            log = stack.enter_context(MetricsLog(self._folder, resume_step=self._done))
+            display = stack.enter_context(ProgressDisplay(self._total, self._done))
+            batches = stack.enter_context(self._batches())
+            if self._done:
+                display.say(f"going on from step {self._done} of {self._total}")
+            if self._exhausted:
+                outcome = "stopped_early"
+            while self._done < self._total and outcome == "finished":
+                self._one_step(batches, log, display)
+                if self._validation_due():
+                    self._measure(log, display)
+                if self._exhausted:
+                    outcome = "stopped_early"
+                elif stop.requested:
+                    outcome = "interrupted"
+                    display.say("stopping: writing a checkpoint; run the same command to go on")
+                if self._checkpoint_due() or outcome != "finished":
+                    self._save()
+                    display.restart_clock()
+        path = self._save()
+        best = self._stopping
+        return TrainingResult(
+            outcome, self._done, path, best.best_step if best else None, best.best_value if best else None
+        )
+
+    # One step ---------------------------------------------------------------------------------
+
+    def _one_step(self, batches: Prefetch, log: MetricsLog, display: ProgressDisplay) -> None:
+        torch.manual_seed(_step_seed(self._recipe.seed, self._done))
+        rate = learning_rate(
+            self._done,
+            peak=self._recipe.optimizer.lr,
+            warmup=self._warmup,
+            total=self._total,
+            min_ratio=self._recipe.schedule.min_lr_ratio,
+        )
+        set_learning_rate(self._optimizer, rate)
+        self._step.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, float] = {}
+        photos = 0
+        keys: list[str] = []
+        for _ in range(self._recipe.accumulate):
+            batch = next(batches)
+            keys.extend(batch.keys)
+            photos += len(batch.keys)
+            for name, value in self._backward(batch).items():
+                losses[name] = losses.get(name, 0.0) + value / self._recipe.accumulate
+        try:
+            norm = clip_gradients(self._step, self._recipe.optimizer.grad_clip)
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(f"step {self._done}: {error}; {_named(keys)}; {_ADVICE}") from error
+        self._optimizer.step()
+        if self._ema is not None:
+            self._ema.update(self._model)
+        self._done += 1
+        display.step(self._done, photos, losses)
+        extras = {"lr": rate, "gradient_norm": norm, "photos_per_s": display.photos_per_s}
+        log.write(self._done, "train", {**losses, **extras, "skipped_photos": self._skipped()})
+
+    def _backward(self, batch: Batch) -> dict[str, float]:
+        """Forward and backward of one batch; its losses as plain numbers."""
+        on_device = move_batch(batch, self._device)
+        half = self._recipe.precision == "bf16"
+        with torch.autocast(self._device.type, dtype=torch.bfloat16) if half else nullcontext():
+            losses: dict[str, Tensor] = self._step(on_device)
+        # One copy to the host for all of them.
+        values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
+        named = dict(zip(losses, values, strict=True))
+        if not all(math.isfinite(value) for value in values):
+            bad = ", ".join(name for name, value in named.items() if not math.isfinite(value))
+            raise NonFiniteLoss(f"step {self._done}: {bad} is not finite; {_named(batch.keys)}; {_ADVICE}")
+        (losses["loss"] / self._recipe.accumulate).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return named
+
+    # Between steps ----------------------------------------------------------------------------
+
+    def _batches(self) -> Prefetch:
+        settings, per_step = self._recipe.loading, self._recipe.accumulate
+        return Prefetch(
+            self._make_batch,
+            self._done * per_step,
+            self._total * per_step,
+            ahead=settings.ahead,
+            threads=settings.threads,
+        )
+
+    def _validation_due(self) -> bool:
+        settings = self._recipe.validation
+        if self._validate is None or settings is None:
+            return False
+        return self._done % settings.every == 0 or self._done == self._total
+
+    def _measure(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """Validate with averaged weights; keep a checkpoint of the best."""
+        settings = self._recipe.validation
+        if self._validate is None or settings is None or self._stopping is None:
+            return
+        self._step.eval()
+        with torch.no_grad(), self._ema.applied_to(self._model) if self._ema else nullcontext():
+            measured = dict(self._validate(self._model))
+        chosen = {name: value for name, value in measured.items() if self._worth_logging(name)}
+        log.write(self._done, "validate", chosen)
+        shown = "  ".join(f"{name} {value:.2f}" for name, value in chosen.items())
+        display.say(f"step {self._done}: {shown}")
+        if self._stopping.observe(self._done, measured):
+            self._save()
+        display.restart_clock()
+
+    def _worth_logging(self, name: str) -> bool:
+        settings = self._recipe.validation
+        if settings is None or not settings.metrics:
+            return True
+        return name in settings.metrics or name == settings.stop_on
+
+    @property
+    def _exhausted(self) -> bool:
+        return self._stopping is not None and self._stopping.exhausted
+
+    def _checkpoint_due(self) -> bool:
+        settings = self._recipe.checkpoint
+        by_step = settings.every is not None and self._done % settings.every == 0
+        minutes = (time.monotonic() - self._saved_at) / 60
+        return by_step or (settings.every_minutes is not None and minutes >= settings.every_minutes)
+
+    # Checkpoints ------------------------------------------------------------------------------
+
+    @property
+    def _checkpoint_folder(self) -> Path:
+        return self._folder / "checkpoints"
+
+    def _resume(self) -> None:
+        path = checkpoints.latest(self._checkpoint_folder)
+        if path is None:
+            return
+        progress = checkpoints.read_progress(path)
+        if progress.fingerprint != self._fingerprint:
+            raise CheckpointError(
+                f"{path}: is of a run with another model, data or seed; give checkpoint.dir another folder"
+            )
+        checkpoints.load_checkpoint(path, progress, self._step, self._optimizer, self._ema)
+        self._done = self._saved_step = progress.step
+        if self._stopping is not None:
+            self._stopping.restore(progress.best_step, progress.best_value, progress.misses)
+
+    def _save(self) -> Path:
+        """Write a checkpoint of the present step, unless there is one with the same content."""
+        best = self._stopping
+        path = checkpoints.checkpoint_path(self._checkpoint_folder, self._done)
+        if self._saved_step == self._done:
+            return path
+        progress = checkpoints.Progress(
+            step=self._done,
+            fingerprint=self._fingerprint,
+            best_step=best.best_step if best else None,
+            best_value=best.best_value if best else None,
+            misses=best.misses if best else 0,
+            ema_updates=self._ema.updates if self._ema else 0,
+        )
+        checkpoints.save_checkpoint(self._checkpoint_folder, progress, self._step, self._optimizer, self._ema)
+        checkpoints.prune(self._checkpoint_folder, self._recipe.checkpoint.keep, progress.best_step)
+        self._saved_step, self._saved_at = self._done, time.monotonic()
+        return path
+
+
+_ADVICE = "lower optimizer.lr or optimizer.grad_clip, or look at these photos and texts"
+
+
+def _step_seed(seed: int, step: int) -> int:
+    # Far apart for neighbouring seeds, so that seed 1 is not seed 0 one step later.
+    return (seed * 1_000_003 + step) % (2**63)
+
+
+def _named(keys: list[str] | tuple[str, ...]) -> str:
+    shown = ", ".join(keys[:4])
+    return f"its {len(keys)} photos are {shown}" + (", ..." if len(keys) > 4 else "")

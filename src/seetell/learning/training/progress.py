@@ -1,0 +1,93 @@
+"""Showing a run's progress: a bar on a terminal, a line now and then elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+_SMOOTHING = 0.98
+
+
+class ProgressDisplay:
+    """A context manager; :meth:`step` after every step, :meth:`say` for a message that stays."""
+
+    def __init__(self, total_steps: int, done_steps: int, *, line_every_s: float = 15.0) -> None:
+        self._total = total_steps
+        self._line_every_s = line_every_s
+        self._console = Console(file=sys.stderr)
+        self._bar: Bar | None = None
+        self._photos_per_s = 0.0
+        self._steps_per_s = 0.0
+        self._losses: dict[str, float] = {}
+        self._last = self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            self._bar = Bar(
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[status]}"),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("training", total=total_steps, completed=done_steps, status="")
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, done: int, photos: int, losses: Mapping[str, float]) -> None:
+        """One step is done, of ``photos`` photos."""
+        now = time.monotonic()
+        elapsed_s = max(now - self._last, 1e-6)
+        self._last = now
+        self._photos_per_s = _smooth(self._photos_per_s, photos / elapsed_s)
+        self._steps_per_s = _smooth(self._steps_per_s, 1.0 / elapsed_s)
+        for name, value in losses.items():
+            self._losses[name] = _smooth(self._losses.get(name, value), value)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, status=self._status(done))
+        elif now - self._last_line >= self._line_every_s or done == self._total:
+            self._last_line = now
+            self.say(f"step {done}/{self._total}  {self._status(done)}")
+
+    def say(self, message: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+    def restart_clock(self) -> None:
+        """Do not count the time since the last step (a validation, a checkpoint) as training time."""
+        self._last = time.monotonic()
+
+    @property
+    def photos_per_s(self) -> float:
+        """Photos per second, smoothed over about fifty steps."""
+        return self._photos_per_s
+
+    def _status(self, done: int) -> str:
+        left_s = (self._total - done) / self._steps_per_s if self._steps_per_s else 0.0
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in self._losses.items())
+        return f"{losses}  {self._photos_per_s:.0f} photos/s  {duration(left_s)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say it: ``41 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _smooth(old: float, new: float) -> float:
+    return new if old == 0.0 else _SMOOTHING * old + (1.0 - _SMOOTHING) * new

@@ -1,0 +1,207 @@
+"""A training recipe: YAML checked against a schema, with dotted overrides.
+
+Paths in a recipe are relative to ``data_root``, which is itself relative to the recipe's folder, so that
+a recipe names no machine's folders. ``SEETELL_DATA`` in the environment takes the place of ``data_root``,
+and an override ``data_root=...`` takes the place of both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from seetell.core.errors import RecipeError
+from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
+from seetell.learning.training.overrides import apply_overrides
+from seetell.learning.training.sections import (
+    BundleSettings,
+    CheckpointSettings,
+    DataSettings,
+    EmaSettings,
+    LoadingSettings,
+    OptimizerSettings,
+    ResolutionStage,
+    ScheduleSettings,
+    Section,
+    Task,
+    TokenizerSettings,
+    ValidationSettings,
+)
+from seetell.modeling.models.config import UnifiedConfig
+
+DATA_ROOT_VARIABLE = "SEETELL_DATA"
+
+_NEEDED_TASK: dict[ObjectiveName, Task] = {
+    "contrastive": "caption",
+    "matching": "caption",
+    "masked_language": "caption",
+    "captioning": "caption",
+    "answer_list": "ask",
+    "answer_text": "ask",
+    "labels": "classify",
+}
+
+
+class Recipe(Section):
+    """One training run.
+
+    data_root: where relative paths of data start; absolute once :func:`read_recipe` has read it.
+    mean, std: of the picture's values in 0..1; they go into the bundle with the model.
+    answers: how many of the commonest answers the answer list holds.
+    bundle: what a bundle made of the run says about itself.
+    """
+
+    model: dict[str, Any] = Field(default_factory=dict)
+    init: str | None = None
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    data_root: str = "."
+    data: tuple[DataSettings, ...] = Field(min_length=1)
+    unreadable_photos: Literal["stop", "skip"] = "stop"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    answers: int = Field(default=400, ge=0)
+    objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1)
+    loss_weights: Literal["fixed", "learned"] = "fixed"
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    batch_size: int | None = Field(default=None, gt=0)
+    accumulate: int = Field(default=1, gt=0)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+    resolution: tuple[ResolutionStage, ...] = (ResolutionStage(until=1.0, size=128),)
+    ema: EmaSettings | None = EmaSettings()
+    validation: ValidationSettings | None = Field(default=None, alias="validate")
+    checkpoint: CheckpointSettings
+    bundle: BundleSettings | None = None
+    loading: LoadingSettings = LoadingSettings()
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("model")
+    @classmethod
+    def _model_is_known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            model_config(value, vocab_size=1)
+        except ValidationError as error:
+            # Raised as it is, pydantic would paste the whole report, of several lines, into the message.
+            raise ValueError("; ".join(_fault(item) for item in error.errors()[:3])) from error
+        return value
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_once(cls, value: tuple[ObjectiveSpec, ...]) -> tuple[ObjectiveSpec, ...]:
+        names = [spec.name for spec in value]
+        if len(set(names)) < len(names):
+            raise ValueError("an objective is listed twice")
+        return value
+
+    @field_validator("resolution")
+    @classmethod
+    def _stages_in_order(cls, value: tuple[ResolutionStage, ...]) -> tuple[ResolutionStage, ...]:
+        ends = [stage.until for stage in value]
+        if not ends or ends != sorted(set(ends)) or ends[-1] != 1.0:
+            raise ValueError("stages end in increasing order, the last at 1.0")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Recipe:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps")
+        if self.batch_size is None and any(source.batch_size is None for source in self.data):
+            raise ValueError("give batch_size, or a batch_size on every source in data")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        missing = [spec.name for spec in self.objectives if not self._serves(_NEEDED_TASK[spec.name])]
+        if missing:
+            raise ValueError(f"no source in data serves the objective {missing[0]}")
+        positions = model_config(self.model, vocab_size=1).text.context_length
+        if positions < self.tokenizer.context_length:
+            raise ValueError(
+                f"tokenizer.context_length {self.tokenizer.context_length} is more than"
+                f" model.text.context_length, {positions}"
+            )
+        return self
+
+    def _serves(self, task: Task) -> bool:
+        captioned = task == "caption"
+        return any(source.teaches == task or (captioned and source.templates) for source in self.data)
+
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Photos per step of each source: its own number, or its share by weight of what is left."""
+        own = sum(source.batch_size or 0 for source in self.data)
+        sharing = sum(source.weight for source in self.data if source.batch_size is None)
+        left = max(0, (self.batch_size or 0) - own)
+        return tuple(
+            source.batch_size or max(1, round(left * source.weight / sharing)) for source in self.data
+        )
+
+    def size_at(self, progress: float) -> int:
+        """Picture size in pixels at ``progress`` in 0..1 of the run."""
+        sizes = (stage.size for stage in self.resolution if progress < stage.until)
+        return next(sizes, self.resolution[-1].size)
+
+    @property
+    def largest_size(self) -> int:
+        """The largest picture size in pixels the run uses."""
+        return max(stage.size for stage in self.resolution)
+
+
+def model_config(
+    settings: Mapping[str, Any], *, vocab_size: int, num_answers: int = 0, num_labels: int = 0
+) -> UnifiedConfig:
+    """The recipe's ``model`` with what only the data knows filled in; what it sets itself stays.
+
+    Raises pydantic's ValidationError, which :func:`parse_recipe` turns into RecipeError.
+    """
+    filled = {"num_answers": num_answers, "num_labels": num_labels, **settings}
+    text = filled.get("text", {})
+    if isinstance(text, Mapping):
+        filled["text"] = {"vocab_size": vocab_size, **text}
+    return UnifiedConfig.model_validate(filled)
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe, apply ``key.sub=value`` overrides, and check it.
+
+    The returned recipe's ``data_root`` is absolute. Raises RecipeError naming file and key.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: the recipe cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(document, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys, not {type(document).__name__}")
+    overridden = apply_overrides(document, overrides)
+    base = path.resolve().parent
+    given = os.environ.get(DATA_ROOT_VARIABLE)
+    if "data_root" in overridden:
+        base = Path.cwd()
+    elif given:
+        document["data_root"] = str(Path(given).resolve())
+    document["data_root"] = str((base / str(document.get("data_root", "."))).resolve())
+    return parse_recipe(document, str(path))
+
+
+def parse_recipe(document: Mapping[str, Any], where: str) -> Recipe:
+    """Check a recipe already read. Raises RecipeError on one line, naming ``where`` and the keys."""
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        faults = "; ".join(_fault(item) for item in error.errors()[:3])
+        raise RecipeError(f"{where}: {faults}") from error
+
+
+def _fault(item: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "no such key"
+    return f"{key}: {message}" if key else message

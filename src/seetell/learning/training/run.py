@@ -1,0 +1,195 @@
+"""A recipe carried out: tokenizer, sources, model, step and loop put together in the run's folder.
+
+The folder holds ``recipe.yaml`` as run, ``tokenizer.json``, ``answers.json``, ``labels.json``,
+``metrics.jsonl`` and ``checkpoints/step-N/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import nn
+
+from seetell.bundle.tokenizer import Tokenizer
+from seetell.core.errors import CheckpointError, RecipeError
+from seetell.core.files import atomic_write_text
+from seetell.learning.collate import Collator
+from seetell.learning.photos import PhotoCache
+from seetell.learning.sources import Source
+from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
+from seetell.learning.training import checkpoint as checkpoints
+from seetell.learning.training.build import build_step
+from seetell.learning.training.corpus import Corpus, build_sources, read_corpus
+from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.step import JointStep
+
+RECIPE_FILE = "recipe.yaml"
+TOKENIZER_FILE = "tokenizer.json"
+ANSWERS_FILE = "answers.json"
+LABELS_FILE = "labels.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a run needs and that does not change while it runs."""
+
+    recipe: Recipe
+    folder: Path
+    corpus: Corpus
+    tokenizer: Tokenizer
+    sources: tuple[Source, ...]
+    step: JointStep
+    total_steps: int
+    fingerprint: str
+
+
+BuildValidate = Callable[[Prepared], Validate]
+
+
+def run(recipe: Recipe, *, build_validate: BuildValidate | None = None) -> TrainingResult:
+    """Train by ``recipe``; a run that was stopped goes on from its latest checkpoint.
+
+    ``build_validate`` makes the measuring function of the recipe's ``validate``. Raises RecipeError,
+    DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError.
+    """
+    prepared = prepare(recipe)
+    validate = None
+    if recipe.validation is not None:
+        # Training on without the measuring that was asked for would never stop early, and say nothing.
+        if build_validate is None:
+            raise RecipeError("validate: this run was given nothing to measure with; pass build_validate")
+        validate = build_validate(prepared)
+    collator = build_collator(prepared)
+    loop = TrainingLoop(
+        recipe,
+        prepared.step,
+        prepared.step.model,
+        collator.batch,
+        total_steps=prepared.total_steps,
+        folder=prepared.folder,
+        fingerprint=prepared.fingerprint,
+        validate=validate,
+        skipped=lambda: collator.skipped,
+    )
+    return loop.run()
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read the data, make or reuse the tokenizer, build the model, and write the run's small files."""
+    folder = Path(recipe.checkpoint.dir)
+    corpus = read_corpus(recipe)
+    sources = build_sources(recipe, corpus)
+    tokenizer = _tokenizer(recipe, folder, corpus)
+    torch.manual_seed(recipe.seed)
+    step = build_step(recipe, tokenizer.vocab_size, len(corpus.answers), len(corpus.labels))
+    rows = step.model.config.text.vocab_size
+    if rows < tokenizer.vocab_size:
+        raise RecipeError(
+            f"model.text.vocab_size: {rows} is too few for the tokenizer's {tokenizer.vocab_size}"
+        )
+    if recipe.init is not None:
+        checkpoints.load_initial_weights(step.model, Path(recipe.init))
+    prepared = Prepared(
+        recipe=recipe,
+        folder=folder,
+        corpus=corpus,
+        tokenizer=tokenizer,
+        sources=sources,
+        step=step,
+        total_steps=total_steps(recipe, sources),
+        fingerprint=fingerprint(recipe, corpus, step),
+    )
+    _write_small_files(prepared)
+    return prepared
+
+
+def build_collator(prepared: Prepared) -> Collator:
+    """The source of the run's batches."""
+    recipe = prepared.recipe
+    micro_steps = prepared.total_steps * recipe.accumulate
+    return Collator(
+        prepared.sources,
+        prepared.tokenizer,
+        PhotoCache(min_size=_decode_size(recipe), budget_bytes=recipe.loading.photo_cache_mb * 1_000_000),
+        size_at=lambda step: recipe.size_at(step / micro_steps),
+        mean=recipe.mean,
+        std=recipe.std,
+        answers={answer: place for place, answer in enumerate(prepared.corpus.answers)},
+        skip_unreadable=recipe.unreadable_photos == "skip",
+    )
+
+
+def total_steps(recipe: Recipe, sources: tuple[Source, ...]) -> int:
+    """Optimiser steps of the whole run. An epoch is one pass over the first source."""
+    if recipe.steps is not None:
+        return recipe.steps
+    per_step = sources[0].batch_size * recipe.accumulate
+    return max(1, round((recipe.epochs or 0.0) * sources[0].num_photos / per_step))
+
+
+def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
+    """A hash of what makes a checkpoint fit a run: the model, the data and the seed.
+
+    Learning rate, number of steps, validation and the like may change when a run goes on.
+    """
+    document = {
+        "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
+        "photos": [(part.settings.format, part.settings.path, len(part.records)) for part in corpus.parts],
+        "answers": corpus.answers,
+        "labels": corpus.labels,
+        "batch_sizes": recipe.batch_sizes(),
+        "accumulate": recipe.accumulate,
+        "seed": recipe.seed,
+        "ema": recipe.ema is not None,
+    }
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def read_list(path: Path) -> tuple[str, ...]:
+    """The answers or labels of a run's folder. Raises CheckpointError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+        raise CheckpointError(f"{path}: is not a list of texts")
+    return tuple(found)
+
+
+def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Tokenizer:
+    """The recipe's tokenizer, the one the run began with, or a new one trained on the corpus."""
+    spec = built_in_text_spec(recipe.tokenizer.context_length)
+    path = folder / TOKENIZER_FILE
+    if recipe.tokenizer.path is not None:
+        given = Path(recipe.data_root) / recipe.tokenizer.path
+        if not given.is_file():
+            raise RecipeError(f"tokenizer.path: {given} is no file")
+        write_tokenizer(path, given.read_text(encoding="utf-8"))
+    # A run that goes on must keep its words' numbers whatever the recipe says by now; the fingerprint
+    # notices where that cannot be.
+    elif checkpoints.latest(folder / "checkpoints") is None or not path.is_file():
+        write_tokenizer(path, train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size))
+    return Tokenizer.from_file(path, spec)
+
+
+def _decode_size(recipe: Recipe) -> int:
+    # The decoder keeps twice this; the smallest crop is then still as large as the picture made of it.
+    smallest_area = min(source.augment.scale[0] for source in recipe.data)
+    return max(recipe.largest_size, math.ceil(recipe.largest_size / (2.0 * math.sqrt(smallest_area))))
+
+
+def _write_small_files(prepared: Prepared) -> None:
+    folder = prepared.folder
+    document = prepared.recipe.model_dump(mode="json", by_alias=True)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    atomic_write_text(folder / RECIPE_FILE, text)
+    for name, entries in ((ANSWERS_FILE, prepared.corpus.answers), (LABELS_FILE, prepared.corpus.labels)):
+        atomic_write_text(folder / name, json.dumps(list(entries), ensure_ascii=False, indent=0) + "\n")

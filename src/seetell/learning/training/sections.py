@@ -1,0 +1,224 @@
+"""The sections of a recipe, each a frozen schema that refuses unknown keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from seetell.bundle.manifest import DataTerms, GenerationDefaults
+from seetell.core.errors import UsageError
+from seetell.data.holdout import Holdout
+from seetell.learning.augmentation import Augmentation
+
+_Unit = Annotated[float, Field(ge=0, le=1)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe. It has one spelling per key, and no key it does not read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python, and pydantic with it, takes true for 1: "lr: yes" would train at a rate of 1.
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("is not a yes-or-no setting")
+        return value
+
+
+class AugmentSettings(Section):
+    """How far views stray from the photo; the fields of learning/augmentation.py's Augmentation."""
+
+    scale: tuple[_Share, _Share] = (0.5, 1.0)
+    aspect: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.8, 1.25)
+    flip: bool = True
+    brightness: _Unit = 0.2
+    contrast: _Unit = 0.2
+    saturation: _Unit = 0.2
+    erase: _Unit = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentSettings:
+        for name, (low, high) in (("scale", self.scale), ("aspect", self.aspect)):
+            if low > high:
+                raise ValueError(f"{name} is [smallest, largest]")
+        return self
+
+    def rule(self) -> Augmentation:
+        """The same as plain numbers."""
+        return Augmentation(**self.model_dump())
+
+
+class HoldoutSettings(Section):
+    """Photos never learned from: ``photo_id % modulo == remainder``, or the last fraction by number."""
+
+    modulo: int | None = None
+    remainder: int | None = None
+    last_fraction: float | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> HoldoutSettings:
+        try:
+            self.rule()
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def rule(self) -> Holdout:
+        """The same for data/holdout.py."""
+        return Holdout(self.modulo, self.remainder, self.last_fraction)
+
+
+Task = Literal["caption", "ask", "classify"]
+_TASKS: dict[str, tuple[Task, ...]] = {
+    "coco_captions": ("caption",),
+    "vqa": ("ask",),
+    "imagefolder": ("classify", "caption"),
+}
+
+
+class DataSettings(Section):
+    """One source of photos.
+
+    format: ``coco_captions`` (a file, or a folder with ``captions_{split}.json``), ``vqa`` (a folder with
+        ``questions_{split}.json`` and ``annotations_{split}.json``), ``imagefolder``.
+    images: the folder of photos, relative to ``path``'s folder.
+    task: what the source teaches; ``classify`` for an imagefolder unless it says ``caption``, which
+        captions photos by ``templates`` and leaves the labels out of the classification head.
+    batch_size: photos per step; or else ``weight``, its share of the recipe's ``batch_size``.
+    """
+
+    format: Literal["coco_captions", "vqa", "imagefolder"]
+    path: str
+    split: str = "train"
+    images: str = "images"
+    task: Task | None = None
+    batch_size: int | None = Field(default=None, gt=0)
+    weight: float = Field(default=1.0, gt=0)
+    augment: AugmentSettings = AugmentSettings()
+    languages: tuple[str, ...] = ("en", "zh")
+    captions_per_photo: int = Field(default=1, gt=0)
+    questions_per_photo: int = Field(default=4, gt=0)
+    templates: dict[str, tuple[str, ...]] = {}
+    holdout: HoldoutSettings | None = None
+    # The first photos only, for quick tries and for validation on a part.
+    limit: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> DataSettings:
+        if self.task is not None and self.task not in _TASKS[self.format]:
+            raise ValueError(f"a source in the format {self.format} cannot teach {self.task!r}")
+        if self.holdout is not None and self.format != "vqa":
+            raise ValueError("holdout belongs to the format vqa")
+        if self.templates and self.format != "imagefolder":
+            raise ValueError("templates belong to the format imagefolder")
+        if self.task == "caption" and self.format == "imagefolder" and not self.templates:
+            raise ValueError("an imagefolder that teaches captions needs templates")
+        if any("{}" not in text for texts in self.templates.values() for text in texts):
+            raise ValueError("each template needs {} where the label goes")
+        return self
+
+    @property
+    def teaches(self) -> Task:
+        """The task, named or implied by the format."""
+        return self.task or _TASKS[self.format][0]
+
+
+class TokenizerSettings(Section):
+    """A tokenizer to use (``path``), or how many tokens to train one with, from the recipe's texts."""
+
+    vocab_size: int = Field(default=6000, gt=0)
+    path: str | None = None
+    context_length: int = Field(default=64, gt=3)
+
+
+class OptimizerSettings(Section):
+    """AdamW (Loshchilov and Hutter 2019)."""
+
+    lr: float = Field(default=6e-4, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    betas: tuple[_Unit, _Unit] = (0.9, 0.98)
+    eps: float = Field(default=1e-8, gt=0)
+    grad_clip: float = Field(default=1.0, gt=0)
+
+
+class ScheduleSettings(Section):
+    """Linear warm-up over ``warmup_steps``, or a fraction of all steps (3% where neither is given), then a
+    cosine down to ``min_lr_ratio`` times the learning rate."""
+
+    warmup_steps: int | None = Field(default=None, ge=0)
+    warmup_fraction: _Unit | None = None
+    min_lr_ratio: _Unit = 0.02
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleSettings:
+        if self.warmup_steps is not None and self.warmup_fraction is not None:
+            raise ValueError("give warmup_steps or warmup_fraction, not both")
+        return self
+
+
+class ResolutionStage(Section):
+    """Picture size in pixels until this part of the run."""
+
+    until: _Share
+    size: int = Field(gt=0, multiple_of=8)
+
+
+class EmaSettings(Section):
+    """Exponential moving average of the model's weights."""
+
+    decay: float = Field(default=0.9995, ge=0, lt=1)
+
+
+class ValidationSettings(Section):
+    """Measuring while training.
+
+    every: steps between measurements. metrics: those worth logging, all of them when empty.
+    stop_on: the metric that chooses the best checkpoint, and stops the run when it has not improved
+    for ``patience`` measurements. goal: whether more or less of it is better. data: what to measure on.
+    """
+
+    every: int = Field(gt=0)
+    metrics: tuple[str, ...] = ()
+    stop_on: str | None = None
+    goal: Literal["max", "min"] = "max"
+    patience: int | None = Field(default=None, gt=0)
+    data: tuple[DataSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _patience_has_a_metric(self) -> ValidationSettings:
+        if self.patience is not None and self.stop_on is None:
+            raise ValueError("patience needs stop_on, the metric to be patient about")
+        return self
+
+
+class CheckpointSettings(Section):
+    """Where the run's folder is (relative to the working folder), how often a checkpoint is written, by steps
+    or minutes or both, and how many are kept beside the best."""
+
+    dir: str
+    every: int | None = Field(default=None, gt=0)
+    every_minutes: float | None = Field(default=10.0, gt=0)
+    keep: int = Field(default=2, gt=0)
+
+
+class LoadingSettings(Section):
+    """How batches are prepared. None of it changes what is learned."""
+
+    threads: int = Field(default=1, gt=0)
+    ahead: int = Field(default=3, gt=0)
+    photo_cache_mb: int = Field(default=1500, ge=0)
+
+
+class BundleSettings(Section):
+    """What ``seetell convert`` writes into the bundle's manifest besides what the run itself knows."""
+
+    name: str
+    version: str = "1"
+    licence: str
+    data: tuple[DataTerms, ...] = ()
+    prompts: dict[str, dict[str, tuple[str, ...]]] = {}
+    generation: GenerationDefaults = GenerationDefaults()

@@ -1,0 +1,256 @@
+"""Where models and objectives meet: one batch in, a dict of losses out.
+
+The image encoder runs once per step and its tokens are projected for the decoder once; every objective
+reads from those. Only the rows an objective needs are decoded to the vocabulary, since those logits are
+the widest tensors of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seetell.learning.batch import Batch, Captions, Questions
+from seetell.learning.objectives.captioning import captioning_loss, next_token_labels
+from seetell.learning.objectives.classification import classification_loss
+from seetell.learning.objectives.contrastive import (
+    contrastive_logits,
+    contrastive_loss,
+    limit_logit_scale,
+)
+from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
+from seetell.learning.objectives.matching import matching_loss, mine_pairs
+from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
+from seetell.learning.training.objective_spec import ObjectiveSpec
+from seetell.modeling.models.unified import EncodedImage, EncodedText, UnifiedModel
+from seetell.modeling.parts.attention import KeyValue
+
+
+@dataclass(frozen=True, slots=True)
+class LeadIds:
+    """Special token ids the objectives need; languages map a code to its lead."""
+
+    fuse: int
+    mask: int
+    first_word: int
+    decoder_start: dict[str, int]
+    fill_start: dict[str, int]
+
+
+class JointStep(nn.Module):
+    """``forward(batch)`` -> ``{"loss": scalar, name: detached scalar, ...}``.
+
+    Args:
+        model: the unified model; export reads it and EMA shadows it.
+        objectives: what to train; an objective whose data the batch lacks is skipped for that batch.
+        leads: special token ids.
+        learned_weights: weigh objectives by learned uncertainty instead of fixed weights.
+    """
+
+    def __init__(
+        self,
+        model: UnifiedModel,
+        objectives: Sequence[ObjectiveSpec],
+        leads: LeadIds,
+        *,
+        learned_weights: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objectives = {spec.name: spec for spec in objectives}
+        self.leads = leads
+        weights: dict[str, float] = {spec.name: spec.weight for spec in objectives}
+        self.weighting = LearnedWeights(weights) if learned_weights else FixedWeights(weights)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        if self.training:
+            limit_logit_scale(self.model.logit_scale)
+        image = self.model.encode_image(batch.pixel_values)
+        memory: list[KeyValue] = []
+        if batch.captions is not None or batch.questions is not None:
+            memory = self.model.memory(image.tokens)
+        if batch.captions is not None:
+            self._caption_losses(batch.captions, image, memory, losses)
+        if batch.questions is not None:
+            self._question_losses(batch.questions, image, memory, losses)
+        labels = self.objectives.get("labels")
+        if batch.labels is not None and labels is not None:
+            chosen = self.model.label_logits(image)[batch.labels.image_index]
+            losses["labels"] = classification_loss(chosen, batch.labels.label, labels.label_smoothing)
+        if not losses:
+            raise ValueError("this batch holds data for none of the objectives")
+        total = self.weighting(losses)
+        return {"loss": total, **{name: loss.detach() for name, loss in losses.items()}}
+
+    # Captions ---------------------------------------------------------------------------------
+
+    def _caption_losses(
+        self,
+        captions: Captions,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        losses: dict[str, Tensor],
+    ) -> None:
+        if "contrastive" in self.objectives or "matching" in self.objectives:
+            text = self.model.encode_text(captions.ids, captions.attention_mask)
+            self._contrastive_and_matching(captions, image, memory, text, losses)
+        if "masked_language" in self.objectives:
+            losses["masked_language"] = self._masked_language(captions, image, memory)
+        if "captioning" in self.objectives:
+            spec = self.objectives["captioning"]
+            rows = self._some_rows(captions.ids, spec.share)
+            ids = captions.ids[rows].clone()
+            ids[:, 0] = self._leads_of(captions, rows, self.leads.decoder_start)
+            losses["captioning"] = self._decode_loss(
+                ids,
+                captions.attention_mask[rows],
+                _take(memory, captions.image_index[rows]),
+                image.mask[captions.image_index[rows]],
+                spec.label_smoothing,
+            )
+
+    def _contrastive_and_matching(
+        self,
+        captions: Captions,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        text: EncodedText,
+        losses: dict[str, Tensor],
+    ) -> None:
+        """Per language: a negative in another language would be told apart by its script alone."""
+        photos, column = torch.unique(captions.image_index, return_inverse=True)
+        logits = contrastive_logits(image.embeds[photos], text.embeds, self.model.logit_scale)
+        contrastive: list[Tensor] = []
+        matching: list[Tensor] = []
+        for language in sorted(set(captions.languages)):
+            rows = torch.tensor(
+                [row for row, code in enumerate(captions.languages) if code == language],
+                device=logits.device,
+            )
+            own = logits[:, rows]
+            if "contrastive" in self.objectives:
+                smoothing = self.objectives["contrastive"].label_smoothing
+                contrastive.append(contrastive_loss(own, column[rows], smoothing))
+            if "matching" in self.objectives:
+                some = self._some_rows(rows, self.objectives["matching"].share)
+                pairs = mine_pairs(own, column[rows], some)
+                fused = self._fuse_captions(
+                    captions, rows[pairs.text_index], image, memory, photos[pairs.image_index]
+                )
+                matching.append(matching_loss(self.model.match_logits(fused), pairs.label))
+        if contrastive:
+            losses["contrastive"] = torch.stack(contrastive).mean()
+        if matching:
+            losses["matching"] = torch.stack(matching).mean()
+
+    def _masked_language(self, captions: Captions, image: EncodedImage, memory: Sequence[KeyValue]) -> Tensor:
+        spec = self.objectives["masked_language"]
+        rows = self._some_rows(captions.ids, spec.share)
+        mask = captions.attention_mask[rows]
+        ids, labels = mask_words(captions.ids[rows], mask, self.leads.mask, self.leads.first_word)
+        ids[:, 0] = self._leads_of(captions, rows, self.leads.fill_start)
+        text = self.model.encode_text(ids, mask)
+        fused = self._fuse(text.tokens, mask, image, memory, captions.image_index[rows])
+        asked = labels >= 0
+        return masked_language_loss(
+            self.model.token_logits(fused[asked]), labels[asked], spec.label_smoothing
+        )
+
+    # Questions --------------------------------------------------------------------------------
+
+    def _question_losses(
+        self,
+        questions: Questions,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        losses: dict[str, Tensor],
+    ) -> None:
+        listed = self.objectives.get("answer_list")
+        written = self.objectives.get("answer_text")
+        if listed is None and written is None:
+            return
+        ids = questions.ids.clone()
+        ids[:, 0] = self.leads.fuse
+        text = self.model.encode_text(ids, questions.attention_mask)
+        fused = self._fuse(text.tokens, questions.attention_mask, image, memory, questions.image_index)
+        if listed is not None:
+            losses["answer_list"] = classification_loss(
+                self.model.answer_logits(fused), questions.answer_index, listed.label_smoothing
+            )
+        if written is not None:
+            losses["answer_text"] = self._decode_loss(
+                questions.answer_ids,
+                questions.answer_mask,
+                self.model.memory(fused),
+                questions.attention_mask,
+                written.label_smoothing,
+            )
+
+    # Shared -----------------------------------------------------------------------------------
+
+    def _fuse_captions(
+        self,
+        captions: Captions,
+        rows: Tensor,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        image_rows: Tensor,
+    ) -> Tensor:
+        """Captions led by [FUSE], as a bundle's fusion encoder reads them; each is encoded once."""
+        used, place = torch.unique(rows, return_inverse=True)
+        ids = captions.ids[used]
+        ids[:, 0] = self.leads.fuse
+        text = self.model.encode_text(ids, captions.attention_mask[used])
+        return self._fuse(text.tokens[place], captions.attention_mask[rows], image, memory, image_rows)
+
+    def _fuse(
+        self,
+        text_tokens: Tensor,
+        text_mask: Tensor,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        image_rows: Tensor,
+    ) -> Tensor:
+        return self.model.fuse(
+            text_tokens,
+            text_mask,
+            image.tokens[image_rows],
+            image.mask[image_rows],
+            None if self.model.decoder is not None else _take(memory, image_rows),
+        )
+
+    def _decode_loss(
+        self,
+        ids: Tensor,
+        attention_mask: Tensor,
+        memory: Sequence[KeyValue],
+        memory_mask: Tensor,
+        label_smoothing: float,
+    ) -> Tensor:
+        inputs, mask, labels = next_token_labels(ids, attention_mask)
+        hidden, _ = self.model.decode(inputs, mask, memory, memory_mask)
+        asked = labels >= 0
+        return captioning_loss(self.model.token_logits(hidden[asked]), labels[asked], label_smoothing)
+
+    def _leads_of(self, captions: Captions, rows: Tensor, leads: dict[str, int]) -> Tensor:
+        return torch.tensor(
+            [leads[captions.languages[row]] for row in rows.tolist()], device=captions.ids.device
+        )
+
+    @staticmethod
+    def _some_rows(rows: Tensor, share: float) -> Tensor:
+        """Which of ``rows`` to use: places of a random share of them, at least one, in increasing order."""
+        count = rows.shape[0]
+        if share >= 1:
+            return torch.arange(count, device=rows.device)
+        kept = max(1, round(count * share))
+        return torch.randperm(count, device=rows.device)[:kept].sort().values
+
+
+def _take(memory: Sequence[KeyValue], rows: Tensor) -> list[KeyValue]:
+    """Rows of each block's keys and values."""
+    return [(keys[rows], values[rows]) for keys, values in memory]

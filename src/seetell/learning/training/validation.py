@@ -1,0 +1,128 @@
+"""Measuring a model while it trains, as users will meet it: the same tasks, decoding and metrics.
+
+The torch model is put behind the Engine protocol and the facade, so that nothing about validation is
+special to training but the engine. Metric names are ``SOURCE.LANGUAGE.PART.METRIC`` for captions, as in
+``flickr8k.en.text_to_image.r10``, and ``SOURCE.vqa.METRIC`` for questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from seetell.bundle.manifest import Manifest
+from seetell.core.errors import RecipeError
+from seetell.evaluation.predictors import Predictors
+from seetell.evaluation.report import as_dict
+from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_questions
+from seetell.learning.training.corpus import read_captions, read_questions
+from seetell.learning.training.loop import Validate
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.run import TOKENIZER_FILE, Prepared
+from seetell.learning.training.sections import DataSettings
+from seetell.media.preprocess import ImageSpec
+from seetell.modeling.export.run import text_spec, untrained
+from seetell.modeling.export.torch_engine import TorchEngine
+from seetell.modeling.export.write_bundle import FAMILY, tasks_of
+from seetell.modeling.models.unified import UnifiedModel
+from seetell.tasks.model import Model
+
+_PARTS = ("image_to_text", "text_to_image", "captions", "vqa")
+
+
+def build_validate(prepared: Prepared) -> Validate:
+    """The measuring function of a recipe's ``validate``: averaged or raw weights in, figures out.
+
+    Raises RecipeError for a validation source nothing can be measured with.
+    """
+    recipe, settings = prepared.recipe, prepared.recipe.validation
+    if settings is None or not settings.data:
+        raise RecipeError("validate.data: name at least one source to measure on")
+    wanted = {*settings.metrics, settings.stop_on} - {None}
+    root = Path(recipe.data_root)
+
+    def validate(module: nn.Module) -> Mapping[str, float]:
+        assert isinstance(module, UnifiedModel)
+        model = facade(module, prepared)
+        figures: dict[str, float] = {}
+        for source in settings.data:
+            figures.update(_measure(model, source, root, [name for name in wanted if name]))
+        return figures
+
+    return validate
+
+
+def facade(module: UnifiedModel, prepared: Prepared) -> Model:
+    """The torch model behind the facade, in the precision it trains in."""
+    recipe = prepared.recipe
+    objectives = frozenset(str(one.name) for one in recipe.objectives)
+    engine = TorchEngine(module, precision=recipe.precision, without=untrained(objectives))
+    document = (prepared.folder / TOKENIZER_FILE).read_bytes()
+    text = text_spec(document, module.config.text.context_length, objectives)
+    manifest = Manifest(
+        name=prepared.folder.name,
+        family=FAMILY,
+        version="0",
+        config=module.config.model_dump(mode="json"),
+        tasks=tasks_of(engine.graphs, text),
+        languages=tuple(text.decoder_start_ids) or ("en", "zh"),
+        graphs=engine.graphs,
+        image=_image_spec(recipe, module.config.image_size),
+        text=text,
+        answers=prepared.corpus.answers,
+        labels=prepared.corpus.labels,
+        licence="in training",
+    )
+    return Model(manifest, prepared.tokenizer, engine, batch_size=64)
+
+
+def _image_spec(recipe: Recipe, image_size: tuple[int, int]) -> ImageSpec:
+    return ImageSpec(height=image_size[0], width=image_size[1], mean=recipe.mean, std=recipe.std)
+
+
+def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:
+    name = Path(source.path).stem
+    if source.format == "coco_captions":
+        figures: dict[str, float] = {}
+        records = read_captions(source, root)
+        for language in source.languages:
+            prefix = f"{name}.{language}"
+            # Captions take most of the time; they are written only where a wanted metric reads them.
+            writes = not wanted or any(one.startswith(f"{prefix}.captions") for one in wanted)
+            measured = evaluate_captions(_predictors(model, language, writes), records, language)
+            figures.update(_figures(prefix, measured))
+        return figures
+    if source.format == "vqa":
+        learned, held = read_questions(source, root)
+        return _figures(name, evaluate_questions(_predictors(model, "en", False), held or learned))
+    raise RecipeError(f"validate.data: {source.path} is {source.format}, which nothing is measured on")
+
+
+def _predictors(model: Model, language: str, writes_captions: bool) -> Predictors:
+    able = model.tasks
+    return Predictors(
+        model.name,
+        model.precision,
+        embed_images=partial(model.stream, "embed_images") if "embed" in able else None,
+        embed_texts=model.embed_texts if "embed" in able else None,
+        caption=(
+            partial(model.stream, "caption", language=language)
+            if writes_captions and "caption" in able
+            else None
+        ),
+        ask=partial(model.stream, "ask") if "ask" in able else None,
+    )
+
+
+def _figures(prefix: str, measured: Evaluation) -> dict[str, float]:
+    document = as_dict(measured)
+    return {
+        f"{prefix}.{part}.{metric}": float(value)
+        for part in _PARTS
+        if part in document
+        for metric, value in document[part].items()
+        if isinstance(value, (int, float))
+    }

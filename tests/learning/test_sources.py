@@ -1,0 +1,150 @@
+"""Sources: every photo once an epoch, nothing remembered between steps, and closed lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seetell.core.errors import RecipeError
+from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.learning.augmentation import Augmentation
+from seetell.learning.sources import (
+    CaptionSource,
+    LabelSource,
+    QuestionSource,
+    Row,
+    Shuffle,
+    answer_list,
+    label_list,
+)
+
+RULE = Augmentation()
+
+
+def caption_source(count: int = 10, **changes: Any) -> CaptionSource:
+    records = [
+        CaptionRecord(
+            Path(f"{number}.jpg"),
+            tuple(
+                (f"{language} {number} {which}", language) for language in ("en", "zh") for which in range(5)
+            ),
+            number,
+        )
+        for number in range(count)
+    ]
+    settings: dict[str, Any] = {"batch_size": 3, "rule": RULE, "seed": (1, 0), "languages": ("en", "zh")}
+    return CaptionSource(records, **{**settings, **changes})
+
+
+def shown(rows: list[Row]) -> list[tuple[Any, ...]]:
+    return [(row.photo, row.captions, row.questions, row.label, row.rng.random()) for row in rows]
+
+
+@given(count=st.integers(1, 40), batch_size=st.integers(1, 17), epochs=st.integers(1, 3))
+def test_every_place_comes_once_an_epoch(count: int, batch_size: int, epochs: int) -> None:
+    shuffle = Shuffle(count, batch_size, (5,))
+    steps = -(-count * epochs // batch_size)
+    places = [place for step in range(steps) for place in shuffle.places(step)]
+    for epoch in range(epochs):
+        assert sorted(places[epoch * count : (epoch + 1) * count]) == list(range(count))
+
+
+def test_orders_differ_between_epochs_seeds_and_sources() -> None:
+    orders = [
+        tuple(Shuffle(50, 50, seed).places(step)) for seed in ((1, 0), (1, 1), (2, 0)) for step in (0, 1)
+    ]
+    assert len(set(orders)) == 6
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 9], [9, 3, 3, 0, 2, 1]])
+def test_a_step_is_the_same_whatever_was_drawn_before(order: list[int]) -> None:
+    expected = {step: shown(caption_source().draw(step)) for step in order}
+    source = caption_source()
+    for step in order:
+        assert shown(source.draw(step)) == expected[step]
+
+
+def test_captions_per_language_without_repetition() -> None:
+    for row in caption_source(captions_per_photo=3).draw(4):
+        assert [language for _, language in row.captions] == ["en"] * 3 + ["zh"] * 3
+        assert len({text for text, _ in row.captions}) == 6
+        assert all(text.split()[1] == row.photo.stem for text, _ in row.captions)
+    over = caption_source(captions_per_photo=9, languages=("zh",)).draw(0)
+    assert [len(row.captions) for row in over] == [5, 5, 5]
+
+
+def test_all_captions_come_up_in_time() -> None:
+    source = caption_source(count=3)
+    seen = {text for step in range(60) for row in source.draw(step) for text, _ in row.captions}
+    assert len(seen) == 30
+
+
+def test_photos_without_the_language_are_left_out() -> None:
+    records = [
+        CaptionRecord(Path("a"), (("x", "en"),), 0),
+        CaptionRecord(Path("b"), (("y", "zh"),), 1),
+    ]
+    source = CaptionSource(records, batch_size=2, rule=RULE, seed=(0,), languages=("zh",))
+    assert source.num_photos == 1
+    with pytest.raises(RecipeError, match="no photos"):
+        CaptionSource(records, batch_size=2, rule=RULE, seed=(0,), languages=("fr",))
+
+
+def test_questions_stay_with_their_photo_and_take_one_of_the_answers() -> None:
+    records = [
+        QuestionRecord(Path(f"{photo}.png"), f"q{photo}.{number}", ("yes", "Tape_Dispenser"), number, photo)
+        for photo in range(4)
+        for number in range(5)
+    ]
+    records.append(QuestionRecord(Path("unanswered.png"), "q", (), 99, 99))
+    source = QuestionSource(records, batch_size=4, rule=RULE, seed=(3,), questions_per_photo=3)
+    assert source.num_photos == 4
+    answers: set[str] = set()
+    for step in range(20):
+        for row in source.draw(step):
+            asked = [question for question, _ in row.questions]
+            assert len(set(asked)) == 3
+            assert all(question.startswith(f"q{row.photo.stem}.") for question in asked)
+            answers.update(answer for _, answer in row.questions)
+    assert answers == {"yes", "tape dispenser"}
+
+
+def test_labels_are_numbered_by_the_label_space_and_templates_caption_them() -> None:
+    records = [LabelRecord(Path(f"{label}.jpg"), label) for label in ("joshua_tree", "cat")]
+    space = {label: number for number, label in enumerate(label_list(records))}
+    assert space == {"cat": 0, "joshua_tree": 1}
+    source = LabelSource(
+        records,
+        batch_size=2,
+        rule=RULE,
+        seed=(0,),
+        label_space=space,
+        templates={"en": ("a photo of a {}", "one {}")},
+    )
+    rows = {row.photo.stem: row for row in source.draw(0)}
+    assert (rows["cat"].label, rows["joshua_tree"].label) == (0, 1)
+    ((text, language),) = rows["joshua_tree"].captions
+    assert language == "en" and text in {"a photo of a joshua tree", "one joshua tree"}
+    unlabelled = LabelSource(records, batch_size=2, rule=RULE, seed=(0,), label_space={})
+    assert [row.label for row in unlabelled.draw(0)] == [None, None]
+
+
+def test_the_answer_list_is_by_count_then_alphabet() -> None:
+    def record(*answers: str) -> QuestionRecord:
+        return QuestionRecord(Path("a"), "q", answers, 0, 0)
+
+    records = [
+        record("b"),
+        record("a"),
+        record("c"),
+        record("c"),
+        record("C ", "c"),
+        record("d", "d", "d", "d"),
+    ]
+    assert answer_list(records, 10) == ("c", "a", "b", "d")
+    assert answer_list(reversed(records), 3) == ("c", "a", "b")
+    assert answer_list([], 5) == ()

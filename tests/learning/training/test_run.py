@@ -1,0 +1,173 @@
+"""A recipe from end to end on rendered scenes, with the real model made small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from seetell.core.errors import RecipeError
+from seetell.data.vqa import read_vqa
+from seetell.learning.scenes import write_scenes
+from seetell.learning.training import checkpoint as checkpoints
+from seetell.learning.training.corpus import read_corpus, read_questions, write_holdout
+from seetell.learning.training.metrics_log import read_metrics
+from seetell.learning.training.recipe import Recipe, read_recipe
+from seetell.learning.training.run import build_collator, prepare, read_list, run
+
+RECIPE = Path(__file__).resolve().parents[3] / "recipes" / "scenes.yaml"
+SMALL = [
+    "steps=6",
+    "resolution=[{until: 0.5, size: 32}, {until: 1.0, size: 48}]",
+    "model.image.channels=[16, 32]",
+    "model.image.stem_channels=16",
+    "model.image.embed_dim=32",
+    "model.text.embed_dim=32",
+    "data.0.batch_size=4",
+    "data.1.batch_size=3",
+    "data.2.batch_size=2",
+    "checkpoint.every=2",
+    "schedule.warmup_steps=1",
+]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    write_scenes(folder, 30, seed=2, size=48)
+    return folder
+
+
+def small(scenes: Path, folder: Path, *more: str) -> Recipe:
+    return read_recipe(RECIPE, [*SMALL, f"data_root={scenes}", f"checkpoint.dir={folder}", *more])
+
+
+def losses(folder: Path) -> list[dict[str, Any]]:
+    timing = ("photos_per_s",)
+    rows = read_metrics(folder / "metrics.jsonl")
+    return [{key: value for key, value in row.items() if key not in timing} for row in rows]
+
+
+def test_a_run_trains_every_objective_and_fills_its_folder(scenes: Path, tmp_path: Path) -> None:
+    recipe = small(scenes, tmp_path / "run")
+    result = run(recipe)
+    assert (result.outcome, result.step) == ("finished", 6)
+    folder = tmp_path / "run"
+    last = losses(folder)[-1]
+    assert {spec.name for spec in recipe.objectives} <= last.keys()
+    assert {"recipe.yaml", "tokenizer.json", "answers.json", "labels.json", "metrics.jsonl"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert {"circle", "yes", "red"} <= set(read_list(folder / "answers.json"))
+    assert read_list(folder / "labels.json") == ("circle", "square", "triangle")
+    assert read_recipe(folder / "recipe.yaml") == recipe
+    assert yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))["steps"] == 6
+
+    # Stopped in the middle, it goes on to the same end.
+    other = tmp_path / "other"
+    prepared = prepare(small(scenes, other))
+    prepared.step.register_forward_pre_hook(_fail_at(4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seetell.learning.training.run.prepare", lambda _: prepared)
+        with pytest.raises(ZeroDivisionError):
+            run(prepared.recipe)
+    assert len(losses(other)) == 3
+    run(small(scenes, other))
+    assert losses(other) == losses(folder)
+
+    # And a new run can start from its weights.
+    started = prepare(small(scenes, tmp_path / "third", f"init={result.checkpoint}"))
+    stored = checkpoints._read(result.checkpoint / "ema.safetensors")
+    own = started.step.model.state_dict()
+    assert all(torch.equal(own[name], stored[name]) for name in own)
+
+
+def _fail_at(call: int) -> Any:
+    calls = 0
+
+    def hook(module: object, arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise ZeroDivisionError
+
+    return hook
+
+
+def test_held_out_photos_are_never_learned_from_and_can_be_written_for_evaluation(
+    scenes: Path, tmp_path: Path
+) -> None:
+    recipe = small(scenes, tmp_path / "run", "data.1.batch_size=30", "data.1.questions_per_photo=9")
+    source = recipe.data[1]
+    learned, held = read_questions(source, scenes)
+    assert {record.photo_id for record in held} == {9, 19, 29}
+    assert {record.photo_id for record in learned} == set(range(30)) - {9, 19, 29}
+    prepared = prepare(recipe)
+    names = {row.photo.name for step in range(3) for row in prepared.sources[1].draw(step)}
+    assert not names & {"000009.png", "000019.png", "000029.png"}
+    questions, annotations = write_holdout(source, scenes, tmp_path)
+    assert read_vqa(questions, annotations, scenes / "images") == held
+    with pytest.raises(RecipeError, match="no holdout"):
+        write_holdout(recipe.data[0], scenes, tmp_path)
+
+
+def test_limits_take_the_first_photos_but_labels_of_every_kind(scenes: Path, tmp_path: Path) -> None:
+    limits = [f"data.{place}.limit=5" for place in range(3)]
+    corpus = read_corpus(small(scenes, tmp_path, *limits))
+    captions, questions, labels = corpus.parts
+    assert [record.photo.name for record in captions.records] == [f"{number:06d}.png" for number in range(5)]
+    assert len({record.photo for record in questions.records}) == 5
+    assert len(labels.records) == 5
+    assert corpus.labels == ("circle", "square", "triangle")
+
+
+def test_picture_size_follows_the_run(scenes: Path, tmp_path: Path) -> None:
+    collator = build_collator(prepare(small(scenes, tmp_path, "accumulate=2")))
+    sizes = [collator.batch(step).pixel_values.shape[-1] for step in range(12)]
+    assert sizes == [32] * 6 + [48] * 6
+
+
+def test_an_epoch_is_a_pass_over_the_first_source(scenes: Path, tmp_path: Path) -> None:
+    assert prepare(small(scenes, tmp_path, "epochs=2")).total_steps == 15
+    assert prepare(small(scenes, tmp_path, "epochs=2", "accumulate=3")).total_steps == 5
+
+
+def test_a_given_tokenizer_is_used_and_copied(scenes: Path, tmp_path: Path) -> None:
+    prepare(small(scenes, tmp_path / "one", "tokenizer.vocab_size=350"))
+    given = tmp_path / "one" / "tokenizer.json"
+    prepared = prepare(small(scenes, tmp_path / "two", f"tokenizer.path={given}"))
+    assert prepared.tokenizer.vocab_size <= 350
+    assert (tmp_path / "two" / "tokenizer.json").read_bytes() == given.read_bytes()
+    with pytest.raises(RecipeError, match=r"tokenizer\.path"):
+        prepare(small(scenes, tmp_path / "two", "tokenizer.path=none.json"))
+
+
+def test_a_fingerprint_changes_with_the_seed_but_not_with_the_learning_rate(
+    scenes: Path, tmp_path: Path
+) -> None:
+    prints = [
+        prepare(small(scenes, tmp_path / "run", *more)).fingerprint
+        for more in ([], ["optimizer.lr=1e-5", "steps=50"], ["seed=9"], ["data.0.limit=9"])
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_templates_caption_labelled_photos(scenes: Path, tmp_path: Path) -> None:
+    recipe = small(
+        scenes,
+        tmp_path,
+        "data.2.templates={en: ['a picture of a {}']}",
+        "data.2.task=caption",
+        "objectives=[{name: contrastive}]",
+    )
+    prepared = prepare(recipe)
+    assert prepared.corpus.labels == ()
+    row = prepared.sources[2].draw(0)[0]
+    assert row.label is None
+    assert row.captions[0][0] in {f"a picture of a {shape}" for shape in ("circle", "square", "triangle")}
+    assert json.loads((tmp_path / "labels.json").read_text(encoding="utf-8")) == []
