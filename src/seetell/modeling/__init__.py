@@ -1,0 +1,1 @@
+"""Building models: parts, assembled models, public checkpoint formats and export. Needs torch."""

@@ -1,0 +1,195 @@
+"""The unified model: one image encoder and one text transformer that captions, answers, matches,
+classifies and retrieves.
+
+The text transformer has a trunk (text alone) and a fusion (text meeting image). The trunk reading both
+ways is the text encoder; trunk and fusion reading both ways are the image-grounded fusion encoder; the
+same two reading left to right are the image-grounded decoder. Sources: ALBEF (Li et al. 2021) for the
+trunk and fusion, BLIP (Li et al. 2022) for sharing them between the three uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seetell.modeling.models.config import FusionConfig, UnifiedConfig
+from seetell.modeling.models.image_encoders import build_image_encoder
+from seetell.modeling.parts.attention import KeyValue
+from seetell.modeling.parts.fusion.co_attention import CoAttentionFusion
+from seetell.modeling.parts.fusion.cross_attention import CrossAttentionFusion
+from seetell.modeling.parts.fusion.gated import GatedFusion
+from seetell.modeling.parts.fusion.projection import ProjectionFusion
+from seetell.modeling.parts.text import TextEmbedding, TextTransformer
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """tokens: float[B, N, D]; mask: bool[B, N]; embeds: float[B, S] unit length;
+    pooled: float[B, D]; stages: as the encoder gives them."""
+
+    tokens: Tensor
+    mask: Tensor
+    embeds: Tensor
+    pooled: Tensor
+    stages: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """tokens: float[B, T, D]; embeds: float[B, S] unit length."""
+
+    tokens: Tensor
+    embeds: Tensor
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the attended positions: float[B, N, D], bool[B, N] -> float[B, D]."""
+    weight = mask.to(tokens.dtype)[:, :, None]
+    return (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+
+def _build_fusion(config: FusionConfig, embed_dim: int) -> nn.Module:
+    if config.kind == "projection":
+        return ProjectionFusion(embed_dim)
+    kinds: dict[str, type[CrossAttentionFusion | CoAttentionFusion | GatedFusion]] = {
+        "cross_attention": CrossAttentionFusion,
+        "co_attention": CoAttentionFusion,
+        "gated": GatedFusion,
+    }
+    return kinds[config.kind](
+        embed_dim, config.depth, config.num_heads, config.mlp_ratio, dropout=config.dropout
+    )
+
+
+class UnifiedModel(nn.Module):
+    """See the module. ``config`` rebuilds it; ``answer_head`` and ``label_head`` are None when their
+    configured size is 0."""
+
+    def __init__(self, config: UnifiedConfig) -> None:
+        super().__init__()
+        self.config = config
+        text, width = config.text, config.text.embed_dim
+        self.image_encoder, image_width = build_image_encoder(config.image, config.image_size)
+        # The fusion and the decoder read image tokens and, for answers, fused question tokens through
+        # the same projections, so both must have the text's width.
+        self.image_bridge = nn.Linear(image_width, width) if image_width != width else nn.Identity()
+        self.text_embedding = TextEmbedding(text.vocab_size, text.context_length, width, text.dropout)
+        self.text_trunk = TextTransformer(
+            width, text.depth, text.num_heads, text.mlp_ratio, dropout=text.dropout
+        )
+        self.text_norm = nn.LayerNorm(width)
+        self.fusion = _build_fusion(config.fusion, width)
+        self.decoder = (
+            None
+            if isinstance(self.fusion, CrossAttentionFusion)
+            else CrossAttentionFusion(
+                width, config.fusion.depth, text.num_heads, text.mlp_ratio, dropout=config.fusion.dropout
+            )
+        )
+        self.image_projection = nn.Linear(width, config.shared_dim, bias=False)
+        self.text_projection = nn.Linear(width, config.shared_dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.token_transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.token_bias = nn.Parameter(torch.zeros(text.vocab_size))
+        self.match_head = nn.Linear(width, 2)
+        self.answer_head = (
+            nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, config.num_answers))
+            if config.num_answers
+            else None
+        )
+        self.label_head = nn.Linear(width, config.num_labels) if config.num_labels else None
+
+    @property
+    def grounded(self) -> CrossAttentionFusion:
+        """The causal, image-grounded upper half of the decoder."""
+        upper = self.fusion if self.decoder is None else self.decoder
+        assert isinstance(upper, CrossAttentionFusion)
+        return upper
+
+    def encode_image(self, pixel_values: Tensor) -> EncodedImage:
+        """pixel_values: float[B, 3, H, W], normalised."""
+        found = self.image_encoder(pixel_values)
+        tokens = self.image_bridge(found.tokens)
+        pooled = masked_mean(tokens, found.mask)
+        embeds = F.normalize(self.image_projection(pooled).float(), dim=-1)
+        return EncodedImage(tokens, found.mask, embeds, pooled, found.stages)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> EncodedText:
+        """input_ids: int64[B, T], attention_mask: bool[B, T]."""
+        x = self.text_embedding(input_ids, attention_mask)
+        x, _ = self.text_trunk(x, attention_mask)
+        pooled = masked_mean(self.text_norm(x), attention_mask)
+        return EncodedText(x, F.normalize(self.text_projection(pooled).float(), dim=-1))
+
+    def memory(self, tokens: Tensor) -> list[KeyValue]:
+        """Per block of the decoder, the keys and values of image or fused tokens float[B, N, D]."""
+        return self.grounded.project_memory(tokens)
+
+    def fuse(
+        self,
+        text_tokens: Tensor,
+        attention_mask: Tensor,
+        image_tokens: Tensor,
+        image_mask: Tensor,
+        memory: Sequence[KeyValue] | None = None,
+    ) -> Tensor:
+        """Text tokens from :meth:`encode_text` meet image tokens: float[B, T, D].
+
+        ``memory`` is :meth:`memory` of the image tokens if it is at hand; it saves projecting them again
+        where the fusion is cross-attention, and is ignored elsewhere.
+        """
+        if memory is not None and isinstance(self.fusion, CrossAttentionFusion):
+            return self.fusion.fuse(text_tokens, attention_mask, memory, image_mask)
+        fused: Tensor = self.fusion(text_tokens, attention_mask, image_tokens, image_mask)
+        return fused
+
+    def decode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        memory: Sequence[KeyValue],
+        memory_mask: Tensor,
+        past: Sequence[KeyValue] | None = None,
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """Left to right. input_ids: int64[B, T]; attention_mask: bool[B, P + T]; past: one pair per
+        block of trunk and upper half, in that order. Returns hidden float[B, T, D] and the caches."""
+        split = len(self.text_trunk.blocks)
+        x = self.text_embedding(input_ids, attention_mask)
+        x, lower = self.text_trunk(
+            x, attention_mask, causal=True, past=None if past is None else past[:split]
+        )
+        x, upper = self.grounded.decode(
+            x, attention_mask, memory, memory_mask, None if past is None else past[split:]
+        )
+        return x, lower + upper
+
+    def token_logits(self, hidden: Tensor) -> Tensor:
+        """Next-word or masked-word logits from hidden float[..., D]: float[..., V].
+
+        The output matrix is the input embedding (Press and Wolf 2017)."""
+        x = self.token_transform(hidden)
+        return F.linear(x, self.text_embedding.tokens.weight, self.token_bias)
+
+    def match_logits(self, fused: Tensor) -> Tensor:
+        """From fused tokens float[B, T, D], read at the lead: float[B, 2], index 1 = match."""
+        logits: Tensor = self.match_head(fused[:, 0])
+        return logits
+
+    def answer_logits(self, fused: Tensor) -> Tensor:
+        """From fused question tokens, read at the lead: float[B, A]."""
+        if self.answer_head is None:
+            raise ValueError("this model has no answer head (num_answers is 0)")
+        logits: Tensor = self.answer_head(fused[:, 0])
+        return logits
+
+    def label_logits(self, image: EncodedImage) -> Tensor:
+        """From the mean of the image tokens: float[B, C]."""
+        if self.label_head is None:
+            raise ValueError("this model has no label head (num_labels is 0)")
+        logits: Tensor = self.label_head(image.pooled)
+        return logits

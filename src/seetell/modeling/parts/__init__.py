@@ -1,0 +1,1 @@
+"""Modules that take numbers and tensors, and know no configuration."""

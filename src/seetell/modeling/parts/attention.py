@@ -1,0 +1,79 @@
+"""Multi-head attention, once, for self-attention, cross-attention, caches and causal decoding.
+
+Source: Vaswani et al. 2017, section 3.2.2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """softmax(Q K^T / sqrt(head_dim)) V. float[B, num_heads, T, head_dim] over N -> the same shape.
+
+    On a CPU the plain products are 3 to 6 times faster, forward and backward in bf16, than the fused
+    kernel at the lengths of captions and small photos (16 to 64); on a GPU the fused kernel wins.
+    """
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout)
+    scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return F.dropout(scores.softmax(dim=-1), dropout, training=dropout > 0) @ values
+
+
+class Attention(nn.Module):
+    """softmax(Q K^T / sqrt(head_dim)) V over ``num_heads`` heads.
+
+    Keys and values are made by :meth:`project` and handed to :meth:`forward`, so that what they come
+    from (the same tokens, another modality, a cache) is the caller's choice and one code path serves
+    all. That is also what lets a decoder project the image tokens once per photo.
+
+    Args:
+        embed_dim: width of the queries and of the output.
+        num_heads: divides ``embed_dim``.
+        context_dim: width of what keys and values come from (default ``embed_dim``).
+        dropout: probability on the attention weights, in training only.
+    """
+
+    def __init__(
+        self, embed_dim: int, num_heads: int, context_dim: int | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
+        self.dropout = dropout
+        context_dim = embed_dim if context_dim is None else context_dim
+        self.query = nn.Linear(embed_dim, embed_dim)
+        self.key = nn.Linear(context_dim, embed_dim)
+        self.value = nn.Linear(context_dim, embed_dim)
+        self.out = nn.Linear(embed_dim, embed_dim)
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        # [B, T, num_heads * head_dim] -> [B, num_heads, T, head_dim]
+        return x.view(batch, length, self.num_heads, self.head_dim).transpose(1, 2)
+
+    def project(self, context: Tensor) -> KeyValue:
+        """Keys and values of ``context`` float[B, N, context_dim]: two float[B, num_heads, N, head_dim]."""
+        return self._split(self.key(context)), self._split(self.value(context))
+
+    def forward(self, x: Tensor, keys_values: KeyValue, mask: Tensor | None = None) -> Tensor:
+        """Attend from ``x`` float[B, T, D] to keys and values of length N.
+
+        mask: bool, broadcastable to [B, num_heads, T, N], True = attend; None = everywhere. A query
+        that may attend nowhere is the caller's mistake and gives NaN.
+        Returns float[B, T, D].
+        """
+        query = self._split(self.query(x))
+        keys, values = keys_values
+        attended = attend(query, keys, values, mask, self.dropout if self.training else 0.0)
+        batch, _, length, _ = attended.shape
+        merged = attended.transpose(1, 2).reshape(batch, length, self.num_heads * self.head_dim)
+        out: Tensor = self.out(merged)
+        return out

@@ -1,0 +1,89 @@
+"""One transformer block for vision and text, encoders and decoders, with or without cross-attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seetell.modeling.parts.attention import Attention, KeyValue
+from seetell.modeling.parts.drop_path import DropPath
+from seetell.modeling.parts.mlp import Mlp
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, cross-attention where ``context_dim`` is given, then an MLP, each residual.
+
+    ``norm_first`` puts the LayerNorm before each sub-layer (GPT-2, ViT, CLIP; Xiong et al. 2020) or
+    after the residual sum (BERT, BLIP's text model; Vaswani et al. 2017).
+
+    Args:
+        embed_dim, num_heads: as in Attention.
+        mlp_ratio: hidden width of the MLP over ``embed_dim``, rounded to whole units.
+        context_dim: width of the other modality, None for no cross-attention.
+        dropout: on attention weights and after each sub-layer.
+        drop_path: probability that a sample skips a sub-layer (Huang et al. 2016).
+        activation: of the MLP, a name from ``activation_module``.
+        norm_eps: of every LayerNorm (1e-12 in BERT and ViT, 1e-5 in CLIP and GPT-2).
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        *,
+        context_dim: int | None = None,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        activation: str = "gelu",
+        norm_first: bool = True,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.attention = Attention(embed_dim, num_heads, dropout=dropout)
+        self.cross_norm: nn.LayerNorm | None = None
+        self.cross_attention: Attention | None = None
+        if context_dim is not None:
+            self.cross_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+            self.cross_attention = Attention(embed_dim, num_heads, context_dim, dropout)
+        self.mlp_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio), activation)
+        self.dropout = nn.Dropout(dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        past: KeyValue | None = None,
+        memory: KeyValue | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, KeyValue]:
+        """x: float[B, T, D]. mask: bool, broadcastable to [B, num_heads, T, P + T].
+
+        past: this block's cached keys and values, two float[B, num_heads, P, head_dim].
+        memory: the other modality's keys and values from ``cross_attention.project``, or None to skip
+        cross-attention. memory_mask: bool, broadcastable to [B, num_heads, T, N].
+        Returns float[B, T, D] and the keys and values including the past.
+        """
+        normed = self.attention_norm(x) if self.norm_first else x
+        keys, values = self.attention.project(normed)
+        if past is not None:
+            keys = torch.cat([past[0], keys], dim=2)
+            values = torch.cat([past[1], values], dim=2)
+        x = self._add(x, self.attention(normed, (keys, values), mask), self.attention_norm)
+        if memory is not None:
+            if self.cross_attention is None or self.cross_norm is None:
+                raise ValueError("this block was built without cross-attention (context_dim is None)")
+            normed = self.cross_norm(x) if self.norm_first else x
+            x = self._add(x, self.cross_attention(normed, memory, memory_mask), self.cross_norm)
+        normed = self.mlp_norm(x) if self.norm_first else x
+        x = self._add(x, self.mlp(normed), self.mlp_norm)
+        return x, (keys, values)
+
+    def _add(self, x: Tensor, update: Tensor, norm: nn.LayerNorm) -> Tensor:
+        x = x + self.drop_path(self.dropout(update))
+        return x if self.norm_first else norm(x)

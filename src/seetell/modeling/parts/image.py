@@ -1,0 +1,17 @@
+"""What every image encoder gives, whatever it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTokens:
+    """tokens: float[B, N, D]. mask: bool[B, N], True = a real patch.
+    stages: hierarchical maps float[B, C_i, H_i, W_i], coarse last."""
+
+    tokens: Tensor
+    mask: Tensor
+    stages: tuple[Tensor, ...]

@@ -1,0 +1,55 @@
+"""Where a token stands: sine-cosine grids for images, learned tables for both modalities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def sincos_grid(height: int, width: int, embed_dim: int) -> Tensor:
+    """Two-dimensional sine-cosine positions, float32[height * width, embed_dim], row by row.
+
+    Coordinates run over a fixed square whatever the grid, so that a model trained at one resolution
+    reads another without interpolating anything. Source: Chen, Xie, He 2021 (MoCo v3), appendix;
+    normalised coordinates as in Dosovitskiy's big_vision ``posemb_sincos_2d`` but scaled to 0..16.
+    """
+    if embed_dim % 4:
+        raise ValueError(f"embed_dim {embed_dim} is not a multiple of 4")
+    quarter = embed_dim // 4
+    omega = 1.0 / 10_000 ** (torch.arange(quarter, dtype=torch.float64) / max(quarter - 1, 1))
+    rows = (torch.arange(height, dtype=torch.float64) + 0.5) / height * 16
+    columns = (torch.arange(width, dtype=torch.float64) + 0.5) / width * 16
+    y = rows[:, None, None].expand(height, width, 1) * omega
+    x = columns[None, :, None].expand(height, width, 1) * omega
+    grid = torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], dim=-1)
+    return grid.reshape(height * width, embed_dim).float()
+
+
+def resize_grid(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Interpolate a learned position table float[h * w, D] to another grid, bicubic.
+
+    Source: Dosovitskiy et al. 2021, section 3.2. Returns float[H * W, D].
+    """
+    if table.shape[0] != math.prod(old):
+        raise ValueError(f"a table of {table.shape[0]} rows is no {old[0]}x{old[1]} grid")
+    if old == new:
+        return table
+    grid = table.reshape(1, old[0], old[1], -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=new, mode="bicubic", align_corners=False)
+    return grid.permute(0, 2, 3, 1).reshape(new[0] * new[1], -1)
+
+
+class LearnedPositions(nn.Module):
+    """A table of ``length`` vectors looked up by position: int64[B, T] -> float[B, T, D]."""
+
+    def __init__(self, length: int, embed_dim: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(length, embed_dim)
+        nn.init.normal_(self.table.weight, std=0.02)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        vectors: Tensor = self.table(positions)
+        return vectors

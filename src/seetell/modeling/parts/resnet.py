@@ -1,0 +1,121 @@
+"""ResNet (He et al. 2015), basic and bottleneck blocks, giving its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seetell.modeling.parts.image import ImageTokens
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution and batch norm, with ReLU unless ``activate`` is false."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, activate: bool = True
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
+            nn.BatchNorm2d(out_channels),
+        ]
+        if activate:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class ResidualBlock(nn.Module):
+    """Basic (two 3x3) or, where ``bottleneck`` > 1, bottleneck (1x1, 3x3, 1x1) residual block.
+
+    The stride sits in the 3x3 convolution (the "v1.5" of torchvision and of public checkpoints).
+    The last batch norm starts at zero, so that each block starts as the identity (Goyal et al. 2017).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bottleneck: int = 1) -> None:
+        super().__init__()
+        if bottleneck > 1:
+            inner = out_channels // bottleneck
+            last = ConvNorm(inner, out_channels, 1, activate=False)
+            self.convs = nn.Sequential(
+                ConvNorm(in_channels, inner, 1), ConvNorm(inner, inner, 3, stride), last
+            )
+        else:
+            last = ConvNorm(out_channels, out_channels, 3, activate=False)
+            self.convs = nn.Sequential(ConvNorm(in_channels, out_channels, 3, stride), last)
+        changes = stride != 1 or in_channels != out_channels
+        self.shortcut = ConvNorm(in_channels, out_channels, 1, stride, activate=False) if changes else None
+        last_norm = last[1]
+        assert isinstance(last_norm, nn.BatchNorm2d)
+        nn.init.zeros_(last_norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float[B, in_channels, H, W] -> float[B, out_channels, H / stride, W / stride]."""
+        kept = x if self.shortcut is None else self.shortcut(x)
+        return torch.relu(self.convs(x) + kept)
+
+
+class ResNet(nn.Module):
+    """float[B, 3, H, W] -> ImageTokens whose stages are the outputs of the residual stages.
+
+    Args:
+        depths: residual blocks per stage.
+        channels: output channels per stage.
+        bottleneck: reduction inside a block; 1 = basic blocks (ResNet-18/34), 4 = ResNet-50 and up.
+        stem: ``imagenet`` (7x7 stride 2, max pool; stride 4) or ``light`` (two 3x3 stride 2; stride 4),
+            which keeps more of a small photo.
+        stem_channels: channels after the stem.
+    """
+
+    def __init__(
+        self,
+        depths: Sequence[int] = (3, 4, 6, 3),
+        channels: Sequence[int] = (256, 512, 1024, 2048),
+        bottleneck: int = 4,
+        *,
+        stem: str = "imagenet",
+        stem_channels: int = 64,
+    ) -> None:
+        super().__init__()
+        if len(depths) != len(channels):
+            raise ValueError(f"{len(depths)} depths for {len(channels)} stages of channels")
+        if stem == "imagenet":
+            self.stem = nn.Sequential(ConvNorm(3, stem_channels, 7, 2), nn.MaxPool2d(3, 2, 1))
+        elif stem == "light":
+            self.stem = nn.Sequential(
+                ConvNorm(3, stem_channels // 2, 3, 2), ConvNorm(stem_channels // 2, stem_channels, 3, 2)
+            )
+        else:
+            raise ValueError(f"unknown stem {stem!r}; imagenet or light")
+        self.embed_dim = channels[-1]
+        self.stride = 4 * 2 ** (len(depths) - 1)
+        stages: list[nn.Module] = []
+        previous = stem_channels
+        for index, (depth, width) in enumerate(zip(depths, channels, strict=True)):
+            first = ResidualBlock(previous, width, 1 if index == 0 else 2, bottleneck)
+            rest = [ResidualBlock(width, width, 1, bottleneck) for _ in range(depth - 1)]
+            stages.append(nn.Sequential(first, *rest))
+            previous = width
+        self.stages = nn.ModuleList(stages)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward_stages(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        """The stage maps alone: float[B, C_i, H_i, W_i] each, coarse last."""
+        x = self.stem(pixel_values)
+        maps: list[Tensor] = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
+
+    def forward(self, pixel_values: Tensor) -> ImageTokens:
+        """Tokens are the cells of the last stage: float[B, H/32 * W/32, channels[-1]] for four stages.
+
+        A side that is no multiple of ``stride`` is rounded up, as the padded convolutions do.
+        """
+        maps = self.forward_stages(pixel_values)
+        tokens = maps[-1].flatten(2).transpose(1, 2)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return ImageTokens(tokens, mask, maps)

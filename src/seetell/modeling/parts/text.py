@@ -1,0 +1,111 @@
+"""The text transformer: one stack that reads both ways (BERT-style) or left to right (GPT-style)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from seetell.modeling.parts.attention import KeyValue
+from seetell.modeling.parts.block import TransformerBlock
+from seetell.modeling.parts.masks import causal_mask, padding_mask, positions_from_mask
+from seetell.modeling.parts.positions import LearnedPositions
+
+
+class TextEmbedding(nn.Module):
+    """Token and position embeddings: int64[B, T] -> float[B, T, D]."""
+
+    def __init__(self, vocab_size: int, context_length: int, embed_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, embed_dim)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        self.positions = LearnedPositions(context_length, embed_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """attention_mask: bool[B, P + T], from which the positions of the T new tokens follow."""
+        positions = positions_from_mask(attention_mask, input_ids.shape[1])
+        embedded: Tensor = self.dropout(self.tokens(input_ids) + self.positions(positions))
+        return embedded
+
+
+class TextTransformer(nn.Module):
+    """A stack of blocks over token vectors. ``context_dim`` gives every block cross-attention.
+
+    The same weights read bidirectionally or causally: which one is an argument of the call, so that an
+    encoder, a fusion encoder and a decoder can share them.
+
+    Args: as in TransformerBlock; drop path grows linearly with depth (Touvron et al. 2021, DeiT).
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        *,
+        context_dim: int | None = None,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        activation: str = "gelu",
+        norm_first: bool = True,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                embed_dim,
+                num_heads,
+                mlp_ratio,
+                context_dim=context_dim,
+                dropout=dropout,
+                drop_path=drop_path * layer / max(depth - 1, 1),
+                activation=activation,
+                norm_first=norm_first,
+                norm_eps=norm_eps,
+            )
+            for layer in range(depth)
+        )
+
+    def project_memory(self, memory: Tensor) -> list[KeyValue]:
+        """Per block, the keys and values of ``memory`` float[B, N, context_dim]."""
+        projected: list[KeyValue] = []
+        for block in self._blocks():
+            if block.cross_attention is None:
+                raise ValueError("this stack was built without cross-attention (context_dim is None)")
+            projected.append(block.cross_attention.project(memory))
+        return projected
+
+    def _blocks(self) -> list[TransformerBlock]:
+        # ModuleList forgets the type of what it holds.
+        return cast("list[TransformerBlock]", list(self.blocks))
+
+    def forward(
+        self,
+        x: Tensor,
+        attention_mask: Tensor,
+        *,
+        causal: bool = False,
+        past: Sequence[KeyValue] | None = None,
+        memory: Sequence[KeyValue] | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """x: float[B, T, D]. attention_mask: bool[B, P + T]. memory_mask: bool[B, N].
+
+        Returns float[B, T, D] and, per block, the keys and values to continue from.
+        """
+        mask = causal_mask(attention_mask, x.shape[1]) if causal else padding_mask(attention_mask)
+        cross_mask = None if memory_mask is None else padding_mask(memory_mask)
+        present: list[KeyValue] = []
+        for index, block in enumerate(self._blocks()):
+            x, keys_values = block(
+                x,
+                mask,
+                past=None if past is None else past[index],
+                memory=None if memory is None else memory[index],
+                memory_mask=cross_mask,
+            )
+            present.append(keys_values)
+        return x, present

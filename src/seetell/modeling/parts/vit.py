@@ -1,0 +1,125 @@
+"""Vision transformer (Dosovitskiy et al. 2021) and the stack of blocks it shares with hybrids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seetell.modeling.parts.block import TransformerBlock
+from seetell.modeling.parts.image import ImageTokens
+from seetell.modeling.parts.positions import resize_grid
+
+
+class VisionBlocks(nn.Module):
+    """Transformer blocks over image tokens, and the outputs of chosen blocks.
+
+    Drop path grows linearly with depth (Touvron et al. 2021, DeiT).
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        *,
+        drop_path: float = 0.0,
+        activation: str = "gelu",
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                embed_dim,
+                num_heads,
+                mlp_ratio,
+                drop_path=drop_path * index / max(depth - 1, 1),
+                activation=activation,
+                norm_eps=norm_eps,
+            )
+            for index in range(depth)
+        )
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, keep: Sequence[int] = ()
+    ) -> tuple[Tensor, list[Tensor]]:
+        """x: float[B, N, D]; mask: bool[B, 1, 1, N] or None. ``keep`` names blocks whose outputs are
+        also returned, in order."""
+        kept: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            x, _ = block(x, mask)
+            if index in keep:
+                kept.append(x)
+        return x, kept
+
+
+class ViT(nn.Module):
+    """float[B, 3, H, W] -> ImageTokens: a class token, if any, then the patches row by row.
+
+    ``stages`` are the patch tokens after each quarter of the depth, as maps [B, D, H/p, W/p]; a plain
+    ViT has one scale, so its hierarchy is of depth, not of size (as ViTDet uses it, Li et al. 2022).
+
+    Args:
+        image_size: the (height, width) the position table is made for; another size is interpolated.
+        patch_size: side of a square patch in pixels.
+        class_token: put a learned token first (ViT, CLIP, BLIP) or not (SigLIP).
+        final_norm: LayerNorm after the last block.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        patch_size: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        *,
+        class_token: bool = True,
+        final_norm: bool = True,
+        drop_path: float = 0.0,
+        activation: str = "gelu",
+        norm_eps: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        if image_size[0] % patch_size or image_size[1] % patch_size:
+            raise ValueError(f"image size {image_size} is not a multiple of patch size {patch_size}")
+        self.patch_size = patch_size
+        self.embed_dim = embed_dim
+        self.grid = (image_size[0] // patch_size, image_size[1] // patch_size)
+        self.patch_embed = nn.Conv2d(3, embed_dim, patch_size, patch_size)
+        self.class_token = nn.Parameter(torch.zeros(embed_dim)) if class_token else None
+        num_positions = self.grid[0] * self.grid[1] + int(class_token)
+        self.positions = nn.Parameter(torch.empty(num_positions, embed_dim))
+        nn.init.normal_(self.positions, std=0.02)
+        self.transformer = VisionBlocks(
+            embed_dim,
+            depth,
+            num_heads,
+            mlp_ratio,
+            drop_path=drop_path,
+            activation=activation,
+            norm_eps=norm_eps,
+        )
+        self.stage_ends = tuple(sorted({max(depth * quarter // 4 - 1, 0) for quarter in (1, 2, 3, 4)}))
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if final_norm else nn.Identity()
+
+    def forward(self, pixel_values: Tensor) -> ImageTokens:
+        """pixel_values: float[B, 3, H, W], H and W multiples of ``patch_size``."""
+        maps = self.patch_embed(pixel_values)
+        height, width = maps.shape[2:]
+        x = maps.flatten(2).transpose(1, 2)  # [B, H/p * W/p, D]
+        lead = 0 if self.class_token is None else 1
+        x = x + resize_grid(self.positions[lead:], self.grid, (height, width))
+        if self.class_token is not None:
+            first = (self.class_token + self.positions[0]).expand(x.shape[0], 1, -1)
+            x = torch.cat([first, x], dim=1)
+        x, kept = self.transformer(x, keep=self.stage_ends)
+        stages = tuple(
+            tokens[:, lead:].transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
+            for tokens in kept
+        )
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return ImageTokens(self.norm(x), mask, stages)
