@@ -35,9 +35,7 @@ def build_step(recipe: Recipe, vocab_size: int, num_answers: int, num_labels: in
         needed = _NEEDS.get(objective.name)
         if needed and not sizes[needed]:
             raise RecipeError(f"objectives: {objective.name} needs {needed}, and no data source has any")
-    config = model_config(
-        recipe.model, vocab_size=vocab_size, num_answers=num_answers, num_labels=num_labels
-    )
+    config = model_config(recipe.model, vocab_size=vocab_size, num_answers=num_answers, num_labels=num_labels)
     return JointStep(
         UnifiedModel(config),
         recipe.objectives,

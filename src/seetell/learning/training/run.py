@@ -1,7 +1,8 @@
 """A recipe carried out: tokenizer, sources, model, step and loop put together in the run's folder.
 
 The folder holds ``recipe.yaml`` as run, ``tokenizer.json``, ``answers.json``, ``labels.json``,
-``metrics.jsonl`` and ``checkpoints/step-N/``.
+``metrics.jsonl`` and ``checkpoints/step-N/``, and ``holdout/SOURCE/``: the questions a source holds out, as
+files for ``seetell evaluate``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import build_step
-from seetell.learning.training.corpus import Corpus, build_sources, read_corpus
+from seetell.learning.training.corpus import Corpus, build_sources, read_corpus, write_holdout
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.step import JointStep
@@ -35,6 +36,7 @@ RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
 ANSWERS_FILE = "answers.json"
 LABELS_FILE = "labels.json"
+HOLDOUT = "holdout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +195,10 @@ def _write_small_files(prepared: Prepared) -> None:
     atomic_write_text(folder / RECIPE_FILE, text)
     for name, entries in ((ANSWERS_FILE, prepared.corpus.answers), (LABELS_FILE, prepared.corpus.labels)):
         atomic_write_text(folder / name, json.dumps(list(entries), ensure_ascii=False, indent=0) + "\n")
+    for source in prepared.recipe.data:
+        if source.holdout is not None:
+            write_holdout(
+                source,
+                Path(prepared.recipe.data_root),
+                folder / HOLDOUT / (Path(source.path).name or "source"),
+            )

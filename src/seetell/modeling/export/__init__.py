@@ -1,0 +1,1 @@
+"""Torch models to bundles, and the checks that they agree."""

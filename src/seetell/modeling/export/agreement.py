@@ -1,0 +1,122 @@
+"""Do the exported graphs compute what the torch model computes? And the record of it in the bundle.
+
+``check.safetensors`` holds, for one small case per role, ``ROLE/input/NAME`` and ``ROLE/output/NAME``:
+the outputs are torch's, in float32, with the weights as stored. Inputs may be stored in a narrower dtype
+that holds them exactly; who reads them casts to the dtype the manifest gives. The largest outputs are
+left out where the file would exceed its budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from seetell.bundle.manifest import Role
+from seetell.core.errors import ExportError
+from seetell.modeling.export.check_cases import Limits, check_cases
+from seetell.modeling.export.torch_engine import TorchEngine
+from seetell.runtime.engine import Arrays, Engine
+
+# What engines and torch may differ by, absolutely: they sum in another order.
+TOLERANCE = 1e-3
+# The whole of check.safetensors, so that it stays small in a repository.
+_BUDGET_BYTES = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of a role: its inputs, and what torch gives."""
+
+    role: Role
+    inputs: Arrays
+    expected: Arrays
+
+
+def record_cases(engine: TorchEngine, limits: Limits) -> list[Case]:
+    """Run torch over all check inputs of all roles. The first case of each role is the one a bundle keeps."""
+    return [
+        Case(module.role, inputs, engine.run(module.role, inputs))
+        for module in engine.modules
+        for inputs in check_cases(module, limits)
+    ]
+
+
+def largest_difference(engine: Engine, cases: Sequence[Case], tolerance: float = TOLERANCE) -> float:
+    """Run every case on ``engine`` and return the largest absolute difference to what is expected.
+
+    Raises ExportError naming role, output and difference where it exceeds ``tolerance``.
+    """
+    worst = 0.0
+    for case in cases:
+        found = engine.run(case.role, case.inputs)
+        for name, expected in case.expected.items():
+            difference = _difference(found.get(name), expected)
+            # Written so that NaN fails.
+            if not difference <= tolerance:
+                shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in case.inputs.items())
+                raise ExportError(
+                    f"{case.role}: {name} differs from torch by {difference:.3g} in {engine.name} "
+                    f"({tolerance:g} is allowed), with inputs {shapes}"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def _difference(found: NDArray[Any] | None, expected: NDArray[Any]) -> float:
+    """Largest absolute difference; infinite where shape or dtype differ or one side is not finite."""
+    if found is None or found.shape != expected.shape or found.dtype != expected.dtype:
+        return float("inf")
+    if expected.dtype.kind != "f":
+        return 0.0 if np.array_equal(found, expected) else float("inf")
+    difference = np.abs(found.astype(np.float64) - expected)
+    return float(difference.max(initial=0.0)) if np.isfinite(difference).all() else float("inf")
+
+
+def rounding_change(original: Sequence[Case], rounded: Sequence[Case]) -> dict[str, float]:
+    """What rounding the weights changes in each output: ``ROLE/NAME`` -> rms of the change over rms of
+    the output, the worst of its cases."""
+    changes: dict[str, float] = {}
+    for before, after in zip(original, rounded, strict=True):
+        for name, expected in before.expected.items():
+            if expected.dtype.kind != "f":
+                continue
+            scale = float(np.linalg.norm(expected.astype(np.float64)))
+            change = float(np.linalg.norm(after.expected[name].astype(np.float64) - expected))
+            relative = change / scale if scale else change
+            key = f"{before.role}/{name}"
+            # NaN compares false with everything and must win.
+            changes[key] = relative if not relative <= changes.get(key, 0.0) else changes.get(key, 0.0)
+    return changes
+
+
+def check_record(cases: Sequence[Case]) -> bytes:
+    """The content of ``check.safetensors``: the first case of each role, smallest outputs first."""
+    kept: dict[str, NDArray[Any]] = {}
+    outputs: dict[str, NDArray[Any]] = {}
+    seen: set[str] = set()
+    for case in cases:
+        if case.role in seen:
+            continue
+        seen.add(case.role)
+        kept.update({f"{case.role}/input/{name}": _narrowed(value) for name, value in case.inputs.items()})
+        outputs.update({f"{case.role}/output/{name}": value for name, value in case.expected.items()})
+    # The header needs about a hundred bytes per tensor.
+    left = _BUDGET_BYTES - sum(value.nbytes + 100 for value in kept.values())
+    for name, value in sorted(outputs.items(), key=lambda item: (item[1].nbytes, item[0])):
+        left -= value.nbytes + 100
+        if left < 0:
+            break
+        kept[name] = value
+    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in kept.items()})
+
+
+def _narrowed(value: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers as bytes where they are whole and small, as check pictures are."""
+    if value.dtype.kind != "f" or not np.array_equal(value, value.astype(np.int8)):
+        return value
+    return value.astype(np.int8)

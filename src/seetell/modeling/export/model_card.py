@@ -1,0 +1,94 @@
+"""The README of a bundle, made from its manifest and from what the export measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from seetell.bundle.manifest import Manifest, TensorSpec
+from seetell.modeling.export.weights import StoredWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """rounding_change: largest relative change of an output by float16 storage (root mean square).
+    engine_difference: largest absolute difference between the graphs in OpenVINO and torch."""
+
+    weights: StoredWeights
+    rounding_change: float
+    engine_difference: float
+
+
+def model_card(manifest: Manifest, storage: Storage) -> str:
+    """Markdown."""
+    sections = [
+        f"# {manifest.name}\n\n{_summary(manifest)}",
+        f"## Licence of the weights\n\n{manifest.licence}",
+        _training(manifest),
+        _storage(storage),
+        _graphs(manifest),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _summary(manifest: Manifest) -> str:
+    lines = [f"A seetell bundle, version {manifest.version}. It can: {', '.join(manifest.tasks)}."]
+    if manifest.languages:
+        lines.append(f"Languages: {', '.join(manifest.languages)}.")
+    if manifest.image is not None:
+        lines.append(f"Photos are read at {manifest.image.height} x {manifest.image.width} pixels.")
+    if manifest.answers:
+        lines.append(f"{len(manifest.answers)} answers in its closed list.")
+    if manifest.labels:
+        lines.append(f"{len(manifest.labels)} labels.")
+    lines.append(
+        "Load it with `seetell.load(FOLDER)` or `--model FOLDER`; `seetell doctor FOLDER` checks it."
+    )
+    return "\n".join(lines)
+
+
+def _training(manifest: Manifest) -> str:
+    told = manifest.source.model_dump(exclude_none=True)
+    lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in told.items()]
+    lines += [f"- {one.name}: {one.terms}" for one in manifest.data]
+    return "## Training\n\n" + "\n".join(lines) if lines else ""
+
+
+def _storage(storage: Storage) -> str:
+    tensors = storage.weights.tensors.values()
+    parameters = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+    halves = sum(tensor.numel() for tensor in tensors if tensor.dtype == torch.float16)
+    lines = [
+        f"{parameters:,} numbers, stored once in `model.safetensors`; every graph points into it. "
+        "Arithmetic is float32."
+    ]
+    if halves:
+        lines.append(
+            f"{halves:,} of them are stored as float16, which changes an output over the check set "
+            f"by at most {storage.rounding_change:.1e} of its root mean square."
+        )
+    elif storage.rounding_change:
+        lines.append(
+            f"Float16 storage would have changed an output by {storage.rounding_change:.1e} of its root mean "
+            "square, so they are stored as float32."
+        )
+    lines += [
+        f"`{name}` stays float32: float16 would lose {loss:.1e} of it."
+        for name, loss in storage.weights.kept_fp32.items()
+    ]
+    lines.append(f"Graphs in OpenVINO and the torch model differ by at most {storage.engine_difference:.1e}.")
+    return "## Weights\n\n" + "\n".join(lines)
+
+
+def _graphs(manifest: Manifest) -> str:
+    lines = ["## Graphs", ""]
+    for role, graph in manifest.graphs.items():
+        lines.append(f"- `{role}` ({', '.join(graph.files.values())})")
+        lines += [f"  - in `{name}` {_shape(spec)}" for name, spec in graph.inputs.items()]
+        lines += [f"  - out `{name}` {_shape(spec)}" for name, spec in graph.outputs.items()]
+    return "\n".join(lines)
+
+
+def _shape(spec: TensorSpec) -> str:
+    return f"{spec.dtype}[{', '.join(str(axis) for axis in spec.axes)}]"

@@ -1,0 +1,131 @@
+"""A training run's folder to a bundle: what ``seetell convert RUN OUT`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from seetell.bundle.manifest import Manifest, Source, TextSpec
+from seetell.core.errors import ExportError
+from seetell.media.preprocess import ImageSpec
+from seetell.modeling.checkpoints.own import Run, read_run
+from seetell.modeling.export.weights import WeightsDtype
+from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+
+_LICENCE = "Not stated. The terms of the training data apply; find out before passing these weights on."
+_PROMPTS = {"classify": {"en": ("a photo of a {}", "{}"), "zh": ("一张{}的照片", "{}")}}
+# Which objectives train what; an output none of the run's objectives trains is left out.
+_TRAINED_BY = {
+    "image_embeds": {"contrastive"},
+    "text_embeds": {"contrastive"},
+    "text_encoder": {"contrastive"},
+    "label_logits": {"labels"},
+    "match_logits": {"matching"},
+    "token_logits": {"masked_language"},
+    "answer_logits": {"answer_list"},
+    "fused_tokens": {"answer_text"},
+    "fusion_encoder": {"matching", "masked_language", "answer_list", "answer_text"},
+    "decoder_memory": {"captioning", "answer_text"},
+    "text_decoder": {"captioning", "answer_text"},
+}
+
+
+def export_run(
+    run_folder: Path,
+    out: Path,
+    *,
+    checkpoint: str = "latest",
+    use_ema: bool = True,
+    weights_dtype: WeightsDtype = "fp16",
+    facts: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Write the model of a training run as a bundle.
+
+    What the run cannot know (name, licence, data terms, prompts, generation, ...: the fields of
+    BundleFacts) comes from ``facts``, else from the recipe's ``bundle``, else from defaults.
+
+    Args:
+        checkpoint: ``latest``, ``best`` or a checkpoint's name.
+        use_ema: averaged weights, where the run kept them.
+
+    Raises CheckpointError, ExportError and StorageError.
+    """
+    run = read_run(run_folder, checkpoint=checkpoint, use_ema=use_ema)
+    objectives = _objectives(run.recipe)
+    told = {**(run.recipe.get("bundle") or {}), **(facts or {})}
+    try:
+        complete = BundleFacts.model_validate({**_defaults(run, run_folder, objectives), **told})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ExportError(f"{run_folder}: bundle.{key}: {fault['msg']}") from error
+    return write_bundle(
+        run.model,
+        run.tokenizer_json,
+        out,
+        complete,
+        without=untrained(objectives),
+        weights_dtype=weights_dtype,
+        overwrite=overwrite,
+    )
+
+
+def untrained(objectives: frozenset[str]) -> frozenset[str]:
+    """The roles and outputs that none of these objectives trains, for ``without``."""
+    return frozenset(name for name, by in _TRAINED_BY.items() if not by & objectives)
+
+
+def _objectives(recipe: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(str(one["name"]) for one in recipe.get("objectives") or [])
+
+
+def _defaults(run: Run, run_folder: Path, objectives: frozenset[str]) -> dict[str, Any]:
+    height, width = run.model.config.image_size
+    recipe = run.recipe
+    normalised = {key: recipe[key] for key in ("mean", "std") if key in recipe}
+    text = text_spec(run.tokenizer_json, run.model.config.text.context_length, objectives)
+    languages = tuple(text.decoder_start_ids) or tuple(text.fill_start_ids) or ("en", "zh")
+    return {
+        "name": run_folder.resolve().name,
+        "licence": _LICENCE,
+        "languages": languages,
+        # Training squashes the whole photo, bicubic; random views are relative to that.
+        "image": ImageSpec(height=height, width=width, **normalised),
+        "text": text,
+        "prompts": _PROMPTS,
+        "answers": run.answers,
+        "labels": run.labels,
+        "source": Source(recipe=f"{run_folder.resolve().name}, step {run.step}"),
+    }
+
+
+def text_spec(tokenizer_json: bytes, context_length: int, objectives: frozenset[str]) -> TextSpec:
+    """The TextSpec of our token layout, by the names of the special tokens in the tokenizer.
+
+    Leads of what ``objectives`` did not train are left out. Raises ExportError when a token is missing.
+    """
+    document = json.loads(tokenizer_json)
+    ids = {str(token["content"]): int(token["id"]) for token in document.get("added_tokens", [])}
+
+    def token(name: str) -> int:
+        if name not in ids:
+            raise ExportError(f"tokenizer.json has no special token {name}; train it with seetell train")
+        return ids[name]
+
+    fills = "masked_language" in objectives
+    return TextSpec(
+        context_length=context_length,
+        bos_id=token("[CLS]"),
+        fusion_bos_id=token("[FUSE]"),
+        eos_id=token("[EOS]"),
+        pad_id=token("[PAD]"),
+        mask_id=token("[MASK]") if fills else None,
+        decoder_start_ids=({"en": token("[EN]"), "zh": token("[ZH]")} if "captioning" in objectives else {}),
+        answer_start_id=token("[ANSWER]") if "answer_text" in objectives else None,
+        fill_start_ids={"en": token("[FILL_EN]"), "zh": token("[FILL_ZH]")} if fills else {},
+    )

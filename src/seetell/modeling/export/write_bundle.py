@@ -1,0 +1,244 @@
+"""A model and what is known about it, written as a bundle: whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+from pydantic import BaseModel, ConfigDict
+
+from seetell.bundle.check import CHECK_NAME
+from seetell.bundle.manifest import (
+    MANIFEST_NAME,
+    DataTerms,
+    FileRecord,
+    GenerationDefaults,
+    GraphSpec,
+    Manifest,
+    Role,
+    ScoreSpec,
+    Source,
+    Task,
+    TextSpec,
+    manifest_json,
+)
+from seetell.bundle.store import TOKENIZER_NAME
+from seetell.core.errors import ExportError
+from seetell.core.files import atomic_folder
+from seetell.media.preprocess import ImageSpec
+from seetell.modeling.export.agreement import (
+    Case,
+    check_record,
+    largest_difference,
+    record_cases,
+    rounding_change,
+)
+from seetell.modeling.export.check_cases import Limits
+from seetell.modeling.export.model_card import Storage, model_card
+from seetell.modeling.export.onnx_export import export_graph
+from seetell.modeling.export.plain_openvino import PlainOpenVINO
+from seetell.modeling.export.roles import graph_specs
+from seetell.modeling.export.torch_engine import TorchEngine
+from seetell.modeling.export.weights import (
+    WEIGHTS_NAME,
+    StoredWeights,
+    WeightsDtype,
+    choose_storage,
+    point_into_file,
+    write_weights,
+)
+from seetell.modeling.models.unified import UnifiedModel
+
+CARD_NAME = "README.md"
+FAMILY = "unified"
+# What float16 storage may change in any output over the check inputs: root mean square of the change over
+# that of the output. Trained weights change outputs by about 1e-3; bf16 arithmetic by about 1e-2.
+ROUNDING_TOLERANCE = 5e-3
+# The clamp of the contrastive objective: CLIP's limit on the scale (Radford et al. 2021, section 2.5).
+_MAX_LOGIT_SCALE = math.log(100.0)
+
+
+class BundleFacts(BaseModel):
+    """What the manifest says that the model itself does not know; fields as in the manifest.
+
+    score: None takes the model's own logit scale.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str = "1"
+    licence: str
+    languages: tuple[str, ...] = ()
+    image: ImageSpec
+    text: TextSpec
+    prompts: dict[str, dict[str, tuple[str, ...]]] = {}
+    generation: GenerationDefaults = GenerationDefaults()
+    score: ScoreSpec | None = None
+    answers: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    data: tuple[DataTerms, ...] = ()
+    source: Source = Source()
+
+
+def tasks_of(graphs: Mapping[Role, GraphSpec], text: TextSpec | None) -> tuple[Task, ...]:
+    """What a bundle with these graphs can do."""
+    outputs = {name for graph in graphs.values() for name in graph.outputs}
+    dual = {"image_embeds", "text_embeds"} <= outputs
+    writes = "image_tokens" in outputs and {"decoder_memory", "text_decoder"} <= set(graphs)
+    answers = writes and "fused_tokens" in outputs and text is not None and text.answer_start_id is not None
+    can: dict[Task, bool] = {
+        "embed": dual,
+        "match": dual or "match_logits" in outputs,
+        "classify": dual or "label_logits" in outputs,
+        "caption": writes and text is not None and bool(text.decoder_start_ids),
+        "ask": "answer_logits" in outputs or answers,
+        "features": "image_tokens" in outputs,
+        "fill": "token_logits" in outputs and text is not None and text.mask_id is not None,
+    }
+    return tuple(task for task, able in can.items() if able)
+
+
+def manifest_of(
+    model: UnifiedModel,
+    graphs: Mapping[Role, GraphSpec],
+    facts: BundleFacts,
+    files: Mapping[str, FileRecord] | None = None,
+) -> Manifest:
+    """The manifest of a model. With ``TorchEngine.graphs`` and no files it serves validation in training.
+
+    Raises ExportError where facts and model contradict each other.
+    """
+    config = model.config
+    for what, listed, size in (
+        ("answers", len(facts.answers), config.num_answers),
+        ("labels", len(facts.labels), config.num_labels),
+    ):
+        if listed != size:
+            raise ExportError(f"{facts.name}: {listed} {what} are named but the model's head has {size}")
+    if (facts.image.height, facts.image.width) != config.image_size:
+        raise ExportError(
+            f"{facts.name}: photos are made {facts.image.height} x {facts.image.width} but the model's "
+            f"image_size is {config.image_size[0]} x {config.image_size[1]}"
+        )
+    if facts.text.context_length > config.text.context_length:
+        raise ExportError(
+            f"{facts.name}: texts of {facts.text.context_length} tokens do not fit the model's "
+            f"context_length {config.text.context_length}"
+        )
+    scale = min(float(model.logit_scale.detach()), _MAX_LOGIT_SCALE)
+    told = facts.model_dump(exclude={"score", "image", "text", "generation", "data", "source"})
+    return Manifest(
+        **told,
+        family=FAMILY,
+        config=config.model_dump(mode="json"),
+        tasks=tasks_of(graphs, facts.text),
+        graphs=dict(graphs),
+        image=facts.image,
+        text=facts.text,
+        generation=facts.generation,
+        score=facts.score or ScoreSpec(logit_scale=scale),
+        data=facts.data,
+        source=facts.source,
+        files=dict(files or {}),
+    )
+
+
+def write_bundle(
+    model: UnifiedModel,
+    tokenizer_json: bytes,
+    out: Path,
+    facts: BundleFacts,
+    *,
+    without: Collection[str] = (),
+    weights_dtype: WeightsDtype = "fp16",
+    overwrite: bool = False,
+) -> Manifest:
+    """Export ``model`` to the folder ``out``, check every graph against torch, and return the manifest.
+
+    Args:
+        model: left as it is, but in evaluation mode.
+        without: roles and outputs not to ship, because nothing trained them.
+        weights_dtype: ``fp16`` stores matrices in half the space, unless that changes an output by more
+            than ROUNDING_TOLERANCE; the model card says what was done.
+        overwrite: replace a folder that is there.
+
+    Raises ExportError naming role, output and difference, and StorageError. Nothing is left behind then.
+    """
+    stored, rounded, change = weights_to_store(model, facts.name, without, weights_dtype)
+    engine = TorchEngine(rounded, without=without)
+    graphs = graph_specs(engine.modules)
+    manifest_of(model, graphs, facts)  # contradictions are cheaper found before the export
+    cases = record_cases(engine, _limits(model))
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        places = write_weights(folder / WEIGHTS_NAME, stored)
+        for module in engine.modules:
+            graph = export_graph(module)
+            point_into_file(graph, stored, places, module.role)
+            ir.save(graph, folder / f"{module.role}.onnx")
+        difference = largest_difference(PlainOpenVINO(folder, engine.modules), cases)
+        (folder / CHECK_NAME).write_bytes(check_record(cases))
+        (folder / TOKENIZER_NAME).write_bytes(tokenizer_json)
+        storage = Storage(stored, change, difference)
+        (folder / CARD_NAME).write_text(
+            model_card(manifest_of(model, graphs, facts), storage), encoding="utf-8"
+        )
+        manifest = manifest_of(model, graphs, facts, _records(folder))
+        (folder / MANIFEST_NAME).write_text(manifest_json(manifest), encoding="utf-8")
+    return manifest
+
+
+def _limits(model: UnifiedModel) -> Limits:
+    return Limits(model.config.text.vocab_size, model.config.text.context_length)
+
+
+def weights_to_store(
+    model: UnifiedModel, name: str, without: Collection[str], weights_dtype: WeightsDtype
+) -> tuple[StoredWeights, UnifiedModel, float]:
+    """The weights to store, a model with just these, and the largest relative change of an output that
+    storing them in ``weights_dtype`` makes; where that is too large, they are stored as float32.
+
+    Raises ExportError for a model that gives NaN or infinity; ``name`` is what it is called then.
+    """
+    limits = _limits(model)
+    own = TorchEngine(model, without=without)
+    original = record_cases(own, limits)
+    _refuse_non_finite(original, name)
+    stored = choose_storage(model.state_dict(), weights_dtype)
+    rounded = _with_weights(model, stored)
+    changes = rounding_change(original, record_cases(TorchEngine(rounded, without=without), limits))
+    change = max(changes.values(), default=0.0)
+    if weights_dtype == "fp16" and not all(value <= ROUNDING_TOLERANCE for value in changes.values()):
+        stored = choose_storage(model.state_dict(), "fp32")
+        return stored, _with_weights(model, stored), change
+    return stored, rounded, change
+
+
+def _with_weights(model: UnifiedModel, stored: StoredWeights) -> UnifiedModel:
+    rounded = copy.deepcopy(model).cpu().float()
+    # Not strict: of tied weights one name is stored, and loading it sets both.
+    rounded.load_state_dict(stored.upcast(), strict=False)
+    return rounded
+
+
+def _refuse_non_finite(cases: Sequence[Case], name: str) -> None:
+    for case in cases:
+        for output, value in case.expected.items():
+            if value.dtype.kind == "f" and not math.isfinite(float(value.sum(dtype="float64"))):
+                raise ExportError(
+                    f"{name}: the torch model itself gives NaN or infinity in {case.role} {output}; "
+                    "its training has diverged, so take an earlier checkpoint"
+                )
+
+
+def _records(folder: Path) -> dict[str, FileRecord]:
+    records: dict[str, FileRecord] = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        records[path.name] = FileRecord(sha256=digest, size_bytes=path.stat().st_size)
+    return records
