@@ -1,0 +1,1 @@
+"""Published metrics; each takes predict functions, never a model."""

@@ -1,0 +1,65 @@
+"""Captions against references: BLEU-1..4, ROUGE-L and CIDEr-D, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import UsageError
+from seetell.evaluation.bleu import MAX_ORDER, Tokens, bleu_counts, corpus_bleu
+from seetell.evaluation.bootstrap import Bootstrap, Estimate, Weights, estimates
+from seetell.evaluation.caption_tokens import caption_tokens
+from seetell.evaluation.cider import cider_d
+from seetell.evaluation.rouge import rouge_l
+
+
+def score_captions(
+    captions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    language: str,
+    bootstrap: Bootstrap | None = None,
+) -> dict[str, Estimate]:
+    """Score one caption per photo against what people wrote about it.
+
+    Args:
+        captions: N texts; an empty one stands for a photo that got none, and scores 0.
+        references: of each photo, at least one text.
+        language: ``zh`` is scored per character, others per word.
+
+    Returns:
+        ``bleu_1`` to ``bleu_4`` and ``rouge_l`` in 0..100, and ``cider``, where 1.0 is 100 in papers.
+    """
+    return score_tokens(
+        [caption_tokens(text, language) for text in captions],
+        [[caption_tokens(text, language) for text in several] for several in references],
+        bootstrap,
+    )
+
+
+def score_tokens(
+    captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], bootstrap: Bootstrap | None = None
+) -> dict[str, Estimate]:
+    """:func:`score_captions` for texts that are tokens already. Raises UsageError for missing references."""
+    if not captions or len(captions) != len(references):
+        raise UsageError(
+            f"{len(captions)} captions and references for {len(references)}; give both per photo"
+        )
+    for row, several in enumerate(references):
+        if not several:
+            raise UsageError(f"caption {row} has no reference to compare with")
+    counts = bleu_counts(captions, references)
+    # The words' weights stay those of the full set: resampling asks how other captions would have fared.
+    per_photo = {
+        "rouge_l": 100 * np.array([rouge_l(*pair) for pair in zip(captions, references, strict=True)]),
+        "cider": cider_d(captions, references),
+    }
+
+    def statistic(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        bleu = 100 * corpus_bleu(counts, weights)
+        found = {f"bleu_{order + 1}": bleu[:, order] for order in range(MAX_ORDER)}
+        means = {name: weights @ values / len(captions) for name, values in per_photo.items()}
+        return {**found, **means}
+
+    return estimates(len(captions), statistic, Bootstrap() if bootstrap is None else bootstrap)

@@ -1,0 +1,284 @@
+"""Run a model over records and score what it says: the evaluations behind ``seetell evaluate``.
+
+An input that fails (a photo that cannot be read) stays in every figure and counts as wrong, and is listed: a
+model or a folder with holes must not look better for them. That matches the official scorers, which insist
+on a prediction for everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import DataError, InputError, UsageError
+from seetell.core.results import Failure
+from seetell.data.records import CaptionRecord, LabelRecord, PhotoId, QuestionRecord
+from seetell.evaluation.bootstrap import Bootstrap, Estimate
+from seetell.evaluation.captions import score_captions
+from seetell.evaluation.predictors import Embeds, Predictors, Track, untracked
+from seetell.evaluation.retrieval import RetrievalScores, score_retrieval
+from seetell.evaluation.vqa import score_answers
+from seetell.evaluation.zero_shot import ZeroShotScores, score_labels
+
+T = TypeVar("T")
+
+# Texts are short and run many at a time; the progress bar moves once per this many.
+_TEXTS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured. Parts that do not apply are None.
+
+    n_images and n_texts: photos and texts (captions, questions or labels) that were to be measured, failed
+    ones included. limit: only the first ``limit`` photos of more were measured. answers_per_question:
+    people's answers, on average; VQA accuracy means little below four.
+    """
+
+    model: str
+    precision: str
+    n_images: int
+    n_texts: int
+    language: str | None = None
+    limit: int | None = None
+    image_to_text: dict[str, Estimate] | None = None
+    text_to_image: dict[str, Estimate] | None = None
+    captions: dict[str, Estimate] | None = None
+    vqa: dict[str, Estimate] | None = None
+    answers_per_question: float | None = None
+    zero_shot: ZeroShotScores | None = None
+    failed: tuple[Failure, ...] = ()
+
+
+def evaluate_captions(
+    predict: Predictors,
+    records: Sequence[CaptionRecord],
+    language: str,
+    *,
+    limit: int | None = None,
+    track: Track = untracked,
+    bootstrap: Bootstrap | None = None,
+) -> Evaluation:
+    """Retrieval in both directions, and generated captions, against captions people wrote.
+
+    Retrieval needs ``embed_images`` and ``embed_texts``, captions need ``caption``; what is there is
+    measured. Photos without a caption in ``language`` are left out.
+
+    Raises:
+        DataError: no caption in this language, or every photo failed.
+        UsageError: nothing to measure with, or a limit below 1.
+    """
+    embed_images, embed_texts = predict.embed_images, predict.embed_texts
+    if predict.caption is None and (embed_images is None or embed_texts is None):
+        raise UsageError(
+            f"{predict.model} can neither embed photos and texts nor caption: nothing to measure"
+        )
+    everything = _spoken(records, language)
+    chosen = everything[: _checked_limit(limit)]
+    photos = [record.photo for record in chosen]
+    references = [record.texts(language) for record in chosen]
+    failed: list[Failure] = []
+    retrieval = captions = None
+    if embed_images is not None and embed_texts is not None:
+        vectors = _results(track(embed_images(photos), "photos", len(photos)), photos, failed)
+        retrieval = _retrieval(vectors, references, embed_texts, failed, track, bootstrap)
+    if predict.caption is not None:
+        found = _results(track(predict.caption(photos), "captions", len(photos)), photos, failed)
+        texts = ["" if caption is None else caption.text for caption in found]
+        captions = score_captions(texts, references, language, bootstrap)
+    return Evaluation(
+        predict.model,
+        predict.precision,
+        n_images=len(chosen),
+        n_texts=sum(map(len, references)),
+        language=language,
+        limit=limit if len(chosen) < len(everything) else None,
+        image_to_text=None if retrieval is None else retrieval.image_to_text,
+        text_to_image=None if retrieval is None else retrieval.text_to_image,
+        captions=captions,
+        failed=_once_each(failed),
+    )
+
+
+def evaluate_questions(
+    predict: Predictors,
+    records: Sequence[QuestionRecord],
+    *,
+    limit: int | None = None,
+    track: Track = untracked,
+    bootstrap: Bootstrap | None = None,
+) -> Evaluation:
+    """Answers to questions about photos; ``limit`` keeps the questions about the first photos.
+
+    Raises:
+        DataError: no questions, a question without people's answers, or every photo failed.
+        UsageError: ``ask`` is missing, or a limit below 1.
+    """
+    if predict.ask is None:
+        raise UsageError(f"{predict.model} cannot ask: nothing to measure with questions")
+    chosen = _first_photos(records, _checked_limit(limit))
+    if not chosen:
+        raise DataError("no questions to measure with")
+    for record in chosen:
+        if not record.answers and record.majority is None:
+            raise DataError(f"question {record.question_id} has no answer to compare with; give annotations")
+    photos = [record.photo for record in chosen]
+    failed: list[Failure] = []
+    pairs = [(record.photo, record.question) for record in chosen]
+    found = _results(track(predict.ask(pairs), "questions", len(pairs)), photos, failed)
+    people = [record.answers or (str(record.majority),) for record in chosen]
+    photo_ids = [record.photo_id for record in chosen]
+    return Evaluation(
+        predict.model,
+        predict.precision,
+        n_images=len(set(photo_ids)),
+        n_texts=len(chosen),
+        limit=limit if len(chosen) < len(records) else None,
+        vqa=score_answers(
+            ["" if answer is None else answer.answer for answer in found],
+            people,
+            [record.majority for record in chosen],
+            photo_ids,
+            bootstrap,
+        ),
+        answers_per_question=sum(map(len, people)) / len(people),
+        failed=_once_each(failed),
+    )
+
+
+def evaluate_labels(
+    predict: Predictors,
+    records: Sequence[LabelRecord],
+    *,
+    limit: int | None = None,
+    track: Track = untracked,
+    bootstrap: Bootstrap | None = None,
+) -> Evaluation:
+    """Classification into the labels that ``classify`` was given.
+
+    Raises:
+        DataError: no photos, or every photo failed.
+        UsageError: ``classify`` is missing, or a limit below 1.
+    """
+    if predict.classify is None:
+        raise UsageError(f"{predict.model} cannot classify: nothing to measure with labels")
+    chosen = list(records)[: _checked_limit(limit)]
+    if not chosen:
+        raise DataError("no labelled photos to measure with")
+    photos = [record.photo for record in chosen]
+    labels = [record.label for record in chosen]
+    failed: list[Failure] = []
+    found = _results(track(predict.classify(photos), "labels", len(photos)), photos, failed)
+    rankings = [[] if one is None else [choice.label for choice in one.ranking] for one in found]
+    return Evaluation(
+        predict.model,
+        predict.precision,
+        n_images=len(chosen),
+        n_texts=len(set(labels)),
+        limit=limit if len(chosen) < len(records) else None,
+        zero_shot=score_labels(rankings, labels, bootstrap),
+        failed=_once_each(failed),
+    )
+
+
+def _retrieval(
+    vectors: Sequence[Embeds | None],
+    references: Sequence[Sequence[str]],
+    embed_texts: Callable[[Sequence[str]], Embeds],
+    failed: list[Failure],
+    track: Track,
+    bootstrap: Bootstrap | None,
+) -> RetrievalScores:
+    there = [one for one in vectors if one is not None]
+    image_failed = np.array([one is None for one in vectors])
+    images = np.zeros((len(vectors), len(there[0])), dtype=np.float32)
+    images[~image_failed] = there
+    texts = [text for several in references for text in several]
+    owner = np.repeat(np.arange(len(references)), [len(several) for several in references])
+    text_embeds, text_failed = _embed_texts(embed_texts, texts, images.shape[1], failed, track)
+    return score_retrieval(
+        images, text_embeds, owner, image_failed=image_failed, text_failed=text_failed, bootstrap=bootstrap
+    )
+
+
+def _embed_texts(
+    embed: Callable[[Sequence[str]], Embeds],
+    texts: Sequence[str],
+    width: int,
+    failed: list[Failure],
+    track: Track,
+) -> tuple[Embeds, NDArray[np.bool_]]:
+    """float32[T, width] and which rows failed, bool[T]."""
+    embeds = np.zeros((len(texts), width), dtype=np.float32)
+    bad = np.zeros(len(texts), dtype=bool)
+    starts = range(0, len(texts), _TEXTS_AT_ONCE)
+    for start in track(starts, "texts", len(starts)):
+        stop = min(start + _TEXTS_AT_ONCE, len(texts))
+        try:
+            embeds[start:stop] = embed(texts[start:stop])
+        except InputError:
+            # One text spoils its company: find out which.
+            for row in range(start, stop):
+                try:
+                    embeds[row] = embed([texts[row]])[0]
+                except InputError as error:
+                    bad[row] = True
+                    failed.append(Failure(texts[row], error))
+    return embeds, bad
+
+
+def _results(stream: Iterable[T | Failure], photos: Sequence[Path], failed: list[Failure]) -> list[T | None]:
+    """One result per photo, None for a failed one, which is added to ``failed``.
+
+    Raises DataError if all failed: then it is the folder that is wrong, and a row of zeros would hide it.
+    """
+    found: list[T | None] = []
+    for result in stream:
+        if isinstance(result, Failure):
+            failed.append(result)
+            found.append(None)
+        else:
+            found.append(result)
+    if len(found) != len(photos):
+        raise UsageError(f"a predict function gave {len(found)} results for {len(photos)} inputs")
+    if all(one is None for one in found):
+        first = failed[-len(found)]
+        raise DataError(f"none of {len(photos)} inputs could be used; the first: {first.error}")
+    return found
+
+
+def _spoken(records: Sequence[CaptionRecord], language: str) -> list[CaptionRecord]:
+    chosen = [record for record in records if record.texts(language)]
+    if not chosen:
+        known = sorted({spoken for record in records for _, spoken in record.captions})
+        has = f"it has: {', '.join(known)}" if known else "it has none at all"
+        raise DataError(f"no caption in language {language!r} to measure with; {has}")
+    return chosen
+
+
+def _first_photos(records: Sequence[QuestionRecord], limit: int | None) -> list[QuestionRecord]:
+    if limit is None:
+        return list(records)
+    kept: set[PhotoId] = set()
+    chosen = []
+    for record in records:
+        if record.photo_id in kept or len(kept) < limit:
+            kept.add(record.photo_id)
+            chosen.append(record)
+    return chosen
+
+
+def _checked_limit(limit: int | None) -> int | None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is at least 1 photo, not {limit}")
+    return limit
+
+
+def _once_each(failed: Iterable[Failure]) -> tuple[Failure, ...]:
+    """A photo that fails to embed fails to be captioned too, and every time it is asked about."""
+    return tuple({failure.photo: failure for failure in failed}.values())

@@ -1,0 +1,81 @@
+"""Zero-shot classification: how often the right label comes first, or among the first five."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import UsageError
+from seetell.evaluation.bootstrap import Bootstrap, Estimate, Weights, estimates
+
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAccuracy:
+    """Of one label: ``top_1`` and ``top_5`` in 0..100 over its ``n_images`` photos."""
+
+    label: str
+    n_images: int
+    top_1: float
+    top_5: float
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroShotScores:
+    """``scores``: top_1, top_5 and mean_per_class (the mean of the labels' top_1), in 0..100."""
+
+    scores: dict[str, Estimate]
+    per_class: tuple[ClassAccuracy, ...]
+
+
+def score_labels(
+    rankings: Sequence[Sequence[str]], labels: Sequence[str], bootstrap: Bootstrap | None = None
+) -> ZeroShotScores:
+    """Score N ranked guesses against N labels.
+
+    Args:
+        rankings: per photo, labels best first; empty for a photo that could not be read, which is wrong.
+        labels: the right ones.
+
+    Raises UsageError for lists that do not fit.
+    """
+    if not labels or len(rankings) != len(labels):
+        raise UsageError(f"{len(rankings)} rankings for {len(labels)} labelled photos; give one for each")
+    first = _hits(rankings, labels, 1)
+    among = _hits(rankings, labels, TOP)
+    names, class_of = np.unique(np.array(list(labels)), return_inverse=True)
+    order = np.argsort(class_of, kind="stable")
+    starts = np.searchsorted(class_of[order], np.arange(len(names)))
+
+    def per_class_sums(weights: Weights) -> NDArray[np.float64]:
+        # Photos of one label lie side by side in ``order``; every label has at least one.
+        return np.add.reduceat(weights[:, order], starts, axis=1)  # [R, C]
+
+    def statistic(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        sizes = per_class_sums(weights)
+        drawn = sizes > 0
+        each = np.divide(per_class_sums(weights * first), sizes, out=np.zeros_like(sizes), where=drawn)
+        return {
+            "top_1": 100 * (weights @ first) / len(labels),
+            "top_5": 100 * (weights @ among) / len(labels),
+            # Over the labels that were drawn at all: a rare one may be missing from a sample.
+            "mean_per_class": 100 * each.sum(axis=1) / drawn.sum(axis=1),
+        }
+
+    found = estimates(len(labels), statistic, Bootstrap() if bootstrap is None else bootstrap)
+    sizes, ones, fives = (per_class_sums(each[None, :])[0] for each in (np.ones(len(labels)), first, among))
+    per_class = tuple(
+        ClassAccuracy(str(name), int(size), 100 * float(one / size), 100 * float(five / size))
+        for name, size, one, five in zip(names, sizes, ones, fives, strict=True)
+    )
+    return ZeroShotScores(found, per_class)
+
+
+def _hits(rankings: Sequence[Sequence[str]], labels: Sequence[str], top: int) -> NDArray[np.float64]:
+    return np.array(
+        [label in ranking[:top] for ranking, label in zip(rankings, labels, strict=True)], dtype=np.float64
+    )

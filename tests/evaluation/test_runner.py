@@ -1,0 +1,317 @@
+"""Whole evaluations with made-up models: what is measured, what is left out, and what fails."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from seetell.bundle.manifest import Measurement
+from seetell.core.errors import DataError, EngineError, ImageError, TextError, UsageError
+from seetell.core.results import Answer, Caption, Classification, Failure, RankedLabel
+from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.evaluation.predictors import Predictors
+from seetell.evaluation.report import as_dict, as_table, measurement_rows, rows
+from seetell.evaluation.runner import evaluate_captions, evaluate_labels, evaluate_questions
+
+T = TypeVar("T")
+
+N = 12
+WORDS = ["red", "green", "blue", "small", "large", "old", "new", "wet", "dry", "fast", "slow", "loud"]
+EN = [f"photo of a {word} thing in the grass" for word in WORDS]
+ZH = [f"第{place}张照片里的东西" for place in range(N)]
+
+
+def records(n: int = N) -> list[CaptionRecord]:
+    return [
+        CaptionRecord(
+            Path(f"{place}.jpg"), ((EN[place], "en"), (ZH[place], "zh"), (EN[place] + " too", "en")), place
+        )
+        for place in range(n)
+    ]
+
+
+class Oracle:
+    """Knows every photo by its number; fails on those it was told to."""
+
+    def __init__(self, bad: Sequence[str] = (), bad_texts: Sequence[str] = ()) -> None:
+        self.bad = {f"{name}.jpg" for name in bad}
+        self.bad_texts = set(bad_texts)
+        self.texts_per_call: list[int] = []
+
+    def _each(self, photos: Iterable[Path], result: Any) -> Iterator[Any]:
+        for photo in photos:
+            if photo.name in self.bad:
+                yield Failure(str(photo), ImageError("truncated", f"{photo}: ends too early"))
+            else:
+                yield result(int(photo.stem))
+
+    def embed_images(self, photos: Iterable[Path]) -> Iterator[Any]:
+        return self._each(photos, lambda place: np.eye(N, dtype=np.float32)[place])
+
+    def embed_texts(self, texts: Sequence[str]) -> Any:
+        self.texts_per_call.append(len(texts))
+        for text in texts:
+            if text in self.bad_texts:
+                raise TextError(f"{text!r}: too long")
+        known = {**{text: place for place, text in enumerate(EN)}, **{text: i for i, text in enumerate(ZH)}}
+        return np.eye(N, dtype=np.float32)[[known[text.removesuffix(" too")] for text in texts]]
+
+    def caption(self, photos: Iterable[Path]) -> Iterator[Any]:
+        return self._each(photos, lambda place: Caption(EN[place], -1.0, "en", "oracle", "fp32"))
+
+    def ask(self, pairs: Iterable[tuple[Path, str]]) -> Iterator[Any]:
+        return self._each(
+            (photo for photo, _ in pairs),
+            lambda place: Answer("Yes!" if place % 2 else "no", 0.9, (), True, "oracle", "fp32"),
+        )
+
+    def classify(self, photos: Iterable[Path]) -> Iterator[Any]:
+        ranking = (RankedLabel("cat", 0.9), RankedLabel("dog", 0.1))
+        return self._each(photos, lambda place: Classification("cat", 0.9, ranking, "oracle", "fp32"))
+
+    def predictors(self) -> Predictors:
+        return Predictors(
+            "oracle", "fp32", self.embed_images, self.embed_texts, self.caption, self.ask, self.classify
+        )
+
+
+def questions(n: int = N, each: int = 1) -> list[QuestionRecord]:
+    return [
+        QuestionRecord(
+            photo=Path(f"{place}.jpg"),
+            question="is it odd?",
+            answers=("yes" if place % 2 else "no",),
+            question_id=place * each + number,
+            photo_id=place,
+        )
+        for place in range(n)
+        for number in range(each)
+    ]
+
+
+def test_a_model_that_knows_everything_is_measured_as_perfect() -> None:
+    found = as_dict(evaluate_captions(Oracle().predictors(), records(), "en"))
+    for direction in ("image_to_text", "text_to_image"):
+        assert found[direction] == {
+            "r1": 100,
+            "r5": 100,
+            "r10": 100,
+            "median_rank": 1,
+            "intervals": {"r1": [100, 100], "r5": [100, 100], "r10": [100, 100], "median_rank": [1, 1]},
+        }
+    assert found["captions"]["bleu_4"] == pytest.approx(100, abs=1e-4)
+    assert set(found["captions"]) == {*(f"bleu_{k}" for k in (1, 2, 3, 4)), "rouge_l", "cider", "intervals"}
+    assert (found["n_images"], found["n_texts"], found["language"]) == (N, 2 * N, "en")
+    assert (found["model"], found["precision"]) == ("oracle", "fp32")
+    assert (found["n_failed"], found["failed"]) == (0, [])
+    assert "vqa" not in found and "limit" not in found
+
+
+def test_the_object_is_plain_json() -> None:
+    for found in (
+        evaluate_captions(Oracle(bad=["3"]).predictors(), records(), "en"),
+        evaluate_questions(Oracle().predictors(), questions()),
+        evaluate_labels(Oracle().predictors(), [LabelRecord(Path("0.jpg"), "cat")]),
+    ):
+        document = as_dict(found)
+        assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_only_captions_of_the_language_are_used() -> None:
+    mixed = [*records(), CaptionRecord(Path("99.jpg"), (("nur deutsch", "de"),), 99)]
+    found = evaluate_captions(replace(Oracle().predictors(), caption=None), mixed, "zh")
+    assert (found.n_images, found.n_texts, found.captions) == (N, N, None)
+    assert found.image_to_text is not None and found.image_to_text["r1"].value == 100
+    with pytest.raises(DataError, match=r"'fr'.*de, en, zh"):
+        evaluate_captions(Oracle().predictors(), mixed, "fr")
+
+
+def test_what_the_model_cannot_do_is_left_out() -> None:
+    captions_only = Predictors("m", "fp32", caption=Oracle().caption)
+    found = evaluate_captions(captions_only, records(), "en")
+    assert found.image_to_text is None and found.captions is not None
+    assert "image_to_text" not in as_dict(found)
+    half = Predictors("m", "fp32", embed_images=Oracle().embed_images)
+    with pytest.raises(UsageError, match="m can neither"):
+        evaluate_captions(half, records(), "en")
+    with pytest.raises(UsageError, match="m cannot ask"):
+        evaluate_questions(half, questions())
+    with pytest.raises(UsageError, match="m cannot classify"):
+        evaluate_labels(half, [LabelRecord(Path("0.jpg"), "cat")])
+
+
+def test_failed_photos_count_as_wrong_and_are_listed_once() -> None:
+    found = as_dict(evaluate_captions(Oracle(bad=["3", "7"]).predictors(), records(), "en"))
+    share = pytest.approx(100 * 10 / 12)
+    assert (found["n_images"], found["n_texts"], found["n_failed"]) == (N, 2 * N, 2)
+    for direction in ("image_to_text", "text_to_image"):
+        assert found[direction]["r10"] == pytest.approx(100 * 10 / 12, abs=1e-5)
+    assert found["captions"]["rouge_l"] == pytest.approx(100 * 10 / 12, abs=1e-5)
+    assert [one["photo"] for one in found["failed"]] == ["3.jpg", "7.jpg"]
+    assert found["failed"][0]["error"] == {"kind": "truncated", "message": "3.jpg: ends too early"}
+    answers = evaluate_questions(Oracle(bad=["3", "7"]).predictors(), questions(each=3))
+    assert answers.vqa is not None and answers.vqa["exact_match"].value == share
+    assert len(answers.failed) == 2
+    labels = [LabelRecord(Path(f"{place}.jpg"), "cat") for place in range(N)]
+    labelled = evaluate_labels(Oracle(bad=["3", "7"]).predictors(), labels)
+    assert labelled.zero_shot is not None and labelled.zero_shot.scores["top_5"].value == share
+
+
+def test_when_everything_fails_the_folder_is_wrong() -> None:
+    blind = Oracle(bad=[str(place) for place in range(N)]).predictors()
+    with pytest.raises(DataError, match=r"none of 12 inputs.*0\.jpg: ends too early"):
+        evaluate_captions(blind, records(), "en")
+    with pytest.raises(DataError, match="none of 12"):
+        evaluate_questions(blind, questions())
+
+
+def test_a_text_that_fails_spoils_only_itself() -> None:
+    found = evaluate_captions(Oracle(bad_texts=[EN[5]]).predictors(), records(), "en")
+    assert found.text_to_image is not None and found.image_to_text is not None
+    assert found.text_to_image["r1"].value == pytest.approx(100 * 23 / 24)
+    assert found.image_to_text["r1"].value == 100  # its other caption is found
+    assert [failure.photo for failure in found.failed] == [EN[5]]
+
+
+def test_texts_are_embedded_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seetell.evaluation.runner._TEXTS_AT_ONCE", 7)
+    oracle = Oracle()
+    evaluate_captions(oracle.predictors(), records(), "en")
+    assert oracle.texts_per_call == [7, 7, 7, 3]
+
+
+def test_an_engine_that_breaks_is_not_swallowed() -> None:
+    def broken(texts: Sequence[str]) -> Any:
+        raise EngineError("out of memory")
+
+    with pytest.raises(EngineError):
+        evaluate_captions(replace(Oracle().predictors(), embed_texts=broken), records(), "en")
+
+
+def test_a_predict_function_that_loses_photos_is_found_out() -> None:
+    def lossy(photos: Iterable[Path]) -> Iterator[Any]:
+        return Oracle().caption(list(photos)[1:])
+
+    with pytest.raises(UsageError, match="11 results for 12"):
+        evaluate_captions(Predictors("m", "fp32", caption=lossy), records(), "en")
+
+
+def test_a_limit_keeps_the_first_photos() -> None:
+    found = evaluate_captions(Oracle().predictors(), records(), "en", limit=5)
+    assert (found.n_images, found.n_texts, found.limit) == (5, 10, 5)
+    answers = evaluate_questions(Oracle().predictors(), questions(each=3), limit=2)
+    assert (answers.n_images, answers.n_texts, answers.limit) == (2, 6, 2)
+    assert evaluate_captions(Oracle().predictors(), records(), "en", limit=N).limit is None
+    assert evaluate_questions(Oracle().predictors(), questions(), limit=99).limit is None
+    with pytest.raises(UsageError, match="at least 1"):
+        evaluate_captions(Oracle().predictors(), records(), "en", limit=0)
+
+
+def test_a_limit_counts_photos_by_first_appearance() -> None:
+    scattered = [questions()[place] for place in (4, 1, 4, 2, 1)]
+    found = evaluate_questions(Oracle().predictors(), scattered, limit=2)
+    assert (found.n_images, found.n_texts) == (2, 4)
+
+
+def test_progress_is_told_about_every_item() -> None:
+    seen: dict[str, list[Any]] = {}
+
+    def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        seen[label] = [0, total]
+        for item in items:
+            seen[label][0] += 1
+            yield item
+
+    evaluate_captions(Oracle().predictors(), records(), "en", track=track)
+    evaluate_questions(Oracle().predictors(), questions(), track=track)
+    assert seen == {"photos": [12, 12], "texts": [1, 1], "captions": [12, 12], "questions": [12, 12]}
+
+
+def test_answers_are_compared_as_guessed_even_when_the_model_abstains() -> None:
+    found = evaluate_questions(Oracle().predictors(), questions())
+    assert found.vqa is not None
+    assert found.vqa["exact_match"].value == 100
+    assert found.vqa["accuracy"].value == 0  # one person each: the official formula has nothing left over
+    assert found.answers_per_question == 1
+    # Ten people each: of one mind about the odd photos, not quite about the even ones.
+    ten = [
+        replace(one, answers=one.answers * 10 if place % 2 else (*one.answers * 9, "?"))
+        for place, one in enumerate(questions())
+    ]
+    official = evaluate_questions(Oracle().predictors(), ten)
+    # "Yes!" against ten times "yes" is wrong by the official rule for unanimous people.
+    assert official.vqa is not None and official.vqa["accuracy"].value == 50
+
+
+def test_questions_need_answers() -> None:
+    unanswered = [replace(questions()[0], answers=())]
+    with pytest.raises(DataError, match="give annotations"):
+        evaluate_questions(Oracle().predictors(), unanswered)
+    with pytest.raises(DataError):
+        evaluate_questions(Oracle().predictors(), [])
+    with pytest.raises(DataError):
+        evaluate_labels(Oracle().predictors(), [])
+    only_majority = [replace(questions()[1], answers=(), majority="yes")]
+    found = evaluate_questions(Oracle().predictors(), only_majority)
+    assert found.vqa is not None and found.vqa["exact_match"].value == 100
+
+
+def test_labels_are_measured() -> None:
+    labels = [LabelRecord(Path(f"{place}.jpg"), "cat" if place < 9 else "dog") for place in range(N)]
+    found = as_dict(evaluate_labels(Oracle().predictors(), labels))
+    assert found["zero_shot"]["top_1"] == 75
+    assert found["zero_shot"]["per_class"]["dog"] == {"n_images": 3, "top_1": 0, "top_5": 100}
+    assert (found["n_images"], found["n_texts"]) == (12, 2)
+
+
+def rendered(table: Any) -> str:
+    from rich.console import Console
+
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_table_shows_every_figure_and_what_to_know() -> None:
+    found = evaluate_captions(Oracle(bad=["3"]).predictors(), records(), "en", limit=10)
+    text = rendered(as_table(replace(found, model="[bold]odd[/] name")))
+    assert "[bold]odd[/] name (fp32): 10 photos, 20 texts, en" in text
+    for word in ("photo -> text", "text -> photo", "R@10", "median rank", "BLEU-4", "ROUGE-L", "CIDEr-D"):
+        assert word in text
+    assert "1 inputs failed" not in text and "1 input failed and counts as wrong" in text
+    assert "the first 10 photos only" in text
+    asked = rendered(as_table(evaluate_questions(Oracle().predictors(), questions())))
+    assert "read exact match" in asked and "VQA accuracy" in asked
+
+
+def test_rows_name_their_part_and_the_table_only_once() -> None:
+    found = evaluate_captions(Oracle().predictors(), records(), "en")
+    assert [part for part, *_ in rows(found)].count("photo -> text") == 4
+    assert ("captions", "CIDEr-D") in {(part, name) for part, name, *_ in rows(found)}
+    assert rendered(as_table(found)).count("photo -> text") == 1
+
+
+def test_rows_for_the_manifest_fit_its_schema() -> None:
+    found = evaluate_captions(Oracle().predictors(), records(), "zh", limit=4)
+    parsed = [Measurement.model_validate(row) for row in measurement_rows(found, "flickr", "dev")]
+    by_metric = {row.metric: row for row in parsed}
+    one = by_metric["text_to_image.r10"]
+    assert (one.task, one.dataset, one.split) == ("embed", "flickr (zh)", "dev, first 4 photos")
+    assert (one.value, one.interval, one.precision) == (100, (100, 100), "fp32")
+    assert "core" in one.machine and "\n" not in one.machine
+    assert by_metric["captions.cider"].task == "caption"
+    answers = evaluate_questions(Oracle().predictors(), questions())
+    row = measurement_rows(answers, "easy", "held out", machine="a desk")[0]
+    assert (row["task"], row["dataset"], row["split"], row["machine"]) == (
+        "ask",
+        "easy",
+        "held out",
+        "a desk",
+    )
