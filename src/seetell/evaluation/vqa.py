@@ -71,6 +71,9 @@ def score_answers(
 ) -> dict[str, Estimate]:
     """``accuracy`` and ``exact_match`` of Q questions, in 0..100, with intervals that resample photos.
 
+    Where no question has more than one person's answer there is no ``accuracy``: leaving one person out
+    leaves nobody to agree with, so the official formula says 0 whatever the model answers.
+
     Args:
         answers: one per question, empty where there is none.
         human_answers: of each question, at least one.
@@ -87,6 +90,8 @@ def score_answers(
             float(exact_match(*triple)) for triple in zip(answers, human_answers, majorities, strict=True)
         ],
     }
+    if max(map(len, human_answers)) < 2:
+        del right["accuracy"]
     counts = np.bincount(photo).astype(np.float64)
     sums = {name: 100 * _sums(photo, values) for name, values in right.items()}
 
