@@ -13,7 +13,6 @@ from pathlib import Path
 
 from torch import nn
 
-from seetell.bundle.manifest import Manifest
 from seetell.core.errors import RecipeError
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
@@ -26,7 +25,7 @@ from seetell.learning.training.sections import DataSettings
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export.run import text_spec, untrained
 from seetell.modeling.export.torch_engine import TorchEngine
-from seetell.modeling.export.write_bundle import FAMILY, tasks_of
+from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.tasks.model import Model
 
@@ -62,20 +61,16 @@ def facade(module: UnifiedModel, prepared: Prepared) -> Model:
     engine = TorchEngine(module, precision=recipe.precision, without=untrained(objectives))
     document = (prepared.folder / TOKENIZER_FILE).read_bytes()
     text = text_spec(document, module.config.text.context_length, objectives)
-    manifest = Manifest(
+    facts = BundleFacts(
         name=prepared.folder.name,
-        family=FAMILY,
-        version="0",
-        config=module.config.model_dump(mode="json"),
-        tasks=tasks_of(engine.graphs, text),
+        licence="in training",
         languages=tuple(text.decoder_start_ids) or ("en", "zh"),
-        graphs=engine.graphs,
         image=_image_spec(recipe, module.config.image_size),
         text=text,
         answers=prepared.corpus.answers,
         labels=prepared.corpus.labels,
-        licence="in training",
     )
+    manifest = manifest_of(module, engine.graphs, facts)
     return Model(manifest, prepared.tokenizer, engine, batch_size=64)
 
 

@@ -1,0 +1,262 @@
+"""Writing left to right: greedy and beam search, batched over photos, with cached keys and values.
+
+Semantics are those of ``generate`` in transformers 5 (``early_stopping=False``), to which the tests hold
+this file: greedy penalises logits, beam search penalises log-probabilities; a beam ends for good only when
+it was among the best ``beams`` of its step; a photo is done when all its beams are finished and the best
+running one, at its present length, cannot beat the worst of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.runtime.generation.decoder import Decoding, TextDecoder
+from seetell.runtime.generation.options import GenerationOptions
+from seetell.runtime.generation.probabilities import Generated, best, log_softmax
+
+_ROLE = "text_decoder"
+# What transformers adds to a score to rule it out; finite, so that nothing becomes NaN.
+_RULED_OUT = -1.0e9
+
+
+def generate(
+    decoder: TextDecoder,
+    memory_tokens: NDArray[np.float32],
+    memory_mask: NDArray[np.bool_],
+    prompt_ids: Sequence[int],
+    options: GenerationOptions,
+    *,
+    count: int = 1,
+) -> list[list[Generated]]:
+    """Write one text, or the ``count`` best beams, for every memory.
+
+    Args:
+        decoder: the text decoder.
+        memory_tokens: float32[B, N, D], memory_mask: bool[B, N].
+        prompt_ids: the start token and what else each text begins with.
+        options: beams are widened to ``count`` where fewer are asked for.
+        count: texts per memory, best first.
+
+    Raises UsageError when prompt and ``max_tokens`` exceed the model's context.
+    """
+    decoder.check_room(len(prompt_ids), options.max_tokens)
+    if memory_tokens.shape[0] == 0:
+        return []
+    decoding = Decoding(decoder, memory_tokens, memory_mask)
+    prompt = np.tile(np.asarray(prompt_ids, np.int64), (decoding.rows, 1))
+    beams = max(options.beams, count)
+    if beams == 1:
+        return [[one] for one in _greedy(decoding, prompt, decoder.eos_id, options)]
+    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count)
+
+
+def _penalise(
+    scores: NDArray[np.float64],
+    written: NDArray[np.int64],
+    step: int,
+    eos_id: int,
+    options: GenerationOptions,
+) -> NDArray[np.float64]:
+    """Repetition penalty and minimum length. scores: float64[R, V]; written: int64[R, L], prompt included."""
+    if options.repetition_penalty == 1 and step >= options.min_tokens:
+        return scores
+    scores = scores.copy()
+    if options.repetition_penalty != 1:
+        seen = np.take_along_axis(scores, written, axis=1)
+        seen = np.where(seen < 0, seen * options.repetition_penalty, seen / options.repetition_penalty)
+        np.put_along_axis(scores, written, seen, axis=1)
+    if step < options.min_tokens:
+        scores[:, eos_id] = -np.inf
+    return scores
+
+
+def _greedy(
+    decoding: Decoding, prompt: NDArray[np.int64], eos_id: int, options: GenerationOptions
+) -> list[Generated]:
+    photos, lead = prompt.shape
+    written = np.concatenate([prompt, np.full((photos, options.max_tokens), eos_id, np.int64)], axis=1)
+    log_prob = np.zeros(photos)
+    length = np.zeros(photos, np.int64)
+    # Photos still being written; row r of the decoding is photo alive[r].
+    alive = np.arange(photos)
+    running = np.ones(photos, np.bool_)
+    logits = decoding.advance(prompt)
+    for step in range(options.max_tokens):
+        log_probs = log_softmax(logits, _ROLE)
+        scores = _penalise(logits.astype(np.float64), written[alive, : lead + step], step, eos_id, options)
+        chosen = scores.argmax(axis=1)
+        now = running[alive]
+        written[alive[now], lead + step] = chosen[now]
+        log_prob[alive[now]] += log_probs[now.nonzero()[0], chosen[now]]
+        length[alive[now]] += 1
+        running[alive[now]] = chosen[now] != eos_id
+        now = running[alive]
+        if not now.any() or step + 1 == options.max_tokens:
+            break
+        if 2 * now.sum() <= len(alive):
+            # Copying the cache costs about a step, so finished rows are left out once they are half.
+            decoding.select(now.nonzero()[0])
+            alive = alive[now]
+        logits = decoding.advance(written[alive, lead + step][:, None])
+    return [
+        _generated(written[photo, lead : lead + length[photo]], float(log_prob[photo]), eos_id)
+        for photo in range(photos)
+    ]
+
+
+def _generated(tokens: NDArray[np.int64], log_prob: float, eos_id: int) -> Generated:
+    ids = tuple(int(token) for token in tokens)
+    return Generated(ids[:-1] if ids and ids[-1] == eos_id else ids, log_prob, len(ids))
+
+
+@dataclass(slots=True)
+class _Beams:
+    """Beams of the photos still open. K beams, L tokens at most.
+
+    tokens: int64[B, K, L]; scores: float64[B, K], penalties included; log_prob: float64[B, K], the
+    model's own; length: int64[B, K]; ended: bool[B, K], whether the beam is a finished text.
+    """
+
+    tokens: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    log_prob: NDArray[np.float64]
+    length: NDArray[np.int64]
+    ended: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, photos: int, beams: int, tokens: int) -> _Beams:
+        shape = (photos, beams)
+        return cls(
+            np.zeros((*shape, tokens), np.int64),
+            np.full(shape, _RULED_OUT),
+            np.zeros(shape),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.bool_),
+        )
+
+    def take(self, which: NDArray[np.intp]) -> _Beams:
+        """Beams ``which`` intp[B, K'] of each photo."""
+        return _Beams(
+            np.take_along_axis(self.tokens, which[:, :, None], axis=1),
+            np.take_along_axis(self.scores, which, axis=1),
+            np.take_along_axis(self.log_prob, which, axis=1),
+            np.take_along_axis(self.length, which, axis=1),
+            np.take_along_axis(self.ended, which, axis=1),
+        )
+
+    def photos(self, keep: NDArray[np.bool_]) -> _Beams:
+        return _Beams(
+            self.tokens[keep], self.scores[keep], self.log_prob[keep], self.length[keep], self.ended[keep]
+        )
+
+    def beside(self, other: _Beams) -> _Beams:
+        """Both sets for each photo, these first."""
+        return _Beams(
+            np.concatenate([self.tokens, other.tokens], axis=1),
+            np.concatenate([self.scores, other.scores], axis=1),
+            np.concatenate([self.log_prob, other.log_prob], axis=1),
+            np.concatenate([self.length, other.length], axis=1),
+            np.concatenate([self.ended, other.ended], axis=1),
+        )
+
+
+def _continuations(
+    running: _Beams,
+    logits: NDArray[np.float32],
+    prompt: NDArray[np.int64],
+    step: int,
+    eos_id: int,
+    options: GenerationOptions,
+) -> tuple[_Beams, NDArray[np.intp]]:
+    """The best 2K ways to go on from K beams, and the beam each came from: intp[B, 2K].
+
+    2K, because at most K of them can be [EOS], which leaves K to run on (K * vocabulary must reach that).
+    """
+    photos, beams = running.scores.shape
+    own = log_softmax(logits, _ROLE)
+    flat = running.tokens.reshape(photos * beams, -1)[:, :step]
+    written = np.concatenate([np.repeat(prompt, beams, axis=0), flat], axis=1)
+    steered = _penalise(own, written, step, eos_id, options)
+    vocabulary = own.shape[1]
+    total = steered.reshape(photos, beams, vocabulary) + running.scores[:, :, None]
+    top = best(total.reshape(photos, -1), 2 * beams)
+    source, token = top // vocabulary, top % vocabulary
+    found = running.take(source)
+    found.scores = np.take_along_axis(total.reshape(photos, -1), top, axis=1)
+    found.log_prob += np.take_along_axis(own.reshape(photos, -1), top, axis=1)
+    found.tokens[:, :, step] = token
+    found.length[:] = step + 1
+    found.ended = (token == eos_id) | (step + 1 == options.max_tokens)
+    return found, source
+
+
+def _beam_search(
+    decoding: Decoding,
+    prompt: NDArray[np.int64],
+    eos_id: int,
+    options: GenerationOptions,
+    beams: int,
+    count: int,
+) -> list[list[Generated]]:
+    photos = prompt.shape[0]
+    results: list[list[Generated]] = [[] for _ in range(photos)]
+    alive = np.arange(photos)
+    finished = _Beams.empty(photos, beams, options.max_tokens)
+    running = _Beams.empty(photos, beams, options.max_tokens)
+    # All beams start equal; without this the same text would fill every one of them.
+    running.scores[:, 0] = 0
+    # One pass over the prompt per photo; its beams then share the result.
+    logits = decoding.advance(prompt)
+    decoding.select(np.repeat(np.arange(photos), beams))
+    logits = np.repeat(logits, beams, axis=0)
+    for step in range(options.max_tokens):
+        found, source = _continuations(running, logits, prompt[alive], step, eos_id, options)
+        going_on = found.scores + found.ended * _RULED_OUT
+        next_beams = best(going_on, beams)
+        running = found.take(next_beams)
+        running.scores = np.take_along_axis(going_on, next_beams, axis=1)
+        running.ended[:] = False
+
+        # Only the best K of a step may finish; the others are there to run on.
+        found.ended[:, beams:] = False
+        found.scores = found.scores / (step + 1) ** options.length_penalty + ~found.ended * _RULED_OUT
+        finished = finished.beside(found)
+        finished = finished.take(best(finished.scores, beams))
+
+        if step + 1 == options.max_tokens:
+            break
+        possible = running.scores[:, 0] / (step + 1) ** options.length_penalty
+        worst = np.where(finished.ended, finished.scores.min(axis=1, keepdims=True), _RULED_OUT).min(axis=1)
+        is_open = possible > worst
+        beam_idx = (
+            np.take_along_axis(source, next_beams, axis=1) + np.arange(len(alive))[:, None] * beams
+        ).ravel()
+        if not is_open.all():
+            for row in np.flatnonzero(~is_open):
+                results[alive[row]] = _texts(finished, int(row), eos_id, count)
+            if not is_open.any():
+                return results
+            rows = np.repeat(is_open, beams)
+            decoding.select(beam_idx[rows])
+            alive, finished, running = alive[is_open], finished.photos(is_open), running.photos(is_open)
+            beam_idx = np.arange(len(alive) * beams)
+        logits = decoding.advance(running.tokens[:, :, step].reshape(-1, 1), beam_idx.astype(np.int64))
+    for place, photo in enumerate(alive):
+        results[photo] = _texts(finished, place, eos_id, count)
+    return results
+
+
+def _texts(finished: _Beams, row: int, eos_id: int, count: int) -> list[Generated]:
+    return [
+        _generated(
+            finished.tokens[row, beam, : finished.length[row, beam]],
+            float(finished.log_prob[row, beam]),
+            eos_id,
+        )
+        for beam in range(count)
+        if finished.ended[row, beam]
+    ]

@@ -1,0 +1,80 @@
+"""What every engine over a bundle's ONNX graphs needs: names, input checks, the bundle's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import EngineError
+
+if TYPE_CHECKING:
+    from seetell.bundle.manifest import GraphSpec, Manifest
+    from seetell.bundle.store import Bundle
+
+
+def graph_names(manifest: Manifest, role: str, side: Literal["inputs", "outputs"]) -> frozenset[str]:
+    """Names of a role's inputs or outputs; empty when the bundle lacks the role."""
+    graph = _graph(manifest, role)
+    return frozenset() if graph is None else frozenset(getattr(graph, side))
+
+
+def check_inputs(
+    manifest: Manifest, role: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """The inputs in the dtypes the graph declares, contiguous and writable as engines share them.
+
+    Raises EngineError naming what is missing or unknown.
+    """
+    graph = _graph(manifest, role)
+    if graph is None:
+        raise EngineError(f"this bundle has no {role}; it has: {', '.join(sorted(manifest.graphs))}")
+    missing = sorted(graph.inputs.keys() - inputs.keys())
+    unknown = sorted(inputs.keys() - graph.inputs.keys())
+    absent = sorted(set(outputs) - graph.outputs.keys())
+    if missing:
+        raise EngineError(f"{role} needs {', '.join(missing)} as well")
+    if unknown:
+        raise EngineError(f"{role} takes no {', '.join(unknown)}")
+    if absent:
+        raise EngineError(f"{role} gives no {', '.join(absent)}")
+    return {
+        name: np.require(inputs[name], spec.dtype, ["C", "W", "A"]) for name, spec in graph.inputs.items()
+    }
+
+
+def _graph(manifest: Manifest, role: str) -> GraphSpec | None:
+    graphs: Mapping[str, GraphSpec] = manifest.graphs  # type: ignore[assignment]  # any word may be asked for
+    return graphs.get(role)
+
+
+def check_precision(bundle: Bundle, precision: str) -> None:
+    """Raises PrecisionUnavailable at once, and not only when a graph is first run."""
+    for role in bundle.manifest.graphs:
+        bundle.graph_path(role, precision)
+
+
+def fingerprint(bundle: Bundle, engine_version: str) -> str:
+    """16 hex digits that change whenever a file of the bundle or the engine's version does.
+
+    Recorded hashes where the manifest has them; sizes and times of the files as well, because a file
+    edited in place keeps its recorded hash.
+    """
+    digest = hashlib.sha256(engine_version.encode())
+    for name, record in sorted(bundle.manifest.files.items()):
+        digest.update(f"{name}:{record.sha256}\n".encode())
+    for path in sorted(bundle.folder.iterdir()):
+        if path.suffix in (".onnx", ".safetensors", ".data"):
+            status = path.stat()
+            digest.update(f"{path.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def first_line(error: BaseException) -> str:
+    """A native engine's message on one line: where its source file stands is of no use to anyone."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (useful or lines or [type(error).__name__])[-1][:300]

@@ -1,0 +1,209 @@
+"""The OpenVINO engine: the CPU's default.
+
+OpenVINO's own defaults are not exact (bf16 arithmetic where the processor has it, an 8-bit cache), so
+``fp32`` sets both to f32. Compiled graphs are kept in seetell's cache folder, under the hash of the
+bundle's files: a bundle that changes can never meet a stale graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavailable, StorageError
+from seetell.core.files import cache_folder
+from seetell.runtime.engine import Arrays
+from seetell.runtime.graphs import (
+    check_inputs,
+    check_precision,
+    fingerprint,
+    first_line,
+    graph_names,
+)
+
+if TYPE_CHECKING:
+    import openvino
+
+    from seetell.bundle.manifest import Role
+    from seetell.bundle.store import Bundle
+
+_IMPORT_LOCK = threading.Lock()
+_CONVERTER = "openvino.tools.ovc"
+
+
+def import_openvino() -> Any:
+    """The ``openvino`` module, without its model converter.
+
+    The converter is two thirds of the import's time (0.1 s) and sends a usage event over the network when it
+    is imported; a toolkit that works offline wants neither. OpenVINO treats it as optional, and a later
+    ``import openvino.tools.ovc`` by anyone else still works.
+    """
+    with _IMPORT_LOCK:
+        if "openvino" in sys.modules or _CONVERTER in sys.modules:
+            return importlib.import_module("openvino")
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]  # how Python marks a module as absent
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            del sys.modules[_CONVERTER]
+
+
+def has_bf16(device: str = "cpu") -> bool:
+    """Whether ``device`` computes in bf16; False where OpenVINO finds no such device."""
+    core = import_openvino().Core()
+    return _has(core, device.upper()) and _computes_bf16(core, device.upper())
+
+
+def _has(core: openvino.Core, plugin: str) -> bool:
+    return any(name.split(".")[0] == plugin for name in core.available_devices)
+
+
+def _computes_bf16(core: openvino.Core, plugin: str) -> bool:
+    return "BF16" in core.get_property(plugin, "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVINOEngine:
+    """Runs a bundle's graphs with OpenVINO. Thread-safe; compiles a graph when it is first run.
+
+    Args:
+        bundle: gives the graphs.
+        precision: ``fp32``, ``bf16`` or ``int8``.
+        device: ``cpu`` or ``gpu`` (Intel's).
+        threads: processor threads to use, None for all.
+
+    Raises PrecisionUnavailable and DeviceUnavailable, saying what is available.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, precision: str = "fp32", device: str = "cpu", threads: int | None = None
+    ) -> None:
+        check_precision(bundle, precision)
+        self._ov = import_openvino()
+        self._core: openvino.Core = self._ov.Core()
+        self._bundle = bundle
+        self._precision = precision
+        self._device = device
+        self._plugin = device.upper()
+        if not _has(self._core, self._plugin):
+            found = ", ".join(name.lower() for name in self._core.available_devices)
+            raise DeviceUnavailable(
+                f"OpenVINO finds no {device} here, only: {found} (an NVIDIA GPU needs onnxruntime-gpu)"
+            )
+        if precision == "bf16" and not _computes_bf16(self._core, self._plugin):
+            raise PrecisionUnavailable(f"this {device} does not compute in bf16; use precision fp32")
+        self._properties = self._settings(threads)
+        self._lock = threading.Lock()
+        self._role_locks: dict[str, threading.Lock] = {}
+        self._compiled: dict[str, openvino.CompiledModel] = {}
+        self._idle: dict[str, list[openvino.InferRequest]] = {}
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return "openvino"
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    @property
+    def device(self) -> str:
+        return self._device
+
+    def inputs(self, role: str) -> frozenset[str]:
+        return graph_names(self._bundle.manifest, role, "inputs")
+
+    def outputs(self, role: str) -> frozenset[str]:
+        return graph_names(self._bundle.manifest, role, "outputs")
+
+    def run(
+        self, role: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
+    ) -> Arrays:
+        wanted = sorted(self.outputs(role)) if outputs is None else outputs
+        feeds = check_inputs(self._bundle.manifest, role, inputs, wanted)
+        with self._request(role) as request:
+            try:
+                # Inputs are read in place; outputs are views into the request's memory, which the next
+                # run overwrites, so those asked for are copied out.
+                found = request.infer(feeds, share_inputs=True, share_outputs=True)
+                return {name: np.array(found[name]) for name in wanted}
+            except Exception as error:  # OpenVINO raises RuntimeError and others from native code
+                raise EngineError(f"{role} failed in OpenVINO: {first_line(error)}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._idle.clear()
+            self._compiled.clear()
+
+    def _settings(self, threads: int | None) -> dict[str, Any]:
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        # What an INT8 graph leaves in floats runs in bf16 where that is native, like OpenVINO's default.
+        floats = "bf16" if self._precision != "fp32" and _computes_bf16(self._core, self._plugin) else "f32"
+        settings["INFERENCE_PRECISION_HINT"] = floats
+        if self._plugin == "CPU":
+            settings["KV_CACHE_PRECISION"] = "f32"
+            if threads is not None:
+                settings["INFERENCE_NUM_THREADS"] = threads
+        return settings
+
+    @contextlib.contextmanager
+    def _request(self, role: str) -> Iterator[openvino.InferRequest]:
+        """An inference request of this role that nobody else holds."""
+        with self._lock:
+            if self._closed:
+                raise EngineError(f"{role}: this model is closed; load it again")
+            idle = self._idle.setdefault(role, [])
+            request = idle.pop() if idle else None
+        if request is None:
+            request = self._graph(role).create_infer_request()
+        try:
+            yield request
+        finally:
+            # After a close it is simply dropped.
+            with self._lock:
+                if not self._closed:
+                    idle.append(request)
+
+    def _graph(self, role: str) -> openvino.CompiledModel:
+        with self._lock:
+            lock = self._role_locks.setdefault(role, threading.Lock())
+        with lock:  # one compilation per role, and other roles go on meanwhile
+            if role not in self._compiled:
+                self._compiled[role] = self._compile(role)
+            return self._compiled[role]
+
+    def _compile(self, role: str) -> openvino.CompiledModel:
+        path = self._bundle.graph_path(cast("Role", role), self._precision)
+        cache = self._cache_folder()
+        if cache is not None:
+            try:
+                return self._core.compile_model(
+                    str(path), self._plugin, {**self._properties, "CACHE_DIR": str(cache)}
+                )
+            except Exception:
+                # A damaged or unwritable cache must cost time, never an answer. Whatever else is wrong
+                # shows again without it, just below.
+                shutil.rmtree(cache, ignore_errors=True)
+        try:
+            return self._core.compile_model(str(path), self._plugin, self._properties)
+        except Exception as error:
+            raise EngineError(f"{role} ({path.name}) cannot be compiled: {first_line(error)}") from error
+
+    def _cache_folder(self) -> Path | None:
+        """Where compiled graphs of this very bundle go; None where nothing can be written."""
+        try:
+            folder = cache_folder() / "openvino" / fingerprint(self._bundle, str(self._ov.get_version()))
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, StorageError):
+            return None
+        return folder

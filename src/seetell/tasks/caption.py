@@ -1,0 +1,136 @@
+"""``caption``: a photo described in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seetell.core.errors import UsageError
+from seetell.core.results import Caption
+from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, generate
+from seetell.tasks.context import Context, Seen, checked_text, require, token_outputs
+
+# Mask-predict has to be told how long a caption is. A model has no length predictor here, so lengths
+# that captions usually have are tried, this many of them.
+_LENGTHS = 6
+_USUAL_WORDS = (6, 20)
+
+
+def available(context: Context) -> bool:
+    """Whether the model can describe photos in any way."""
+    return context.has("image_encoder", "image_tokens") and (writes(context) or fills(context))
+
+
+def writes(context: Context) -> bool:
+    """Whether it can write word by word."""
+    text = context.manifest.text
+    return (
+        text is not None
+        and bool(text.decoder_start_ids)
+        and context.has("decoder_memory")
+        and context.has("text_decoder", "logits")
+    )
+
+
+def fills(context: Context) -> bool:
+    """Whether it can fill masks, and so write with mask-predict."""
+    text = context.manifest.text
+    return text is not None and text.mask_id is not None and context.has("fusion_encoder", "token_logits")
+
+
+class Captioner:
+    """Captions of one language, ``count`` per photo.
+
+    ``Caption.text`` begins with the prompt; ``Caption.score`` is over what was generated after it.
+    Raises UsageError for an unknown language and options that do not fit this model.
+    """
+
+    def __init__(
+        self, context: Context, options: GenerationOptions, *, language: str | None = None, count: int = 1
+    ) -> None:
+        if count < 1:
+            raise UsageError(f"count is at least 1, not {count}")
+        instead = "use the other method of generation"
+        if options.method == "mask_predict":
+            require(context, fills(context), "masked-language head for mask_predict", instead)
+        else:
+            require(context, writes(context), "text decoder for the autoregressive method", instead)
+        self._context = context
+        self._options = options
+        self._count = count
+        self._language = context.language(language)
+        text = context.text
+        starts = text.fill_start_ids if options.method == "mask_predict" else text.decoder_start_ids
+        start = starts.get(self._language)
+        if start is None and options.method == "mask_predict":
+            start = text.bos_id if text.fusion_bos_id is None else text.fusion_bos_id
+        if start is None:
+            raise UsageError(
+                f"{context.manifest.name} writes no captions in {self._language!r}; "
+                f"choose from: {', '.join(sorted(starts)) or 'none'}"
+            )
+        self._prompt = []
+        if options.prompt is not None:
+            self._prompt = context.tokenizer.encode_words(checked_text(options.prompt, "prompt"))
+        self._lead = [start, *self._prompt]
+        self._lengths: tuple[int, ...] = ()
+        if options.method == "mask_predict":
+            self._lengths = self._candidate_lengths()
+        else:
+            context.decoder.check_room(len(self._lead), options.max_tokens)
+
+    @property
+    def image_outputs(self) -> tuple[str, ...]:
+        return token_outputs(self._context)
+
+    def answer(self, seen: Seen, questions: Sequence[str]) -> list[list[Caption]]:
+        if self._options.method == "mask_predict":
+            written = masked_language(self._context, seen).write(self._lead, self._lengths, count=self._count)
+        else:
+            written = generate(
+                self._context.decoder, seen.tokens, seen.mask, self._lead, self._options, count=self._count
+            )
+        return [[self._caption(one) for one in texts] for texts in written]
+
+    def _caption(self, generated: Generated) -> Caption:
+        return Caption(
+            text=self._context.tokenizer.decode([*self._prompt, *generated.ids]),
+            score=generated.score,
+            language=self._language,
+            model=self._context.manifest.name,
+            precision=self._context.engine.precision,
+        )
+
+    def _candidate_lengths(self) -> tuple[int, ...]:
+        """Numbers of words to try: evenly spread over the usual ones that the options allow."""
+        room = self._context.text.context_length - len(self._lead) - 1
+        most = min(self._options.max_tokens, room)
+        if most < max(1, self._options.min_tokens):
+            raise UsageError(
+                f"the prompt of {len(self._lead)} tokens leaves room for {max(room, 0)} words only"
+            )
+        low = min(most, max(self._options.min_tokens, _USUAL_WORDS[0]))
+        high = max(low, min(most, _USUAL_WORDS[1]))
+        # At least as many lengths as captions are wanted.
+        many = min(high - low + 1, max(_LENGTHS, self._count))
+        return tuple(sorted({round(float(one)) for one in np.linspace(low, high, many)}))
+
+
+def masked_language(context: Context, seen: Seen) -> MaskedLanguage:
+    """The masked-language head over the photos of a batch."""
+    text = context.text
+    if text.mask_id is None:
+        raise UsageError(f"{context.manifest.name} has no mask token")
+    never = [text.bos_id, text.fusion_bos_id, text.answer_start_id]
+    never += [*text.decoder_start_ids.values(), *text.fill_start_ids.values()]
+    return MaskedLanguage(
+        context.engine,
+        seen.tokens,
+        seen.mask,
+        mask_id=text.mask_id,
+        pad_id=text.pad_id,
+        eos_id=text.eos_id,
+        never=[one for one in never if one is not None],
+        context_length=text.context_length,
+    )

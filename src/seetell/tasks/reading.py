@@ -1,0 +1,60 @@
+"""From a photo as given to a row of the image encoder's batch, and rows to a batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.media.images import Photo, decode_image
+from seetell.media.preprocess import ImageSpec, preprocess
+from seetell.tasks.policy import Policy, Request
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPhoto:
+    """A photo ready to run. pixels: float32[3, H, W]; mask: bool[H, W], True = photo, or None.
+    question: what is asked about it, empty for verbs that ask nothing."""
+
+    request: Request
+    question: str
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+
+    @property
+    def identity(self) -> Any:
+        """Equal for one photo given twice in a batch, which is then encoded once."""
+        photo = self.request.photo
+        return os.fspath(photo) if isinstance(photo, str | os.PathLike) else id(photo)
+
+
+def read_photo(
+    request: Request, question: str, photo: Photo, spec: ImageSpec, *, exact: bool, policy: Policy | None
+) -> ReadPhoto:
+    """Decode, show to the policy, preprocess. Raises ImageError, and what the policy raises."""
+    image = decode_image(photo, min_size=spec.min_source_size, exact=exact)
+    if policy is not None:
+        policy.enter(request, image)
+    # One by one, in the reading threads: a full-size photo is let go as soon as it is read.
+    pixels, mask = preprocess([image], spec)
+    return ReadPhoto(request, question, pixels[0], None if mask is None else mask[0])
+
+
+def batch_of(photos: Sequence[ReadPhoto]) -> dict[str, NDArray[Any]]:
+    """``pixel_values`` float32[B, 3, H, W] and, where the spec pads, ``pixel_mask`` bool[B, H, W]; photos
+    smaller than the largest are padded with 0 on the right and below."""
+    height = max(photo.pixels.shape[1] for photo in photos)
+    width = max(photo.pixels.shape[2] for photo in photos)
+    pixels = np.zeros((len(photos), 3, height, width), np.float32)
+    mask = np.zeros((len(photos), height, width), np.bool_)
+    for row, photo in enumerate(photos):
+        rows, columns = photo.pixels.shape[1:]
+        pixels[row, :, :rows, :columns] = photo.pixels
+        mask[row, :rows, :columns] = True if photo.mask is None else photo.mask
+    if all(photo.mask is None for photo in photos):
+        return {"pixel_values": pixels}
+    return {"pixel_values": pixels, "pixel_mask": mask}
