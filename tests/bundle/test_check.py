@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from tests.bundle.test_store import make_bundle
 
 from seetell.bundle.check import CHECK_NAME, Difference, max_abs_diff, read_check, run_check
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import BundleDamaged
+from tests.bundle.test_store import make_bundle
 
 
 class Doubler:

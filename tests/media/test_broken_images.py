@@ -18,6 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
+
+from seetell.core.errors import ImageError, UsageError
+from seetell.media import images
+from seetell.media.images import decode_image, list_photos
 from tests.broken_files import (
     encoded,
     gif_header,
@@ -26,10 +30,6 @@ from tests.broken_files import (
     photo_pixels,
     png_header,
 )
-
-from seetell.core.errors import ImageError, UsageError
-from seetell.media import images
-from seetell.media.images import decode_image, list_photos
 
 PIXELS = photo_pixels(1, 45, 61)
 

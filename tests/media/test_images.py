@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from tests.broken_files import encoded, photo_pixels
 
 from seetell.core.errors import ImageError
 from seetell.media.images import decode_image, photo_name
+from tests.broken_files import encoded, photo_pixels
 
 PIXELS = photo_pixels(1, 61, 97)
 

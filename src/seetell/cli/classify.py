@@ -1,0 +1,42 @@
+"""``seetell classify``: the label that fits a photo best."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from seetell.cli.inputs import PhotosArgument, listed, stream
+from seetell.cli.options import Shared, comma_list, open_model, option, shared_options
+from seetell.cli.output import Output, percent
+
+
+@shared_options
+def classify(
+    photos: PhotosArgument,
+    labels: Annotated[
+        str | None,
+        option(
+            "--labels",
+            metavar="a,b|@FILE",
+            help="Labels to choose from, or a file with one per line.",
+            show_default="the model's own, if it has any",
+        ),
+    ] = None,
+    *,
+    shared: Shared,
+) -> None:
+    """Choose the label that fits each photo best."""
+    with Output(json=shared.json) as out:
+        wanted = comma_list(labels, "--labels") if labels is not None else None
+        model = open_model(shared)
+        paths, total = listed(photos, out.wants_total)
+        from seetell.core.results import Failure
+
+        for name, found in out.progress(stream(model, "classify", paths, labels=wanted), "photos", total):
+            if isinstance(found, Failure):
+                out.failure(name, found.error)
+                continue
+            others = ", ".join(f"{one.label} {percent(one.probability)}" for one in found.ranking[1:4])
+            out.result(
+                {"photo": name, **asdict(found)}, name, f"{found.label} {percent(found.probability)}", others
+            )

@@ -1,0 +1,154 @@
+"""``seetell demo``: what the model sees in sample photos, or in your own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seetell.cli.inputs import expand
+from seetell.cli.options import Shared, open_model, shared_options
+from seetell.cli.output import Output, percent
+
+if TYPE_CHECKING:
+    from seetell.tasks.model import Model
+
+# What is asked about a picture: by its name, or the last ones.
+QUESTIONS = {
+    "astronaut.png": "what color is the suit?",
+    "camera.png": "what is the man holding?",
+    "chelsea.png": "what animal is this?",
+    "coffee.png": "what is in the cup?",
+    "motorcycle_left.png": "what color is the motorcycle?",
+    "rocket.jpg": "what is in the picture?",
+}
+SCENE_QUESTIONS = ("what shape is in the image?", "what color is the shape?", "is there a circle?")
+OWN_QUESTIONS = ("what is in the picture?", "what color is the largest object?")
+SAMPLE_QUERIES = ("a close-up of a cat", "a person in an orange suit", "一个拿着相机的男人", "a blue circle")
+OWN_QUERIES = ("people outdoors", "an animal", "a building", "食物")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture of the demo: what it is called, what to decode, and what to ask about it."""
+
+    name: str
+    photo: Any
+    questions: tuple[str, ...] = OWN_QUESTIONS
+
+
+@shared_options
+def demo(
+    photos: Annotated[
+        list[str] | None, typer.Argument(metavar="PHOTO", help="Your photos in place of the samples.")
+    ] = None,
+    *,
+    shared: Shared,
+) -> None:
+    """Caption, question and search sample photos. Or yours, if you give some."""
+    with Output(json=shared.json, pretty=not shared.json) as out:
+        samples = [Sample(path, path) for path in expand(photos)] if photos else _samples(out)
+        started = time.perf_counter()
+        model = open_model(shared)
+        samples = _readable(model, samples, out)
+        if not samples:
+            return
+        ready_s = time.perf_counter() - started
+        out.heading(f"{model.name}, {model.precision} on {model.device}: ready in {ready_s:.1f} s")
+        if "caption" in model.tasks:
+            _captions(model, samples, out)
+        if "ask" in model.tasks:
+            _answers(model, samples, out)
+        if "embed" in model.tasks:
+            _search(model, samples, OWN_QUERIES if photos else SAMPLE_QUERIES, out)
+
+
+def _samples(out: Output) -> list[Sample]:
+    from seetell.cli.demo_scenes import SCENES, draw, sample_photos
+
+    found = sample_photos()
+    if not found:
+        out.note("no sample photographs here: pip install 'seetell[demo]', or give your own photos")
+    return [
+        *(Sample(path.name, str(path), (QUESTIONS[path.name],)) for path in found),
+        *(Sample(scene.name, draw(scene), SCENE_QUESTIONS) for scene in SCENES),
+    ]
+
+
+def _readable(model: Model, samples: Sequence[Sample], out: Output) -> list[Sample]:
+    """The samples that decode. Also the first run, in which the engine compiles what it needs."""
+    from seetell.core.results import Failure
+
+    readable = []
+    verb = "embed_images" if "embed" in model.tasks else "caption"
+    seen = model.stream(verb, [sample.photo for sample in samples])
+    for sample, result in zip(samples, out.progress(seen, "looking", len(samples)), strict=True):
+        if isinstance(result, Failure):
+            out.failure(sample.name, result.error)
+        else:
+            readable.append(sample)
+    return readable
+
+
+def _captions(model: Model, samples: Sequence[Sample], out: Output) -> None:
+    photos = [sample.photo for sample in samples]
+    languages = [language for language in ("en", "zh") if language in model.languages] or ["en"]
+    written = {}
+    started = time.perf_counter()
+    for language in languages:
+        stream = model.stream("caption", photos, language=language)
+        written[language] = list(out.progress(stream, f"captions, {language}", len(photos)))
+    spent_s = time.perf_counter() - started
+    if out.json:
+        for captions in written.values():
+            for sample, found in zip(samples, captions, strict=True):
+                out.result({"photo": sample.name, **asdict(found)})
+        return
+    rows: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+        ({}, (sample.name, *(written[language][number].text for language in languages)))
+        for number, sample in enumerate(samples)
+    ]
+    out.results(rows, ("photo", *languages), "Captions")
+    _pace(out, spent_s, len(photos) * len(languages), "caption")
+
+
+def _answers(model: Model, samples: Sequence[Sample], out: Output) -> None:
+    asked = [(sample, question) for sample in samples for question in sample.questions]
+    started = time.perf_counter()
+    answers = model.stream("ask", [(sample.photo, question) for sample, question in asked])
+    rows: list[tuple[dict[str, Any], tuple[str, ...]]] = []
+    last = ""
+    for (sample, question), answer in zip(asked, out.progress(answers, "answers", len(asked)), strict=True):
+        fields = {"photo": sample.name, "question": question, **asdict(answer)}
+        name, last = "" if sample.name == last else sample.name, sample.name
+        said = f"not sure (perhaps {answer.answer})" if answer.abstained else answer.answer
+        rows.append((fields, (name, question, said, percent(answer.confidence))))
+    out.results(rows, ("photo", "question", "answer", "confidence"), "Answers")
+    _pace(out, time.perf_counter() - started, len(asked), "answer")
+
+
+def _search(model: Model, samples: Sequence[Sample], queries: Sequence[str], out: Output) -> None:
+    import numpy as np
+
+    started = time.perf_counter()
+    images = model.embed_images([sample.photo for sample in samples])
+    texts = model.embed_texts(list(queries))
+    spent_s = time.perf_counter() - started
+    rows: list[tuple[dict[str, Any], tuple[str, ...]]] = []
+    for query, scores in zip(queries, texts @ images.T, strict=True):
+        best = np.argsort(-scores)[:2]
+        fields = {
+            "query": query,
+            "found": [{"photo": samples[i].name, "score": float(scores[i])} for i in best],
+        }
+        rows.append((fields, (query, *(f"{samples[i].name} {scores[i]:.2f}" for i in best))))
+    headers = ("looking for", "first", "second")[: len(rows[0][1])]
+    out.results(rows, headers, f"Search over {len(samples)} pictures")
+    _pace(out, spent_s, len(samples) + len(queries), "picture or query")
+
+
+def _pace(out: Output, spent_s: float, count: int, what: str) -> None:
+    out.remark(f"{1000 * spent_s / count:.0f} ms per {what}")

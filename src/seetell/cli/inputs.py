@@ -1,0 +1,80 @@
+"""From what stands on the command line to photos: files, folders, and ``-`` for paths on standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from seetell.tasks.model import Model
+
+Item = TypeVar("Item")
+
+STDIN = "-"
+
+PhotosArgument = Annotated[
+    list[str], typer.Argument(metavar="PHOTO", help="Files, folders, or - for paths on standard input.")
+]
+PhotoArgument = Annotated[
+    str, typer.Argument(metavar="PHOTO", help="A file, a folder, or - for paths on standard input.")
+]
+
+
+def expand(photos: Iterable[str]) -> Iterator[str]:
+    """Paths of single photos, folders walked in sorted order.
+
+    Files named outright are always given, so that a missing one is reported in its place.
+    Raises UsageError for a folder without photos.
+    """
+    from seetell.core.errors import UsageError
+    from seetell.media.listing import list_photos
+
+    for photo in photos:
+        if photo == STDIN:
+            yield from _stdin_paths()
+            continue
+        found = False
+        for path in list_photos([photo]):
+            found = True
+            yield str(path)
+        if not found:
+            raise UsageError(f"{photo}: no photos in this folder")
+
+
+def listed(photos: Iterable[str], wanted: bool) -> tuple[Iterable[str], int | None]:
+    """The expanded photos and, where ``wanted`` for a progress bar, how many there are.
+
+    Standard input is never read ahead: what writes to it may be waiting for our answers.
+    """
+    given = list(photos)
+    if wanted and STDIN not in given:
+        everything = list(expand(given))
+        return everything, len(everything)
+    return expand(given), None
+
+
+def stream(model: Model, verb: str, items: Iterable[Item], **options: Any) -> Iterator[tuple[Item, Any]]:
+    """``model.stream`` with each result's item (a photo, or a photo and its question) beside it."""
+    given: deque[Item] = deque()
+
+    def remembered() -> Iterator[Item]:
+        for item in items:
+            given.append(item)
+            yield item
+
+    # Results come in the order of the items, one each, so the oldest is always the right one.
+    for result in model.stream(verb, remembered(), **options):
+        yield given.popleft(), result
+
+
+def _stdin_paths() -> Iterator[str]:
+    # Bytes, because a path need not be valid UTF-8.
+    for line in sys.stdin.buffer:
+        path = os.fsdecode(line.rstrip(b"\r\n"))
+        if path:
+            yield path

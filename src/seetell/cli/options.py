@@ -1,0 +1,130 @@
+"""Options: how one is declared, and those that all model verbs share.
+
+Every option is also an environment variable, named after it: ``--batch-size`` is
+``SEETELL_BATCH_SIZE``, ``-k`` is ``SEETELL_K``. An option on the command line wins.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from seetell.tasks.model import Model
+
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+Device = Literal["auto", "cpu", "gpu"]
+
+
+def env_name(*names: str) -> str:
+    """The environment variable of an option: ``("-k",)`` -> ``SEETELL_K``."""
+    longest = max(names, key=len)
+    return "SEETELL_" + longest.lstrip("-").replace("-", "_").upper()
+
+
+def option(*names: str, help: str, **more: Any) -> Any:
+    """An option with its environment variable. ``more`` goes to ``typer.Option``."""
+    return typer.Option(*names, help=help, envvar=env_name(*names), show_envvar=False, **more)
+
+
+def repeatable(*names: str, help: str, **more: Any) -> Any:
+    """An option that may be given several times; in its environment variable one value per line.
+
+    Left to typer the variable would be split at blanks, and a sentence would become words. The parameter
+    has no default of its own and therefore stands after the ``*``.
+    """
+    variable = env_name(*names)
+
+    def from_environment() -> list[str]:
+        return [line for line in os.environ.get(variable, "").splitlines() if line.strip()]
+
+    return typer.Option(*names, help=help, default_factory=from_environment, show_default=False, **more)
+
+
+JsonOption = Annotated[bool, option("--json", help="One JSON object per line on standard output.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The options every model verb has. Field by field they become the command's own options."""
+
+    model: Annotated[
+        str, option("--model", metavar="MODEL", help="builtin, a bundle's folder, or a public checkpoint.")
+    ] = "builtin"
+    precision: Annotated[
+        Precision, option("--precision", help="auto takes the fastest that this model and machine have.")
+    ] = "auto"
+    device: Annotated[Device, option("--device", help="Where to run.")] = "auto"
+    batch_size: Annotated[
+        int | None, option("--batch-size", min=1, help="Photos per run of the model.", show_default="auto")
+    ] = None
+    threads: Annotated[
+        int | None, option("--threads", min=1, help="Processor threads to use.", show_default="all")
+    ] = None
+    exact_decode: Annotated[
+        bool, option("--exact-decode", help="Decode JPEGs at full size before resizing; slower.")
+    ] = False
+    json: JsonOption = False
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the shared options; it receives them as its one parameter ``shared``."""
+    signature = inspect.signature(command, eval_str=True)
+    hints = inspect.get_annotations(Shared, eval_str=True)
+    added = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(Shared)
+    ]
+    own = [parameter for name, parameter in signature.parameters.items() if name != "shared"]
+
+    @functools.wraps(command)
+    def with_shared(**values: Any) -> None:
+        shared = Shared(**{field.name: values.pop(field.name) for field in fields(Shared)})
+        command(shared=shared, **values)
+
+    # typer reads the signature and the annotations; both must tell of the added options.
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + added
+    setattr(with_shared, "__signature__", inspect.Signature(parameters))  # noqa: B010 (no such attribute in the type)
+    with_shared.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_shared
+
+
+def open_model(shared: Shared) -> Model:
+    """The model the shared options name. Raises what ``seetell.load`` raises."""
+    from seetell.tasks.model import load
+
+    return load(
+        shared.model,
+        precision=shared.precision,
+        device=shared.device,
+        threads=shared.threads,
+        batch_size=shared.batch_size,
+        exact_decode=shared.exact_decode,
+    )
+
+
+def comma_list(text: str, name: str) -> list[str]:
+    """``"yes,no"`` or ``"@FILE"`` (one per line) as a list. Raises UsageError when nothing is in it."""
+    from seetell.core.errors import UsageError
+
+    if text.startswith("@"):
+        try:
+            with open(text[1:], encoding="utf-8") as file:
+                parts = file.read().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise UsageError(f"{name}: {text[1:]} cannot be read ({reason})") from error
+    else:
+        parts = text.split(",")
+    values = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not values:
+        raise UsageError(f"{name}: nothing in {text!r}; give a,b,c or @FILE with one per line")
+    return values

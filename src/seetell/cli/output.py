@@ -1,0 +1,277 @@
+"""What a command prints: results on standard output, everything else on standard error.
+
+Three readers, one call: with ``--json`` a program (one object per line, nothing else), on a terminal a
+person (rich tables, colour, wide characters aligned), and in a pipe a line-wise tool (tab-separated).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+T = TypeVar("T")
+
+NAME_WIDTH = 36
+
+
+class OutputClosed(Exception):
+    """Whoever read our standard output went away (``| head``)."""
+
+
+def printable(text: str) -> str:
+    """``text`` on one line and harmless to a terminal: control characters and undecodable bytes of file
+    names appear as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def say(message: str, stream: TextIO | None = None) -> None:
+    """One line for people, on standard error unless told otherwise."""
+    target = stream if stream is not None else sys.stderr
+    _write(target, printable(message) + "\n")
+
+
+def json_line(fields: Mapping[str, Any]) -> str:
+    """``fields`` as one line of JSON that any encoding can carry where UTF-8 cannot."""
+    try:
+        line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        # JSON has no word for infinity and not-a-number.
+        fields = _finite(fields)
+        line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # Bytes of file names that are no UTF-8, or a terminal of another encoding.
+        return json.dumps(fields, ensure_ascii=True, allow_nan=False)
+    return line
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+class Output:
+    """The output of one command. As a context manager it ends with exit status 1 if inputs failed.
+
+    ``pretty`` chooses tables or tab-separated lines; by default tables are for terminals.
+    """
+
+    def __init__(self, *, json: bool, pretty: bool | None = None) -> None:
+        self.json = json
+        self.failed = 0
+        self.succeeded = 0
+        self.pretty = not json and (sys.stdout.isatty() if pretty is None else pretty)
+        self._console: Console | None = None
+        self._live = False
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None and self.failed:
+            if self.failed + self.succeeded > 1:
+                self.note(f"{self.succeeded} done, {self.failed} failed")
+            raise typer.Exit(1)
+
+    def result(self, fields: Mapping[str, Any], *cells: str) -> None:
+        """One result: its fields for programs, its cells for people. The first cell names the input."""
+        self.succeeded += 1
+        if self.json:
+            self._put(json_line(fields))
+        elif self.pretty:
+            self._print(self._grid(cells))
+        else:
+            self._put("\t".join(printable(cell) for cell in cells))
+
+    def results(
+        self,
+        rows: Sequence[tuple[Mapping[str, Any], Sequence[str]]],
+        headers: Sequence[str],
+        title: str,
+        *,
+        titled_lines: bool = False,
+        counted: bool = True,
+    ) -> None:
+        """Results that belong together, as a table on a terminal. Each row is (fields, cells).
+
+        titled_lines: in a pipe each line begins with the title, because it names the input.
+        counted: each row is an input done, for the summary when others failed.
+        """
+        done = self.succeeded + (len(rows) if counted else 0)
+        if not self.pretty:
+            for fields, cells in rows:
+                self.result(fields, *([title] if titled_lines else []), *cells)
+            self.succeeded = done
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        self.succeeded = done
+        table = Table(box=box.SIMPLE_HEAD, show_header=any(headers), pad_edge=False)
+        for number, header in enumerate(headers):
+            numeric = all(_is_number(cells[number]) for _, cells in rows)
+            table.add_column(header, justify="right" if numeric else "left", overflow="fold")
+        for _, cells in rows:
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+        self.heading(title)
+        self._print(table)
+
+    def show(self, what: RenderableType) -> None:
+        """Anything rich can draw; for terminals only."""
+        self._print(what)
+
+    def failure(self, name: str, error: BaseException, **more: Any) -> None:
+        """One input that could not be used; the others go on."""
+        self.failed += 1
+        kind = getattr(error, "kind", "unexpected")
+        message = printable(str(error)) or type(error).__name__
+        if self.json:
+            self._put(json_line({"photo": name, **more, "error": {"kind": kind, "message": message}}))
+        else:
+            shown = printable(name)
+            self.note(f"error: {message}" if shown in message else f"error: {shown}: {message}")
+
+    def note(self, message: str) -> None:
+        """A remark for people, on standard error."""
+        if self._live and sys.stderr.isatty():
+            # Above the progress bar, which would otherwise be drawn through it.
+            from rich.text import Text
+
+            self._stdout_console().print(Text(printable(message)), soft_wrap=True)
+        else:
+            say(message)
+
+    def heading(self, text: str) -> None:
+        """A line between parts of a longer answer; programs do not see it."""
+        if self.pretty:
+            from rich.text import Text
+
+            self._print(Text("\n" + printable(text), style="bold"))
+        elif not self.json:
+            self._put(printable(text))
+
+    def remark(self, text: str) -> None:
+        """A smaller line under an answer; programs do not see it."""
+        if self.pretty:
+            from rich.text import Text
+
+            self._print(Text(printable(text), style="dim"))
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """``items`` as they come, with a bar on the terminal once two seconds have passed."""
+        from seetell.cli.progress import Bar
+
+        console = self._bar_console()
+        self._live = console is not None
+        try:
+            with Bar(console, label, total) as bar:
+                for item in items:
+                    yield item
+                    bar.advance()
+        finally:
+            self._live = False
+
+    @property
+    def wants_total(self) -> bool:
+        """Whether a bar may be drawn, so that counting the inputs first is worth it."""
+        return sys.stderr.isatty() or sys.stdout.isatty()
+
+    def _bar_console(self) -> Console | None:
+        if sys.stdout.isatty() and not self.json:
+            return self._stdout_console()
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            return Console(stderr=True)
+        return None
+
+    def _stdout_console(self) -> Console:
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(highlight=False, emoji=False, markup=False)
+        return self._console
+
+    def _print(self, what: RenderableType) -> None:
+        self._stdout_console().print(what)
+
+    def _grid(self, cells: Sequence[str]) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        # A grid of one row each time, of fixed first width: rows come one by one and still align.
+        grid = Table.grid(padding=(0, 2))
+        if len(cells) > 1:
+            grid.add_column(width=NAME_WIDTH, overflow="ellipsis", no_wrap=True)
+        for _ in cells[1:] or cells:
+            grid.add_column(overflow="fold")
+        styles = ["cyan" if len(cells) > 1 else "", "", *["dim"] * len(cells)]
+        grid.add_row(
+            *(
+                Text(printable(cell), style=style)
+                for cell, style in zip(self._shortened(cells), styles, strict=False)
+            )
+        )
+        return grid
+
+    def _shortened(self, cells: Sequence[str]) -> Sequence[str]:
+        """The end of a path says more than its beginning."""
+        from rich.cells import cell_len
+
+        if len(cells) < 2 or cell_len(cells[0]) <= NAME_WIDTH:
+            return cells
+        name = cells[0]
+        while name and cell_len(name) > NAME_WIDTH - 1:
+            name = name[1:]
+        return ["…" + name, *cells[1:]]
+
+    def _put(self, line: str) -> None:
+        _write(sys.stdout, line + "\n")
+
+
+def percent(value: float | None) -> str:
+    """A probability for people; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.0f}%"
+
+
+def size(size_bytes: int) -> str:
+    """A size for people, in decimal units as disks and downloads have them."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip("%–-. ").replace(".", "").isdigit() or cell in {"–", ""}
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        # Each result at once: whatever reads the pipe should not wait for a full buffer.
+        stream.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error

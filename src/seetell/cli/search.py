@@ -1,0 +1,62 @@
+"""``seetell search``: find photos by a text or by another photo."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seetell.cli.inputs import listed
+from seetell.cli.options import Shared, open_model, option, shared_options
+from seetell.cli.output import Output
+
+if TYPE_CHECKING:
+    from seetell.search.photo_index import PhotoIndex
+
+
+@shared_options
+def search(
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to look for.")] = None,
+    inside: Annotated[str, option("--in", metavar="FOLDER", help="Folder of photos to look in.")] = ".",
+    image: Annotated[
+        Path | None,
+        option("--image", metavar="F", help="Look for photos like this one; with TEXT, both count."),
+    ] = None,
+    k: Annotated[int, option("-k", min=1, help="How many to find.")] = 5,
+    sheet: Annotated[
+        Path | None, option("--sheet", metavar="F.html", help="Also write the results as one HTML page.")
+    ] = None,
+    *,
+    shared: Shared,
+) -> None:
+    """Find the photos of a folder that fit a text or resemble a photo."""
+    from seetell.core.errors import UsageError
+    from seetell.search.photo_index import PhotoIndex
+
+    if text is None and image is None:
+        raise UsageError("search: say what to look for with TEXT, --image F, or both")
+    with Output(json=shared.json) as out:
+        index = PhotoIndex(None, open_model(shared))
+        _fill(index, inside, out)
+        hits = index.search(text, image=image, k=k)
+        query = " + ".join(str(part) for part in (text, image) if part is not None)
+        rows = [(asdict(hit), (str(hit.rank), hit.photo, f"{hit.score:.3f}")) for hit in hits]
+        out.results(rows, ("rank", "photo", "score"), f"{query} ({len(index)} photos)", counted=False)
+        if sheet is not None:
+            from seetell.cli.sheet import write_sheet
+
+            write_sheet(sheet, query, hits)
+            out.note(f"contact sheet written to {sheet}")
+
+
+def _fill(index: PhotoIndex, folder: str, out: Output) -> None:
+    from seetell.core.results import Failure
+
+    paths, total = listed([folder], out.wants_total)
+    for result in out.progress(index.adding(paths), "photos", total):
+        if isinstance(result, Failure):
+            out.failure(result.photo, result.error)
+        else:
+            out.succeeded += 1

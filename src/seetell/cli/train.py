@@ -1,0 +1,24 @@
+"""``seetell train``: train or fine-tune by a recipe. Reaches into the making half, when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="key.sub=value", help="Changes to the recipe.")
+    ] = None,
+) -> None:
+    """Train or fine-tune by a recipe. A run that was stopped goes on where it was."""
+    from seetell.cli.making import needs_train_extra
+
+    with needs_train_extra("to train"):
+        from seetell.learning.training.recipe import read_recipe
+        from seetell.learning.training.run import run
+        from seetell.learning.training.validation import build_validate
+    run(read_recipe(recipe, overrides or []), build_validate=build_validate)

@@ -1,0 +1,174 @@
+"""``seetell models`` and ``seetell doctor`` without any model of weight."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seetell.bundle.store import bundles_folder
+
+MANIFEST = {
+    "format": 1,
+    "name": "tiny",
+    "family": "seetell",
+    "version": "1",
+    "config": {},
+    "tasks": ["embed"],
+    "languages": ["en"],
+    "graphs": {},
+    "licence": "research use only",
+    "data": [{"name": "Some photos", "terms": "CC0"}],
+    "measurements": [
+        {
+            "precision": "fp32",
+            "task": "embed",
+            "dataset": "some",
+            "split": "dev",
+            "metric": "text_to_image.r1",
+            "value": 12.3456,
+            "interval": [10.0, 14.0],
+            "machine": "a machine",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle without graphs, kept in a cache of its own under the name ``tiny``."""
+    monkeypatch.setenv("SEETELL_CACHE", str(tmp_path / "cache"))
+    folder = bundles_folder() / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "bundle.json").write_text(json.dumps(MANIFEST))
+    return folder
+
+
+def test_list(seetell: Any, cached: Path) -> None:
+    result = seetell("models", "list", "--json")
+    assert result.status == 0
+    [found] = [line for line in result.lines if line["name"] == "tiny"]
+    assert found["tasks"] == ["embed"]
+    assert found["licence"] == "research use only"
+    assert found["problem"] is None
+    assert any(line.startswith("tiny\t") for line in seetell("models", "list").out.splitlines())
+
+
+def test_list_says_what_is_wrong_with_one(seetell: Any, cached: Path) -> None:
+    (cached / "bundle.json").write_text("{")
+    result = seetell("models", "list", "--json")
+    [found] = [line for line in result.lines if line["name"] == "tiny"]
+    assert "not JSON" in found["problem"]
+
+
+def test_show(seetell: Any, cached: Path) -> None:
+    result = seetell("models", "show", "tiny")
+    assert result.status == 0
+    assert "research use only" in result.out
+    assert "Some photos (CC0)" in result.out
+    assert "12.35" in result.out
+    [found] = seetell("models", "show", cached, "--json").lines
+    assert found["name"] == "tiny"
+    assert found["measurements"][0]["value"] == 12.3456
+
+
+def test_remove(seetell: Any, cached: Path) -> None:
+    assert seetell("models", "remove", "tiny").status == 0
+    assert not cached.exists()
+    again = seetell("models", "remove", "tiny")
+    assert again.status == 1
+    assert seetell("models", "remove", "builtin").status == 2
+
+
+def test_pull_of_something_public_says_how(seetell: Any) -> None:
+    result = seetell("models", "pull", "openai/clip-vit-base-patch32")
+    assert result.status == 1
+    assert "seetell convert" in result.err
+
+
+def test_pull_compares_with_the_hashes(seetell: Any, cached: Path) -> None:
+    assert seetell("models", "pull", "tiny").status == 0
+    record = {"sha256": "0" * 64, "size_bytes": 3}
+    (cached / "extra.txt").write_text("abc")
+    (cached / "bundle.json").write_text(json.dumps({**MANIFEST, "files": {"extra.txt": record}}))
+    result = seetell("models", "pull", "tiny")
+    assert result.status == 1
+    assert "hash" in result.err
+
+
+def test_doctor_of_the_machine(seetell: Any) -> None:
+    result = seetell("doctor", "--json")
+    assert result.status == 0
+    found = {line["check"]: line for line in result.lines}
+    assert "fp32" in found["OpenVINO CPU"]["precisions"]
+    assert found["cache"]["ok"] is True
+    assert {"Python", "numpy", "openvino", "extra train"} <= found.keys()
+
+
+def test_doctor_where_nothing_can_be_written(
+    seetell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SEETELL_CACHE", str(tmp_path / "file"))
+    result = seetell("doctor", "--json")
+    assert result.status == 0, "a machine can do without"
+    [cache] = [line for line in result.lines if line["check"] == "cache"]
+    assert cache["ok"] is False
+    assert "SEETELL_CACHE" in cache["found"]
+
+
+def test_doctor_of_a_model_that_computes_otherwise(
+    seetell: Any, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seetell.bundle import check
+
+    for difference, status in ((1e-6, 0), (0.5, 3), (float("inf"), 3)):
+
+        def run_check(*_: object, by: float = difference) -> list[check.Difference]:
+            return [check.Difference("image_encoder", "image_embeds", by)]
+
+        monkeypatch.setattr(check, "run_check", run_check)
+        result = seetell("doctor", "tiny", "--json")
+        assert result.status == status, (difference, result.err)
+        assert ("image_encoder" in result.err) == (status == 3)
+
+
+def test_doctor_of_a_damaged_model(seetell: Any, cached: Path) -> None:
+    record = {"sha256": "0" * 64, "size_bytes": 3}
+    (cached / "bundle.json").write_text(json.dumps({**MANIFEST, "files": {"gone.bin": record}}))
+    result = seetell("doctor", "tiny")
+    assert result.status == 1
+    assert "gone.bin" in result.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "gone.yaml"], ["convert", "gone", "out"], ["convert", "openai/clip-vit-base-patch32", "out"]],
+)
+def test_making_commands_without_their_input(seetell: Any, tmp_path: Path, words: list[str]) -> None:
+    result = seetell(*words)
+    assert result.status in (1, 2)
+    assert len(result.err.splitlines()) == 1
+    assert words[1] in result.err
+
+
+@pytest.mark.parametrize("words", [["train", "RECIPE"], ["convert", "RUN", "out"]])
+def test_making_commands_without_torch(
+    seetell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    import sys
+
+    from seetell.cli import making
+
+    assert "torch" in making.TRAIN_PACKAGES
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "torch" or name.startswith(("seetell.learning", "seetell.modeling")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "recipe.yaml").write_text("model: {}\n")
+    places = {"RECIPE": str(tmp_path / "recipe.yaml"), "RUN": str(tmp_path)}
+    result = seetell(*(places.get(word, word) for word in words))
+    assert result.status == 2
+    assert "seetell[train]" in result.err

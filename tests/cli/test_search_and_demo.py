@@ -1,0 +1,91 @@
+"""``seetell search`` and ``seetell demo`` with a made-up model that knows colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seetell.cli import demo_scenes
+
+
+def test_search_by_text(seetell: Any, fake: Any, photos: Path) -> None:
+    result = seetell("search", "something green", "--in", photos, "-k", "2", "--json")
+    assert result.status == 0
+    assert [line["rank"] for line in result.lines] == [1, 2]
+    assert result.lines[0].keys() == {"rank", "photo", "score"}
+    assert result.lines[0]["photo"] == str(photos / "green.png")
+
+
+def test_search_by_photo(seetell: Any, fake: Any, photos: Path) -> None:
+    result = seetell("search", "--image", photos / "blue.png", "--in", photos)
+    assert result.out.splitlines()[0].startswith(f"1\t{photos / 'blue.png'}\t")
+    assert len(result.out.splitlines()) == 3
+
+
+def test_search_goes_on_past_broken_photos(seetell: Any, fake: Any, photos: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"")
+    result = seetell("search", "red", "--in", photos, "--json")
+    assert result.status == 1
+    assert [line.get("photo") for line in result.lines if "error" in line] == [str(photos / "broken.jpg")]
+    assert sum("rank" in line for line in result.lines) == 3
+    assert "3 done, 1 failed" in result.err
+
+
+def test_search_writes_a_sheet(seetell: Any, fake: Any, photos: Path, tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    result = seetell("search", "red", "--in", photos, "--sheet", page, "-k", "2")
+    assert result.status == 0
+    assert page.read_text().count("<figure>") == 2
+    assert str(page) in result.err
+
+
+def test_search_like_a_photo_that_is_broken(seetell: Any, fake: Any, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    result = seetell("search", "--image", tmp_path / "broken.jpg", "--in", photos)
+    assert (result.status, result.out) == (1, "")
+
+
+def test_demo_over_samples(seetell: Any, fake: Any) -> None:
+    result = seetell("demo")
+    assert result.status == 0, result.err
+    for scene in demo_scenes.SCENES:
+        assert scene.name in result.out
+    assert "fake, fp32 on cpu" in result.out
+    assert "a photo of 256 by 256" in result.out
+    assert "一张256乘256的照片" in result.out
+    assert "ms per caption" in result.out
+
+
+def test_demo_for_programs(seetell: Any, fake: Any) -> None:
+    result = seetell("demo", "--json")
+    assert result.status == 0
+    assert {line.get("language") for line in result.lines} >= {"en", "zh"}
+    assert any("question" in line for line in result.lines)
+    assert any("query" in line for line in result.lines)
+
+
+def test_demo_without_scikit_image(seetell: Any, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_scenes, "sample_photos", list)
+    result = seetell("demo")
+    assert result.status == 0
+    assert "seetell[demo]" in result.err
+    assert "drawn: red triangle" in result.out
+
+
+def test_demo_over_photos_given(seetell: Any, fake: Any, photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"")
+    result = seetell("demo", photos)
+    assert result.status == 1
+    assert "red.png" in result.out
+    assert "drawn:" not in result.out
+    assert "broken.png" in result.err
+
+
+def test_demo_of_a_model_that_does_less(seetell: Any, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "tasks", frozenset({"embed"}))
+    result = seetell("demo")
+    assert result.status == 0
+    assert "Search over" in result.out
+    assert "Captions" not in result.out

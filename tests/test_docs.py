@@ -1,0 +1,163 @@
+"""The documentation says what is so: links lead somewhere, commands parse, Python compiles."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")])
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
+FENCE = re.compile(
+    r"^(?P<fence>`{3,})(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)^(?P=fence)`*\s*$", re.M | re.S
+)
+INLINE = re.compile(r"`(seetell [^`\n]+)`")
+HEADING = re.compile(r"^#{1,6} (.+)$", re.M)
+SHELLS = {"", "sh", "bash", "console", "shell", "text"}
+
+
+def fences(page: str) -> Iterator[tuple[str, str]]:
+    for found in FENCE.finditer(page):
+        yield found["language"], found["body"]
+
+
+def anchor(heading: str) -> str:
+    """As the usual forges make them: lower case, punctuation dropped, blanks to hyphens."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def broken_links(path: Path) -> list[str]:
+    page = path.read_text(encoding="utf-8")
+    wrong = []
+    for target in LINK.findall(FENCE.sub("", page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = unquote(target).partition("#")
+        file = path.parent / name if name else path
+        if not file.exists():
+            wrong.append(target)
+        elif fragment and file.suffix == ".md":
+            anchors = {anchor(heading) for heading in HEADING.findall(file.read_text(encoding="utf-8"))}
+            if fragment not in anchors:
+                wrong.append(target)
+    return wrong
+
+
+def command_lines(page: str) -> Iterator[str]:
+    """Every `seetell ...` of a shell block or between backticks, one command each."""
+    for language, body in fences(page):
+        if language not in SHELLS:
+            continue
+        for line in body.replace("\\\n", " ").splitlines():
+            line = line.strip().removeprefix("$ ")
+            # The settings before a command, as in SEETELL_DEBUG=1 seetell caption ...
+            line = re.sub(r"^(?:\w+=\S*\s+)+(?=seetell )", "", line)
+            if line.startswith("seetell "):
+                yield line
+    yield from INLINE.findall(FENCE.sub("", page))
+
+
+def fault(line: str) -> str | None:
+    """Why this command line is no command of ours; None if it is one."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|><&;")
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    words: list[str] = []
+    for word in lexer:
+        if set(word) <= set("|><&;"):
+            break
+        words.append(word)
+    if words[-1:] == ["..."]:
+        words.pop()
+    command: Any = typer.main.get_command(_app())
+    rest = words[1:]
+    while rest and getattr(command, "commands", None):
+        if rest[0].startswith("-"):
+            break
+        name = rest.pop(0)
+        if name not in command.commands:
+            return f"no command {name!r}"
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+    for word in rest:
+        name = word.partition("=")[0]
+        if re.match(r"--?[a-zA-Z]", word) and name not in known:
+            return f"no option {name}"
+    return None
+
+
+def _app() -> typer.Typer:
+    from seetell.cli.app import app
+
+    return app
+
+
+def _id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_id)
+def test_relative_links_exist(path: Path) -> None:
+    assert broken_links(path) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_id)
+def test_command_lines_parse(path: Path) -> None:
+    faults = {line: fault(line) for line in command_lines(path.read_text(encoding="utf-8"))}
+    assert {line: wrong for line, wrong in faults.items() if wrong} == {}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_id)
+def test_python_blocks_compile(path: Path) -> None:
+    for language, body in fences(path.read_text(encoding="utf-8")):
+        if language in {"python", "py"}:
+            source = textwrap.dedent(body)
+            if source.lstrip().startswith(">>>"):
+                lines = [line[4:] for line in source.splitlines() if line.startswith((">>> ", "... "))]
+                source = "\n".join(lines)
+            ast.parse(source, filename=str(path))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_id)
+def test_public_names_used_in_python_blocks_exist(path: Path) -> None:
+    import seetell
+
+    for language, body in fences(path.read_text(encoding="utf-8")):
+        if language in {"python", "py"}:
+            for name in re.findall(r"\bseetell\.([A-Za-z_]\w*)", body):
+                assert name in seetell.__all__, f"{path.name}: seetell.{name}"
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("seetell caption photo.jpg --beams 3 | head", None),
+        ("seetell caption photo.jpg --beems 3", "no option --beems"),
+        ("seetell describe photo.jpg", "no command 'describe'"),
+        ("seetell models show builtin", None),
+        ("seetell models shew", "no command 'shew'"),
+        ('seetell search "a dog" --in=photos -k 3', None),
+        ("seetell match photo.jpg 'a -- b' -x", "no option -x"),
+    ],
+)
+def test_the_check_tells_good_from_bad(line: str, wrong: str | None) -> None:
+    assert fault(line) == wrong
+
+
+def test_the_link_check_tells_good_from_bad(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("# A Heading, here\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](gone.md) [c](there.md#a-heading-here) [d](there.md#no) [e](https://x.y)\n"
+    )
+    assert broken_links(page) == ["gone.md", "there.md#no"]
