@@ -161,15 +161,13 @@ def test_making_commands_without_torch(tmp_path: Path, words: list[str]) -> None
     # A process of its own: taking modules away in this one would leave two copies of them behind.
     (tmp_path / "recipe.yaml").write_text("model: {}\n")
     places = {"RECIPE": str(tmp_path / "recipe.yaml"), "RUN": str(tmp_path)}
-    script = "
-".join(
-        [
-            "import sys",
-            "sys.modules['torch'] = None",
-            "from seetell.cli.main import run",
-            "sys.exit(run(sys.argv[1:]))",
-        ]
+    lines = (
+        "import sys",
+        "sys.modules['torch'] = None",
+        "from seetell.cli.main import run",
+        "sys.exit(run(sys.argv[1:]))",
     )
+    script = "\n".join(lines)
     command = [sys.executable, "-c", script, *(places.get(word, word) for word in words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
