@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from seetell.core.errors import RecipeError
+from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
 from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_questions
@@ -29,6 +30,8 @@ from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.tasks.model import Model
 
+# Intervals are for reports; a run logs the values alone.
+_NO_INTERVALS = Bootstrap(samples=1)
 _PARTS = ("image_to_text", "text_to_image", "captions", "vqa")
 
 
@@ -87,12 +90,17 @@ def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[st
             prefix = f"{name}.{language}"
             # Captions take most of the time; they are written only where a wanted metric reads them.
             writes = not wanted or any(one.startswith(f"{prefix}.captions") for one in wanted)
-            measured = evaluate_captions(_predictors(model, language, writes), records, language)
+            measured = evaluate_captions(
+                _predictors(model, language, writes), records, language, bootstrap=_NO_INTERVALS
+            )
             figures.update(_figures(prefix, measured))
         return figures
     if source.format == "vqa":
         learned, held = read_questions(source, root)
-        return _figures(name, evaluate_questions(_predictors(model, "en", False), held or learned))
+        measured = evaluate_questions(
+            _predictors(model, "en", False), held or learned, bootstrap=_NO_INTERVALS
+        )
+        return _figures(name, measured)
     raise RecipeError(f"validate.data: {source.path} is {source.format}, which nothing is measured on")
 
 
