@@ -291,3 +291,21 @@ def test_removing_a_link_keeps_what_it_leads_to(cache: Path, tmp_path: Path) -> 
     remove("linked")
     assert list(cache.iterdir()) == []
     Bundle(tmp_path / "mine", open_bundle(tmp_path / "mine").manifest).verify(full=True)
+
+
+@pytest.mark.parametrize("name", ["", " ", "~no-such-user-here/model"])
+def test_names_that_lead_nowhere(cache: Path, name: str) -> None:
+    # "" is the current folder for pathlib, and an unset variable for whoever typed "$MODEL".
+    with pytest.raises(BundleNotFound):
+        resolve(name)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may look everywhere")
+def test_a_folder_nobody_may_look_into(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "mine")
+    folder.chmod(0)
+    try:
+        with pytest.raises(BundleNotFound, match="cannot be listed"):
+            resolve(folder)
+    finally:
+        folder.chmod(0o700)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seetell.core.errors import TextError, UsageError
 from tests.broken_files import make_broken_folder
 
 MODEL_COMMANDS = {
@@ -262,3 +263,53 @@ def test_a_model_that_is_not_there(seetell: Any, photos: Path, tmp_path: Path, c
     assert (result.status, result.out) == (1, "")
     assert len(result.err.splitlines()) == 1
     assert "gone" in result.err
+
+
+def test_an_empty_path_is_not_the_current_folder(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    for words in (["caption", ""], ["ask", "", "what?"], ["search", "red", "--in", ""]):
+        result = seetell(*words)
+        assert (result.status, result.out) == (2, ""), words
+
+
+def test_answers_that_cannot_be_chosen_among_fail_their_own_lines_only(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(verb: str, pairs: Any, *, answers: Any = None, **options: Any) -> Any:
+        if answers == ["yes " * 99]:
+            raise UsageError("the answer is too long")
+        return original(verb, pairs, answers=answers, **options)
+
+    original = fake.stream
+    monkeypatch.setattr(fake, "stream", stream)
+    own: list[Any] = [None, [""], ["yes", " "], ["yes " * 99], ["yes " * 99], ["no"]]
+    file = photos / "questions.jsonl"
+    file.write_text(
+        "\n".join(json.dumps({"photo": "red.png", "question": "what?", "answers": one}) for one in own)
+    )
+    result = seetell("ask", "--questions", file, "--json")
+    assert result.status == 1
+    kinds = [line.get("error", {}).get("kind") for line in result.lines]
+    assert kinds == [None, "data", "data", "usage", "usage", None]
+    monkeypatch.setattr(fake, "stream", lambda *a, **o: stream("ask", [], answers=["yes " * 99]))
+    assert seetell("ask", photos / "red.png", "what?", "--answers", "yes").status == 2
+
+
+def test_a_text_that_is_none_costs_no_photos(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(texts: Any) -> Any:
+        raise TextError("the text to embed is empty")
+
+    monkeypatch.setattr(fake, "embed_texts", refuse)
+    for words in (
+        ["embed", photos, "--text", "", "--out", tmp_path / "o.npy"],
+        ["search", "", "--in", photos],
+    ):
+        result = seetell(*words)
+        assert (result.status, result.out) == (1, "")
+        assert "empty" in result.err
+    assert fake.calls == []
+    assert not (tmp_path / "o.npy").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from seetell.cli.output import Output, OutputClosed, json_line, percent, printable, say
-from seetell.core.errors import ImageError
+from seetell.core.errors import ImageError, StorageError
 
 
 class Terminal(io.StringIO):
@@ -190,3 +191,27 @@ def test_a_bar_shows_when_it_takes_long(
 
 def test_percent() -> None:
     assert [percent(value) for value in (0.934, 1.0, 0.0, None)] == ["93%", "100%", "0%", "–"]
+
+
+@pytest.mark.parametrize("width", [20, 40])
+def test_a_narrow_terminal_leaves_room_for_the_answer(
+    screen: Terminal, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    with screen:
+        Output(json=False).result({}, "a/long/path/to/a/photo.jpg", "a dog in a red hat runs")
+    lines = screen.getvalue().splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+    assert len(lines) <= 4, "words, not letters, below each other"
+
+
+def test_a_full_disk_behind_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(StorageError, match="standard output: the disk is full"):
+        Output(json=True).result({"photo": "a"}, "a", "b")
+    monkeypatch.setattr(sys, "stderr", Full())
+    say("nobody can be told, which is no reason to stop")

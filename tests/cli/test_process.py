@@ -171,3 +171,20 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == f"seetell {version('seetell')}\n"
+
+
+@needs_posix
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_started_without_a_standard_stream(tmp_path: Path, closed: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(here=str(HERE), delay=0.0))
+    photo = "-" if closed == "<&-" else str(tmp_path / "a.png")
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" "$@" {closed}', sys.executable, str(program), "caption", photo],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -54,3 +54,9 @@ def test_the_cache_may_start_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SEETELL_CACHE", "~/models")
     assert settings.cache_override() == tmp_path / "models"
+
+
+def test_a_cache_in_a_home_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEETELL_CACHE", "~no-such-user-here/models")
+    with pytest.raises(UsageError, match="SEETELL_CACHE"):
+        settings.cache_override()

@@ -18,8 +18,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from seetell.bundle.manifest import GateRecord, GraphSpec, Manifest, TensorSpec
-from seetell.bundle.store import Bundle
-from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavailable, UsageError
+from seetell.bundle.store import Bundle, file_record
+from seetell.core.errors import (
+    BundleDamaged,
+    DeviceUnavailable,
+    EngineError,
+    PrecisionUnavailable,
+    UsageError,
+)
 from seetell.runtime import onnxruntime_engine, openvino_engine, select
 from seetell.runtime.engine import Engine
 from seetell.runtime.onnxruntime_engine import ONNXRuntimeEngine
@@ -428,3 +434,12 @@ def test_importing_openvino_brings_no_converter_and_no_telemetry() -> None:
         assert importlib.util.find_spec("openvino.tools.ovc")
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("make", ENGINES)
+def test_a_graph_that_differs_from_its_hash_is_called_damaged(bundle: Bundle, make: MakeEngine) -> None:
+    path = bundle.folder / "image_encoder.onnx"
+    recorded = bundle.manifest.model_copy(update={"files": {path.name: file_record(path)}})
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(BundleDamaged, match=r"image_encoder\.onnx: its content differs"):
+        make(Bundle(bundle.folder, recorded)).run("image_encoder", {"pixel_values": pixels()})

@@ -104,3 +104,13 @@ def test_what_an_index_needs(model: Model) -> None:
     engine = ToyEngine(tokenizer.vocab_size, without=("image_embeds",))
     with pytest.raises(UsageError, match="toy cannot embed"):
         PhotoIndex(None, Model(make_manifest(engine), tokenizer, engine))
+
+
+def test_one_photo_is_searched_by_and_no_list(model: Model, folder: Path) -> None:
+    index = PhotoIndex(None, model)
+    index.add(folder)
+    for several in ([], [folder / "0.png"]):
+        with pytest.raises(UsageError, match="one photo"):
+            index.search(image=several)  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(UsageError, match="k is a whole number"):
+        index.search("a dog", k="3")  # type: ignore[arg-type]  # what is tested

@@ -344,3 +344,44 @@ def test_loading_what_is_not_there(tmp_path: Path) -> None:
 def test_a_batch_size_that_cannot_be_meant(make_model: MakeModel) -> None:
     with pytest.raises(UsageError, match="batch_size"):
         make_model(batch_size=0)
+
+
+def _calls_that_cannot_be_meant() -> list[Any]:
+    options = {"beams": 2}
+    return [
+        pytest.param(lambda m, p: m.ask(p, None), TextError, "question", id="ask None"),
+        pytest.param(lambda m, p: m.ask([p], 3), TextError, "question", id="ask a number"),
+        pytest.param(lambda m, p: m.ask(p, "what?", top="3"), UsageError, "top", id="top text"),
+        pytest.param(lambda m, p: m.ask(p, "what?", top=1.5), UsageError, "top", id="top half"),
+        pytest.param(
+            lambda m, p: m.ask(p, "what?", min_confidence="x"), UsageError, "min_confidence", id="confidence"
+        ),
+        pytest.param(lambda m, p: m.captions(p, "2"), UsageError, "count", id="count text"),
+        pytest.param(lambda m, p: m.fill(p, "a [MASK]", top=None), UsageError, "top", id="fill top"),
+        pytest.param(lambda m, p: m.caption(p, options=options), UsageError, "GenerationOptions", id="dict"),
+        pytest.param(lambda m, p: m.match(p, None), UsageError, "text to match", id="match None"),
+        pytest.param(lambda m, p: m.classify(p, 3), UsageError, "label", id="classify a number"),
+        pytest.param(lambda m, p: m.embed_texts(None), UsageError, "text to embed", id="embed None"),
+        pytest.param(lambda m, p: m.stream("caption", str(p)), UsageError, "list", id="stream a path"),
+        pytest.param(lambda m, p: m.stream("caption", p), UsageError, "list", id="stream a Path"),
+        pytest.param(lambda m, p: m.stream("caption", b"x"), UsageError, "list", id="stream bytes"),
+        pytest.param(lambda m, p: m.stream("caption", 3), UsageError, "list", id="stream a number"),
+        pytest.param(lambda m, p: list(m.stream("ask", [p])), UsageError, "pairs", id="no pair"),
+        pytest.param(
+            lambda m, p: list(m.stream("ask", [(p, "a?"), (p, "a?", 1)])), UsageError, "pairs", id="triple"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("call", "kind", "word"), _calls_that_cannot_be_meant())
+def test_wrong_types_are_told_in_words(
+    model: Model, photos: list[Path], call: Any, kind: type[Exception], word: str
+) -> None:
+    with pytest.raises(kind, match=word):
+        call(model, photos[0])
+
+
+def test_numbers_of_numpy_and_any_iterable_of_texts_will_do(model: Model, photos: list[Path]) -> None:
+    assert len(model.captions(photos[0], np.int64(2))) == 2
+    texts = ["a dog", "a bus"]
+    np.testing.assert_array_equal(model.embed_texts(text for text in texts), model.embed_texts(texts))

@@ -190,7 +190,12 @@ def resolve(
         )
     if text == BUILTIN:
         return _open_builtin()
-    path = Path(text).expanduser()
+    if not text.strip():
+        raise BundleNotFound("the model's name is empty; give builtin, a folder or a hub id")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # ~someone, of whom no home is known
+        path = Path(text)
     if revision is None and path.name == MANIFEST_NAME and os.path.isfile(path):
         return open_bundle(path.parent)
     if revision is None and os.path.exists(path):
@@ -215,7 +220,7 @@ def _open_builtin() -> Bundle:
 
 
 def _open_folder(folder: Path) -> Bundle:
-    if (folder / MANIFEST_NAME).exists():
+    if os.path.exists(folder / MANIFEST_NAME):  # unlike Path.exists, false where nothing may be looked at
         return open_bundle(folder)
     try:
         suffixes = {path.suffix.lower() for path in folder.iterdir()}

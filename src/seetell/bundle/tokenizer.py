@@ -31,7 +31,9 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_str(document)
         except Exception as error:  # the library raises bare Exception
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BundleDamaged(f"{where}: not a tokenizer file ({reason})") from error
+            raise BundleDamaged(
+                f"{where}: not a tokenizer file ({reason}); copy or convert the model again"
+            ) from error
         backend.no_padding()
         backend.no_truncation()
         self._backend = backend
@@ -54,7 +56,10 @@ class Tokenizer:
         try:
             document = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise BundleDamaged(f"{path}: the tokenizer cannot be read ({error})") from error
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise BundleDamaged(
+                f"{path}: the tokenizer cannot be read ({reason}); copy or convert the model again"
+            ) from error
         return cls(document, spec, str(path))
 
     def encode(

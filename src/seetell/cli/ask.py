@@ -105,6 +105,7 @@ def _show(out: Output, name: str, question: str, answer: Answer, *, several: boo
 def _from_file(
     model: Model, queries: Iterable[Query], choices: list[str] | None, settings: dict[str, Any]
 ) -> Iterator[tuple[str, str, Answer | Failure]]:
+    from seetell.core.errors import TaskUnavailable, UsageError
     from seetell.core.results import Failure
 
     # Neighbours that choose among the same answers are asked together: a batch at a time.
@@ -113,8 +114,18 @@ def _from_file(
             yield from ((query.photo, query.question, Failure(query.photo, query.error)) for query in group)
             continue
         pairs = ((query.photo, query.question) for query in group)
-        for (photo, question), result in stream(model, "ask", pairs, answers=own or choices, **settings):
-            yield photo, question, result
+        try:
+            for (photo, question), result in stream(model, "ask", pairs, answers=own or choices, **settings):
+                yield photo, question, result
+        except TaskUnavailable:
+            raise
+        except UsageError as error:
+            if own is None:
+                raise
+            # Answers that the model cannot choose among, found before the first pair was taken: they are
+            # these lines' fault, and the other lines go on.
+            for photo, question in pairs:
+                yield photo, question, Failure(photo, error)
 
 
 def _read(source: str) -> Iterator[Query]:
@@ -156,7 +167,7 @@ def _query(line: bytes, where: str, folder: Path) -> Query:
             wrong = DataError(f'{where}: "{name}" is missing or no text')
             return Query(photo if isinstance(photo, str) else where, "", error=wrong)
     if answers is not None and not (
-        isinstance(answers, list) and answers and all(isinstance(one, str) for one in answers)
+        isinstance(answers, list) and answers and all(isinstance(one, str) and one.strip() for one in answers)
     ):
         return Query(str(photo), str(question), error=DataError(f'{where}: "answers" is no list of texts'))
     return Query(str(folder / str(photo)), str(question), answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -109,16 +110,19 @@ def _cache() -> Row:
     import tempfile
 
     from seetell.core.errors import StorageError
-    from seetell.core.files import cache_folder
+    from seetell.core.files import cache_folder, storage_error
 
+    folder = Path()
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, StorageError) as error:
+        if isinstance(error, OSError):
+            error = storage_error(error, folder)
         advice = "set SEETELL_CACHE to a folder that can be written, or every start compiles anew"
-        return _row("cache", f"cannot be written ({error}); {advice}", ok=False)
+        return _row("cache", f"{error}; {advice}", ok=False)
     return _row("cache", f"{folder} can be written", ok=True)
 
 

@@ -42,11 +42,12 @@ def embed(
         raise UsageError("embed: give at least one PHOTO or --text")
     with Output(json=shared.json) as output:
         model = open_model(shared)
+        # First, though their rows are last: a text that is none must not cost the work on a folder.
+        text_vectors: Any = model.embed_texts(text) if text else []
         rows = _photo_rows(model, photos or [], output)
-        if text:
-            for given, vector in zip(text, model.embed_texts(text), strict=True):
-                output.result({"text": given, "row": len(rows)}, given, f"row {len(rows)}")
-                rows.append(vector)
+        for given, vector in zip(text, text_vectors, strict=True):
+            output.result({"text": given, "row": len(rows)}, given, f"row {len(rows)}")
+            rows.append(vector)
         if rows:
             _write(rows, out)
             output.note(f"{len(rows)} x {len(rows[0])} written to {out}")

@@ -29,7 +29,7 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
     """Paths of single photos, folders walked in sorted order.
 
     Files named outright are always given, so that a missing one is reported in its place.
-    Raises UsageError for a folder without photos.
+    Raises UsageError for a folder without photos and an empty path.
     """
     from seetell.core.errors import UsageError
     from seetell.media.listing import list_photos
@@ -38,6 +38,9 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
         if photo == STDIN:
             yield from _stdin_paths()
             continue
+        if not photo:
+            # Path("") is the current folder, which an unset variable of the shell does not mean.
+            raise UsageError("an empty path is given where a photo or a folder belongs")
         found = False
         for path in list_photos([photo]):
             found = True

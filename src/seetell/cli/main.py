@@ -25,15 +25,28 @@ def main() -> None:
     """Entry point of the installed script."""
     status = EXIT_INTERRUPTED
     try:
+        _open_missing_streams()
         status = run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     except BrokenPipeError:
         status = EXIT_OUTPUT_CLOSED
+    except OSError:
+        # Said already, when it was printed; what is left in the buffer cannot be written either.
+        status = EXIT_FAILED
+        _discard(sys.stdout)
     if status == EXIT_OUTPUT_CLOSED:
         _discard(sys.stdout)
     sys.exit(status)
+
+
+def _open_missing_streams() -> None:
+    """Let a standard stream we were started without (``>&-``) lead nowhere. Left alone, the next file opened
+    would get its number, and be printed into."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (open until the end)
 
 
 def run(arguments: Sequence[str]) -> int:

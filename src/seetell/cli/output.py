@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
@@ -218,7 +219,7 @@ class Output:
         # A grid of one row each time, of fixed first width: rows come one by one and still align.
         grid = Table.grid(padding=(0, 2))
         if len(cells) > 1:
-            grid.add_column(width=NAME_WIDTH, overflow="ellipsis", no_wrap=True)
+            grid.add_column(width=self._name_width, overflow="ellipsis", no_wrap=True)
         for _ in cells[1:] or cells:
             grid.add_column(overflow="fold")
         styles = ["cyan" if len(cells) > 1 else "", "", *["dim"] * len(cells)]
@@ -230,14 +231,19 @@ class Output:
         )
         return grid
 
+    @property
+    def _name_width(self) -> int:
+        # At least half of a narrow terminal is the answer's.
+        return max(1, min(NAME_WIDTH, self._stdout_console().width // 2 - 2))
+
     def _shortened(self, cells: Sequence[str]) -> Sequence[str]:
         """The end of a path says more than its beginning."""
         from rich.cells import cell_len
 
-        if len(cells) < 2 or cell_len(cells[0]) <= NAME_WIDTH:
+        if len(cells) < 2 or cell_len(cells[0]) <= self._name_width:
             return cells
         name = cells[0]
-        while name and cell_len(name) > NAME_WIDTH - 1:
+        while name and cell_len(name) > self._name_width - 1:
             name = name[1:]
         return ["…" + name, *cells[1:]]
 
@@ -275,3 +281,9 @@ def _write(stream: TextIO, text: str) -> None:
         stream.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error
+    except OSError as error:
+        if stream is sys.stderr:
+            return  # there is nobody left to tell
+        from seetell.core.files import storage_error
+
+        raise storage_error(error, Path("standard output")) from error

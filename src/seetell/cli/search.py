@@ -39,6 +39,8 @@ def search(
         raise UsageError("search: say what to look for with TEXT, --image F, or both")
     with Output(json=shared.json) as out:
         index = PhotoIndex(None, open_model(shared))
+        # While nothing is in it, for its errors alone: a query that is none must not cost a folder's reading.
+        index.search(text, image=image, k=k)
         _fill(index, inside, out)
         hits = index.search(text, image=image, k=k)
         query = " + ".join(str(part) for part in (text, image) if part is not None)

@@ -66,6 +66,12 @@ def max_pixels() -> int:
 
 
 def cache_override() -> Path | None:
-    """``SEETELL_CACHE``: the folder for converted models and compiled graphs, or None if not set."""
+    """``SEETELL_CACHE``: the folder for converted models and compiled graphs, or None if not set.
+
+    Raises UsageError for a ``~`` without a home.
+    """
     text = _value("SEETELL_CACHE")
-    return None if text is None else Path(text).expanduser()
+    try:
+        return None if text is None else Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"SEETELL_CACHE={text!r}: no home folder is known for it; give a path") from error

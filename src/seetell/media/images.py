@@ -178,7 +178,7 @@ def _too_many_bytes(size_bytes: int, name: str) -> ImageError:
 def _file_error(error: OSError, name: str) -> ImageError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         hint = " (download it first: this is an address, not a path)" if "://" in name else ""
-        return ImageError("missing", f"{name}: no such file{hint}")
+        return ImageError("missing", f"{name or 'an empty path'}: no such file{hint}")
     if error.errno in (errno.EACCES, errno.EPERM):
         return ImageError("permission", f"{name}: no permission to read it")
     if error.errno == errno.EISDIR:

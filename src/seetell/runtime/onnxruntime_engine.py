@@ -134,6 +134,8 @@ class ONNXRuntimeEngine:
         try:
             session = self._runtime.InferenceSession(str(path), self._options, providers=providers)
         except Exception as error:  # as above
+            # A damaged file fails in many obscure ways; the recorded hashes say which one it is.
+            self._bundle.verify(full=True)
             raise EngineError(f"{role} ({path.name}) cannot be loaded: {first_line(error)}") from error
         if self._device == "gpu" and session.get_providers()[0] != _CUDA:
             # It would go on silently on the processor.

@@ -197,6 +197,8 @@ class OpenVINOEngine:
         try:
             return self._core.compile_model(str(path), self._plugin, self._properties)
         except Exception as error:
+            # A damaged file fails in many obscure ways; the recorded hashes say which one it is.
+            self._bundle.verify(full=True)
             raise EngineError(f"{role} ({path.name}) cannot be compiled: {first_line(error)}") from error
 
     def _cache_folder(self) -> Path | None:

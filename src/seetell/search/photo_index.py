@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from seetell.core.errors import UsageError
 from seetell.core.results import Failure, Hit
 from seetell.media.images import Photo, list_photos
+from seetell.tasks.context import at_least_one
 from seetell.tasks.model import Model
 
 
@@ -96,8 +97,9 @@ class PhotoIndex:
         """
         if text is None and image is None:
             raise UsageError("search for a text, a photo, or both")
-        if k < 1:
-            raise UsageError(f"k is at least 1, not {k}")
+        k = at_least_one(k, "k")
+        if isinstance(image, list | tuple):
+            raise UsageError("search by one photo, not a list of them")
         parts = []
         if text is not None:
             parts.append(self._model.embed_texts([text])[0])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from seetell.core.errors import UsageError
 from seetell.core.results import Alternative, Answer
 from seetell.runtime.generation import GenerationOptions, answer_log_probs, generate
 from seetell.runtime.generation.probabilities import softmax
-from seetell.tasks.context import Context, Seen, checked_texts, token_outputs
+from seetell.tasks.context import Context, Seen, at_least_one, checked_texts, token_outputs
 
 # Answers are short; "a man riding a horse on a beach" fits.
 _MOST_TOKENS = 12
@@ -59,14 +61,10 @@ class Asker:
         top: int = 5,
         min_confidence: float | None = None,
     ) -> None:
-        if top < 1:
-            raise UsageError(f"top is at least 1, not {top}")
-        if min_confidence is not None and not 0 <= min_confidence <= 1:
-            raise UsageError(f"min_confidence lies between 0 and 1, not {min_confidence}")
+        self._top = at_least_one(top, "top")
         self._context = context
-        self._top = top
         score = context.manifest.score
-        self._threshold = score.abstain_below if min_confidence is None else min_confidence
+        self._threshold = score.abstain_below if min_confidence is None else _chance(min_confidence)
         self._answers = None
         self._columns: NDArray[np.intp] | None = None
         self._answer_ids: list[list[int]] = []
@@ -163,3 +161,9 @@ class Asker:
                 f"which lacks: {', '.join(unknown[:5])}"
             )
         return np.array([own[answer.strip().casefold()] for answer in answers], np.intp)
+
+
+def _chance(value: Any) -> float:
+    if not (isinstance(value, Real) and 0 <= float(value) <= 1):
+        raise UsageError(f"min_confidence lies between 0 and 1, not {value!r}")
+    return float(value)

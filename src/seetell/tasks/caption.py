@@ -9,7 +9,7 @@ import numpy as np
 from seetell.core.errors import UsageError
 from seetell.core.results import Caption
 from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, generate
-from seetell.tasks.context import Context, Seen, checked_text, require, token_outputs
+from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
 
 # Mask-predict has to be told how long a caption is. A model has no length predictor here, so lengths
 # that captions usually have are tried, this many of them.
@@ -49,8 +49,6 @@ class Captioner:
     def __init__(
         self, context: Context, options: GenerationOptions, *, language: str | None = None, count: int = 1
     ) -> None:
-        if count < 1:
-            raise UsageError(f"count is at least 1, not {count}")
         instead = "use the other method of generation"
         if options.method == "mask_predict":
             require(context, fills(context), "masked-language head for mask_predict", instead)
@@ -58,7 +56,7 @@ class Captioner:
             require(context, writes(context), "text decoder for the autoregressive method", instead)
         self._context = context
         self._options = options
-        self._count = count
+        self._count = at_least_one(count, "count")
         self._language = context.language(language)
         text = context.text
         starts = text.fill_start_ids if options.method == "mask_predict" else text.decoder_start_ids

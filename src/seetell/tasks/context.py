@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -169,6 +170,17 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
 
 
+def at_least_one(value: Any, name: str) -> int:
+    """A whole number of at least 1, numpy's counted in. Raises UsageError naming what it was for."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} is a whole number, not {value!r}") from None
+    if number < 1:
+        raise UsageError(f"{name} is at least 1, not {number}")
+    return number
+
+
 def checked_text(text: object, what: str) -> str:
     """A text with something in it. Raises TextError naming ``what`` it is."""
     if not isinstance(text, str):
@@ -178,12 +190,21 @@ def checked_text(text: object, what: str) -> str:
     return text
 
 
-def checked_texts(texts: Sequence[str] | str, what: str) -> list[str]:
+def listed_texts(texts: Any, what: str) -> list[Any]:
+    """The texts of a list or any iterable; one text alone as a list of one. Raises UsageError for neither."""
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, Iterable):
+        raise UsageError(f"give a {what} or a list of them, not {type(texts).__name__}")
+    return list(texts)
+
+
+def checked_texts(texts: Iterable[str] | str, what: str) -> list[str]:
     """A list of texts with something in each; one text alone counts as a list of one.
 
-    Raises UsageError for an empty list and TextError for an empty text.
+    Raises UsageError for an empty list or none at all, and TextError for an empty text.
     """
-    given = [texts] if isinstance(texts, str) else list(texts)
+    given = listed_texts(texts, what)
     if not given:
         raise UsageError(f"give at least one {what}")
     return [checked_text(text, what) for text in given]

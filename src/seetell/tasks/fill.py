@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seetell.core.errors import TextError, UsageError
+from seetell.core.errors import TextError
 from seetell.core.results import Fill
 from seetell.runtime.generation import Refined
 from seetell.tasks.caption import fills, masked_language
-from seetell.tasks.context import Context, Seen, checked_text, token_outputs
+from seetell.tasks.context import Context, Seen, at_least_one, checked_text, token_outputs
 
 
 def available(context: Context) -> bool:
@@ -23,8 +23,6 @@ class Filler:
     """
 
     def __init__(self, context: Context, text: str, *, top: int = 5, language: str | None = None) -> None:
-        if top < 1:
-            raise UsageError(f"top is at least 1, not {top}")
         spec = context.text
         words = context.tokenizer.encode_words(checked_text(text, "text to fill"))
         if spec.mask_id not in words:
@@ -38,7 +36,7 @@ class Filler:
         if lead is None:
             lead = spec.bos_id if spec.fusion_bos_id is None else spec.fusion_bos_id
         self._context = context
-        self._top = top
+        self._top = at_least_one(top, "top")
         self._row = [*([] if lead is None else [lead]), *words, spec.eos_id]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, overload
@@ -17,7 +18,7 @@ from seetell.media.images import Photo
 from seetell.runtime.engine import Engine
 from seetell.runtime.generation import GenerationOptions
 from seetell.tasks import ask, caption, classify, embed, features, fill, match
-from seetell.tasks.context import Context, checked_text, checked_texts, require
+from seetell.tasks.context import Context, checked_text, checked_texts, listed_texts, require
 from seetell.tasks.pipeline import First, Pipeline, Plan
 from seetell.tasks.policy import Policy, Request
 
@@ -269,7 +270,10 @@ class Model:
             min_confidence: abstain below it; None for the bundle's own threshold.
         """
         photos = _listed(photo)
-        asked = [question] * len(photos) if isinstance(question, str) else list(question)
+        if isinstance(question, list | tuple):
+            asked = list(question)
+        else:
+            asked = [checked_text(question, "question")] * len(photos)
         if len(asked) != len(photos):
             raise UsageError(
                 f"{len(photos)} photos but {len(asked)} questions; give one, or one for each photo"
@@ -308,7 +312,7 @@ class Model:
         rows = self._pipeline.listed(plan, _listed(photos))
         return np.stack(rows) if rows else np.zeros((0, embed.shared_dim(self._context)), np.float32)
 
-    def embed_texts(self, texts: Sequence[str] | str) -> NDArray[np.float32]:
+    def embed_texts(self, texts: Iterable[str] | str) -> NDArray[np.float32]:
         """Texts as unit vectors float32[B, S], in the space of :meth:`embed_images`."""
         self._check("embed")
         require(
@@ -317,9 +321,10 @@ class Model:
             "text encoder",
             "it can embed photos only",
         )
-        if not isinstance(texts, str) and not len(texts):
+        listed = listed_texts(texts, "text to embed")
+        if not listed:
             return np.zeros((0, embed.shared_dim(self._context)), np.float32)
-        given = checked_texts(texts, "text to embed")
+        given = checked_texts(listed, "text to embed")
         request = Request("embed", None, tuple(given))
         if self._policy is not None:
             self._policy.enter(request, None)
@@ -343,12 +348,17 @@ class Model:
             photos: photos; for ``ask`` without ``question``, (photo, question) pairs.
             options: the method's other arguments.
 
-        Raises UsageError for an unknown verb or option at once, before the first photo is read.
+        Raises UsageError for an unknown verb or option, and for one photo, at once, before anything is read.
         """
         builder = getattr(self, f"_plan_{verb}", None) if verb.isidentifier() else None
         if builder is None:
             verbs = sorted(name[6:] for name in dir(self) if name.startswith("_plan_"))
             raise UsageError(f"nothing to stream is called {verb!r}; choose from: {', '.join(verbs)}")
+        if isinstance(photos, str | bytes | os.PathLike) or not isinstance(photos, Iterable):
+            # A path would be taken apart into its letters.
+            raise UsageError(
+                f"{verb}: stream takes several photos, not one {type(photos).__name__}; put it in a list"
+            )
         items: Iterable[Any] = photos
         if verb == "ask" and "question" in options:
             question = checked_text(options.pop("question"), "question")
@@ -370,6 +380,11 @@ class Model:
     ) -> Plan:
         self._check("caption")
         chosen = self.generation_options() if options is None else options
+        if not isinstance(chosen, GenerationOptions):
+            raise UsageError(
+                f"options is a GenerationOptions, not {type(chosen).__name__}; "
+                "Model.generation_options(beams=...) makes one"
+            )
         task = caption.Captioner(self._context, chosen, language=language, count=count)
         return Plan("caption", task, () if chosen.prompt is None else (chosen.prompt,))
 

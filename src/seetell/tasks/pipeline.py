@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seetell.core.errors import BundleInvalid, InputError
+from seetell.core.errors import BundleInvalid, InputError, UsageError
 from seetell.core.results import Failure
 from seetell.media.images import photo_name
 from seetell.runtime.scheduling import Refused, at_once, in_batches
@@ -77,6 +77,11 @@ class Pipeline:
         spec = self._context.manifest.image
         if spec is None:
             raise BundleInvalid(f"{self._context.manifest.name} says nothing on how to prepare photos")
+        if plan.asks and not (isinstance(item, tuple | list) and len(item) == 2):
+            raise UsageError(
+                f"ask streams (photo, question) pairs, not {type(item).__name__}; "
+                "to ask the same of every photo, give question="
+            )
         photo, question = item if plan.asks else (item, "")
         try:
             texts = (checked_text(question, "question"),) if plan.asks else plan.texts
