@@ -188,3 +188,35 @@ def test_started_without_a_standard_stream(tmp_path: Path, closed: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@needs_posix
+def test_ctrl_c_that_gets_lost_still_ends_the_run(many: Path) -> None:
+    # An exception raised inside a destructor is dropped by Python.
+    program = PROGRAM.format(here=str(HERE), delay=0.0).replace(
+        "main()\n",
+        """
+import os, signal
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(100_000))
+caption = FakeModel.stream
+def stream(self, *words, **options):
+    for number, result in enumerate(caption(self, *words, **options)):
+        if number == 20:
+            Swallows()
+        yield result
+FakeModel.stream = stream
+main()
+""",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "caption", str(many), "--json"],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == main.EXIT_INTERRUPTED, done.stderr
+    assert len(done.stdout.splitlines()) == 20

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from seetell.cli import interrupt
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_GATE = 3
@@ -26,6 +28,7 @@ def main() -> None:
     status = EXIT_INTERRUPTED
     try:
         _open_missing_streams()
+        interrupt.listen()
         status = run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
 
+from seetell.cli import interrupt
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -271,6 +273,8 @@ def _is_number(cell: str) -> bool:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    if stream is sys.stdout:
+        interrupt.check()
     try:
         try:
             stream.write(text)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from seetell.cli.main import EXIT_INTERRUPTED
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
@@ -21,4 +23,7 @@ def train(
         from seetell.learning.training.recipe import read_recipe
         from seetell.learning.training.run import run
         from seetell.learning.training.validation import build_validate
-    run(read_recipe(recipe, overrides or []), build_validate=build_validate)
+    result = run(read_recipe(recipe, overrides or []), build_validate=build_validate)
+    if result.outcome == "interrupted":
+        # The run stopped in good order, but it is not finished: a script must be able to tell.
+        raise typer.Exit(EXIT_INTERRUPTED)

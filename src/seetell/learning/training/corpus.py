@@ -124,6 +124,11 @@ def read_questions(settings: DataSettings, root: Path) -> tuple[list[QuestionRec
     return _of_first_photos(learned, settings.limit), _of_first_photos(held, settings.limit)
 
 
+def source_name(settings: DataSettings, root: Path) -> str:
+    """What a source is called in metrics and in the run's folder: its folder's or file's name, no suffix."""
+    return (root / settings.path).resolve().stem
+
+
 def write_holdout(settings: DataSettings, root: Path, folder: Path) -> tuple[Path, Path]:
     """Write a ``vqa`` source's held-out questions to ``folder`` as VQAv2 files, for ``seetell evaluate``.
 

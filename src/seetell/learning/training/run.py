@@ -27,7 +27,12 @@ from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import build_step
-from seetell.learning.training.corpus import Corpus, build_sources, read_corpus, write_holdout
+from seetell.learning.training.corpus import (
+    Corpus,
+    build_sources,
+    read_corpus,
+    write_holdout,
+)
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.step import JointStep
@@ -197,8 +202,5 @@ def _write_small_files(prepared: Prepared) -> None:
         atomic_write_text(folder / name, json.dumps(list(entries), ensure_ascii=False, indent=0) + "\n")
     for source in prepared.recipe.data:
         if source.holdout is not None:
-            write_holdout(
-                source,
-                Path(prepared.recipe.data_root),
-                folder / HOLDOUT / (Path(source.path).name or "source"),
-            )
+            root = Path(prepared.recipe.data_root)
+            write_holdout(source, root, folder / HOLDOUT / source_name(source, root))

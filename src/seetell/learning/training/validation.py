@@ -18,7 +18,7 @@ from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
 from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_questions
-from seetell.learning.training.corpus import read_captions, read_questions
+from seetell.learning.training.corpus import read_captions, read_questions, source_name
 from seetell.learning.training.loop import Validate
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.run import TOKENIZER_FILE, Prepared
@@ -82,7 +82,7 @@ def _image_spec(recipe: Recipe, image_size: tuple[int, int]) -> ImageSpec:
 
 
 def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:
-    name = Path(source.path).stem
+    name = source_name(source, root)
     if source.format == "coco_captions":
         figures: dict[str, float] = {}
         records = read_captions(source, root)
