@@ -31,6 +31,7 @@ from seetell.learning.training.corpus import (
     Corpus,
     build_sources,
     read_corpus,
+    source_name,
     write_holdout,
 )
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
