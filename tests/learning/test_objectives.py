@@ -120,14 +120,16 @@ def _owned_texts(draw: st.DrawFn) -> tuple[int, list[int], list[int], float, int
     return photos, owner, rows, scale, draw(st.integers(0, 2**31))
 
 
-@given(_owned_texts())
-def test_a_mined_negative_is_never_a_true_match(case: tuple[int, list[int], list[int], float, int]) -> None:
+@given(_owned_texts(), st.sampled_from([0.0, 0.5, 1.0]))
+def test_a_mined_negative_is_never_a_true_match(
+    case: tuple[int, list[int], list[int], float, int], random_share: float
+) -> None:
     photos, owner, rows, scale, seed = case
     generator = torch.Generator().manual_seed(seed)
     # Scales far beyond the limit too: all but one weight underflow to 0, and none may be a match.
     logits = scale * torch.randn(photos, len(owner), generator=generator)
     logits[torch.tensor(owner), torch.arange(len(owner))] += scale  # matches are the likeliest
-    pairs = mine_pairs(logits, torch.tensor(owner), torch.tensor(rows), generator)
+    pairs = mine_pairs(logits, torch.tensor(owner), torch.tensor(rows), generator, random_share=random_share)
     true = torch.tensor(owner)[pairs.text_index] == pairs.image_index
     assert torch.equal(true.long(), pairs.label)
     count = len(rows)
@@ -144,14 +146,28 @@ def test_the_hardest_negatives_come_up_most() -> None:
     logits = torch.tensor([[9.0, 0.0, 0.0], [3.0, 9.0, 0.0], [0.0, 3.0, 9.0]])
     owner = torch.arange(3)
     images, texts = torch.zeros(3), torch.zeros(3)
-    for seed in range(200):
-        pairs = mine_pairs(logits, owner, torch.tensor([0]), torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(1000):
+        pairs = mine_pairs(logits, owner, torch.tensor([0]), generator)
         images[pairs.image_index[1]] += 1
         texts[pairs.text_index[2]] += 1
     # For text 0 the wrong photos score 3 and 0: drawn e^3 : 1. For photo 0 the wrong texts tie.
     assert images[0] == texts[0] == 0
-    assert images[1] / 200 == pytest.approx(math.e**3 / (1 + math.e**3), abs=0.06)
-    assert texts[1] / 200 == pytest.approx(0.5, abs=0.12)
+    assert images[1] / 1000 == pytest.approx(math.e**3 / (1 + math.e**3), abs=0.03)
+    assert texts[1] / 1000 == pytest.approx(0.5, abs=0.06)
+
+
+def test_random_negatives_come_up_evenly_whatever_their_similarity() -> None:
+    logits = torch.tensor([[9.0, 50.0, 0.0, -50.0], [50.0, 9.0, 0.0, 0.0], [0.0] * 4, [-50.0] * 4])
+    images, texts = torch.zeros(4), torch.zeros(4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        pairs = mine_pairs(logits, torch.arange(4), torch.tensor([0]), generator, random_share=1.0)
+        images[pairs.image_index[1]] += 1
+        texts[pairs.text_index[2]] += 1
+    for counts in (images, texts):
+        assert counts[0] == 0
+        assert counts[1:].tolist() == pytest.approx([100, 100, 100], abs=30)
 
 
 def test_one_photo_alone_has_matches_only() -> None:

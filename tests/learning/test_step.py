@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from seetell.learning.batch import Batch, Captions, Labels, Questions
@@ -115,6 +116,37 @@ def test_each_objective_alone_can_be_overfitted(name: ObjectiveName) -> None:
     first, last = _overfit(_step([name]), _batch(), 50)
     assert set(first) == {"loss", name}
     assert last[name] < 0.5 * first[name]
+
+
+def test_language_weights_make_a_weighted_mean_of_the_languages() -> None:
+    batch = _batch()
+
+    def loss(**weights: float) -> float:
+        torch.manual_seed(0)
+        step = _step(["contrastive"]).eval()
+        spec = ObjectiveSpec(name="contrastive", language_weights=weights)
+        step.objectives = {"contrastive": spec}
+        return float(step(batch)["contrastive"])
+
+    even, tiny = loss(), 1e-9
+    english, chinese = loss(zh=tiny), loss(en=tiny)
+    assert english != pytest.approx(chinese, abs=1e-3)
+    assert even == pytest.approx((english + chinese) / 2, abs=1e-5)
+    assert loss(en=1.0, zh=3.0) == pytest.approx((english + 3 * chinese) / 4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "captioning", "language_weights": {"zh": 2.0}},
+        {"name": "contrastive", "random_negatives": 0.5},
+        {"name": "contrastive", "language_weights": {"zh": 0.0}},
+        {"name": "matching", "random_negatives": 1.5},
+    ],
+)
+def test_an_option_of_another_objective_or_out_of_range_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ObjectiveSpec.model_validate(wrong)
 
 
 def test_all_objectives_together_can_be_overfitted_with_learned_weights() -> None:

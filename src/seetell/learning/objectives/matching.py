@@ -19,12 +19,18 @@ class MatchPairs:
 
 
 def mine_pairs(
-    logits: Tensor, image_index: Tensor, rows: Tensor, generator: torch.Generator | None = None
+    logits: Tensor,
+    image_index: Tensor,
+    rows: Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    random_share: float = 0.0,
 ) -> MatchPairs:
     """For each text in ``rows``: its own photo, one hard wrong photo, and one hard wrong text for its photo.
 
     Negatives are drawn in proportion to the softmax of the contrastive similarity, so that those the
-    dual encoder confuses come up most.
+    dual encoder confuses come up most; those of ``random_share`` of the rows, chosen at random, are drawn
+    evenly instead.
 
     logits: float[B, R] contrastive (scaled). image_index: int64[R]. rows: int64[K], texts to use.
     Returns 3K pairs. A batch with one photo only has no negatives and gives the K matches.
@@ -36,9 +42,13 @@ def mine_pairs(
     wrong_text = wrong[own]  # [K, R]
     if not (wrong_image.any(dim=1).all() and wrong_text.any(dim=1).all()):
         return positives
-    weights = logits.detach().float()
-    image_weight = weights[:, rows].T.masked_fill(~wrong_image, float("-inf")).softmax(dim=1)
-    text_weight = weights[own].masked_fill(~wrong_text, float("-inf")).softmax(dim=1)
+    similarity = logits.detach().float()
+    # Equal logits are an even draw.
+    even = torch.rand(len(rows), generator=generator, device=logits.device) < random_share
+    by_image = similarity[:, rows].T.masked_fill(even[:, None], 0.0)
+    by_text = similarity[own].masked_fill(even[:, None], 0.0)
+    image_weight = by_image.masked_fill(~wrong_image, float("-inf")).softmax(dim=1)
+    text_weight = by_text.masked_fill(~wrong_text, float("-inf")).softmax(dim=1)
     hard_image = torch.multinomial(image_weight, 1, generator=generator)[:, 0]
     hard_text = torch.multinomial(text_weight, 1, generator=generator)[:, 0]
     return MatchPairs(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ObjectiveName = Literal[
     "contrastive",
@@ -23,6 +23,10 @@ class ObjectiveSpec(BaseModel):
     weight: factor on the loss.
     share: the part of the batch's texts it uses, drawn at random each step; less is faster.
     label_smoothing: as in Szegedy et al. 2016, section 7; not used by ``matching``.
+    language_weights: for ``contrastive``, language code -> weight in the mean over languages, 1 where it is
+        not named; more for a language whose texts say less of a photo.
+    random_negatives: for ``matching``, the part of the texts whose negatives are drawn evenly from the batch
+        instead of by similarity. Negatives a young dual encoder finds hard teach nothing yet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,3 +35,13 @@ class ObjectiveSpec(BaseModel):
     weight: float = Field(default=1.0, gt=0)
     share: float = Field(default=1.0, gt=0, le=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    language_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    random_negatives: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _each_knob_has_its_objective(self) -> Self:
+        if self.language_weights and self.name != "contrastive":
+            raise ValueError(f"language_weights serves contrastive alone, not {self.name}")
+        if self.random_negatives and self.name != "matching":
+            raise ValueError(f"random_negatives serves matching alone, not {self.name}")
+        return self

@@ -125,6 +125,7 @@ class JointStep(nn.Module):
         photos, column = torch.unique(captions.image_index, return_inverse=True)
         logits = contrastive_logits(image.embeds[photos], text.embeds, self.model.logit_scale)
         contrastive: list[Tensor] = []
+        contrastive_weights: list[float] = []
         matching: list[Tensor] = []
         for language in sorted(set(captions.languages)):
             rows = torch.tensor(
@@ -133,17 +134,20 @@ class JointStep(nn.Module):
             )
             own = logits[:, rows]
             if "contrastive" in self.objectives:
-                smoothing = self.objectives["contrastive"].label_smoothing
-                contrastive.append(contrastive_loss(own, column[rows], smoothing))
+                spec = self.objectives["contrastive"]
+                contrastive.append(contrastive_loss(own, column[rows], spec.label_smoothing))
+                contrastive_weights.append(spec.language_weights.get(language, 1.0))
             if "matching" in self.objectives:
-                some = self._some_rows(rows, self.objectives["matching"].share)
-                pairs = mine_pairs(own, column[rows], some)
+                spec = self.objectives["matching"]
+                some = self._some_rows(rows, spec.share)
+                pairs = mine_pairs(own, column[rows], some, random_share=spec.random_negatives)
                 fused = self._fuse_captions(
                     captions, rows[pairs.text_index], image, memory, photos[pairs.image_index]
                 )
                 matching.append(matching_loss(self.model.match_logits(fused), pairs.label))
         if contrastive:
-            losses["contrastive"] = torch.stack(contrastive).mean()
+            weights = torch.tensor(contrastive_weights, device=logits.device)
+            losses["contrastive"] = (torch.stack(contrastive) * weights).sum() / weights.sum()
         if matching:
             losses["matching"] = torch.stack(matching).mean()
 
