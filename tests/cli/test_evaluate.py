@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from seetell.bundle.manifest import read_manifest
+from tests.bundle.test_store import make_bundle
+
 
 @pytest.fixture
 def captions(photos: Path) -> Path:
@@ -96,9 +99,67 @@ def test_a_photo_that_fails_counts_and_is_said(seetell: Any, fake: Any, photos: 
     assert "error: " in shown.err
 
 
+def test_figures_recorded_in_the_manifest(
+    seetell: Any, fake: Any, photos: Path, captions: Path, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    words = (
+        "evaluate",
+        "--captions",
+        captions,
+        "--images",
+        photos,
+        "--model",
+        bundle,
+        "--record",
+        "mine:dev",
+    )
+    assert seetell(*words).status == 0
+    once = read_manifest(bundle).measurements
+    assert {row.metric for row in once} >= {"text_to_image.r10", "captions.bleu_4"}
+    [recall] = [row for row in once if row.metric == "image_to_text.r1"]
+    assert (recall.value, recall.dataset, recall.split, recall.precision) == (
+        100.0,
+        "mine (en)",
+        "dev",
+        "fp32",
+    )
+    # Again, and in another language: replaced, and added.
+    assert seetell(*words).status == 0
+    assert len(read_manifest(bundle).measurements) == len(once)
+    assert seetell(*words, "--language", "zh").status == 0
+    assert len(read_manifest(bundle).measurements) == 2 * len(once)
+    shown = seetell("models", "show", bundle)
+    assert "mine (zh) dev" in shown.out
+
+
+def test_nothing_is_recorded_when_an_input_failed(
+    seetell: Any, fake: Any, photos: Path, captions: Path, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    (photos / "blue.png").write_bytes(b"")
+    words = (
+        "evaluate",
+        "--captions",
+        captions,
+        "--images",
+        photos,
+        "--model",
+        bundle,
+        "--record",
+        "mine:dev",
+    )
+    result = seetell(*words)
+    assert result.status == 2
+    assert "nothing was recorded" in result.err
+    assert read_manifest(bundle).measurements == ()
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ["--captions", "F", "--images", "DIR", "--record", "mine"],
+        ["--captions", "F", "--images", "DIR", "--record", ":dev"],
         ["--captions", "F"],
         ["--images", "DIR"],
         ["--captions", "F", "--images", "gone"],

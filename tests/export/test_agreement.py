@@ -21,10 +21,10 @@ from seetell.modeling.export.agreement import (
     record_cases,
     rounding_change,
 )
-from seetell.modeling.export.check_cases import Limits
 from seetell.modeling.export.plain_openvino import PlainOpenVINO
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.weights import WEIGHTS_NAME
+from seetell.modeling.models.assembled import ModelLimits
 from seetell.runtime.engine import Arrays
 from seetell.runtime.onnxruntime_engine import ONNXRuntimeEngine
 from seetell.runtime.openvino_engine import OpenVINOEngine
@@ -32,7 +32,7 @@ from seetell.runtime.openvino_engine import OpenVINOEngine
 
 @pytest.fixture(scope="module")
 def cases(stored_engine: TorchEngine) -> list[Case]:
-    return record_cases(stored_engine, Limits(vocab_size=280, context_length=16))
+    return record_cases(stored_engine, ModelLimits(vocab_size=280, context_length=16))
 
 
 @pytest.fixture

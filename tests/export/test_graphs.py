@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from seetell.bundle.store import Bundle
 from seetell.modeling.export.agreement import largest_difference, record_cases
-from seetell.modeling.export.check_cases import Limits
 from seetell.modeling.export.onnx_export import export_graph
 from seetell.modeling.export.plain_openvino import PlainOpenVINO
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.weights import WEIGHTS_NAME, choose_storage, point_into_file, write_weights
+from seetell.modeling.models.assembled import ModelLimits
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.runtime.engine import Arrays, Engine
 from seetell.runtime.generation import GenerationOptions, TextDecoder, generate
 from seetell.runtime.onnxruntime_engine import ONNXRuntimeEngine
 from seetell.runtime.openvino_engine import OpenVINOEngine
 
-LIMITS = Limits(vocab_size=280, context_length=16)
+LIMITS = ModelLimits(vocab_size=280, context_length=16)
 # float32 engines sum in another order; anything structural is off by far more.
 TIGHT = 2e-5
 

@@ -15,7 +15,7 @@ from seetell.bundle.store import Bundle
 from seetell.core.errors import ExportError
 from seetell.modeling.export import onnx_export
 from seetell.modeling.export.onnx_export import export_graph
-from seetell.modeling.export.roles import DecoderMemory
+from seetell.modeling.export.roles.unified import DecoderMemory
 from seetell.modeling.export.weights import WEIGHTS_NAME, choose_storage, point_into_file, write_weights
 from seetell.modeling.models.unified import UnifiedModel
 

@@ -14,7 +14,8 @@ from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import ExportError, SeetellError, StorageError
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export import write_bundle as module
-from seetell.modeling.export.roles import graph_specs, role_modules
+from seetell.modeling.export.roles.base import graph_specs
+from seetell.modeling.export.roles.registry import role_modules
 from seetell.modeling.export.write_bundle import (
     BundleFacts,
     manifest_of,

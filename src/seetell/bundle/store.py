@@ -12,12 +12,21 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seetell.bundle.manifest import MANIFEST_NAME, FileRecord, Manifest, Role, read_manifest
+from seetell.bundle.manifest import (
+    MANIFEST_NAME,
+    FileRecord,
+    Manifest,
+    Measurement,
+    Role,
+    manifest_json,
+    read_manifest,
+)
 from seetell.core import settings
 from seetell.core.errors import (
     BundleDamaged,
@@ -29,7 +38,7 @@ from seetell.core.errors import (
     PrecisionUnavailable,
     UsageError,
 )
-from seetell.core.files import cache_folder, storage_error
+from seetell.core.files import atomic_write_text, cache_folder, storage_error
 
 if TYPE_CHECKING:
     from seetell.bundle.tokenizer import Tokenizer
@@ -141,6 +150,20 @@ def open_bundle(folder: Path) -> Bundle:
     bundle = Bundle(folder, read_manifest(folder))
     bundle.verify()
     return bundle
+
+
+def record_measurements(folder: Path, rows: Sequence[Measurement]) -> Manifest:
+    """Write measured figures into a bundle's manifest and return it. A row takes the place of an earlier one
+    of the same precision, task, dataset, split and metric. Raises BundleInvalid, StorageError."""
+    manifest = read_manifest(folder)
+    merged = {_measured(row): row for row in (*manifest.measurements, *rows)}
+    updated = manifest.model_copy(update={"measurements": tuple(merged.values())})
+    atomic_write_text(folder / MANIFEST_NAME, manifest_json(updated))
+    return updated
+
+
+def _measured(row: Measurement) -> tuple[str, ...]:
+    return row.precision, row.task, row.dataset, row.split, row.metric
 
 
 def file_record(path: Path) -> FileRecord:

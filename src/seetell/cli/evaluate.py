@@ -36,6 +36,15 @@ def evaluate(
     limit: Annotated[
         int | None, option("--limit", min=1, help="Use the first photos only.", show_default="all")
     ] = None,
+    record: Annotated[
+        str | None,
+        option(
+            "--record",
+            metavar="DATASET:SPLIT",
+            help="Keep the figures in the model's manifest, as of this set.",
+            show_default="only print them",
+        ),
+    ] = None,
     *,
     shared: Shared,
 ) -> None:
@@ -55,6 +64,7 @@ def evaluate(
         raise UsageError("evaluate: questions need their answers; give --annotations F")
     if captions is not None and annotations is not None:
         raise UsageError("evaluate: --annotations goes with --questions")
+    dataset, split = _set_name(record)
     with Output(json=shared.json) as out:
         model = open_model(shared)
         if captions is not None:
@@ -63,6 +73,33 @@ def evaluate(
             assert questions is not None and annotations is not None  # checked above
             found = _questions(model, questions, annotations, images, limit, out)
         _report(found, out)
+        if record is not None:
+            _record(found, shared.model, dataset, split, out)
+
+
+def _set_name(record: str | None) -> tuple[str, str]:
+    """``flickr8k:dev`` as its two names. Raises UsageError."""
+    from seetell.core.errors import UsageError
+
+    dataset, _, split = (record or "").rpartition(":")
+    if record is not None and not (dataset.strip() and split.strip()):
+        raise UsageError(f"--record: a dataset and a split are needed, as in flickr8k:dev, not {record!r}")
+    return dataset.strip(), split.strip()
+
+
+def _record(found: Evaluation, model: str, dataset: str, split: str, out: Output) -> None:
+    from seetell.bundle.manifest import Measurement
+    from seetell.bundle.store import record_measurements, resolve
+    from seetell.core.errors import UsageError
+    from seetell.evaluation.report import measurement_rows
+
+    if found.failed:
+        # They count as wrong: a figure about these photos, and not one about the model.
+        raise UsageError(f"--record: {len(found.failed)} inputs failed, so nothing was recorded")
+    rows = [Measurement.model_validate(row) for row in measurement_rows(found, dataset, split)]
+    folder = resolve(model).folder
+    record_measurements(folder, rows)
+    out.note(f"{len(rows)} figures recorded in {folder}")
 
 
 def _captions(

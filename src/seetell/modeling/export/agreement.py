@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from seetell.bundle.manifest import Role
 from seetell.core.errors import ExportError
-from seetell.modeling.export.check_cases import Limits, check_cases
+from seetell.modeling.export.check_cases import check_cases
 from seetell.modeling.export.torch_engine import TorchEngine
+from seetell.modeling.models.assembled import ModelLimits
 from seetell.runtime.engine import Arrays, Engine
 
 # What engines and torch may differ by, absolutely: they sum in another order.
@@ -37,7 +38,7 @@ class Case:
     expected: Arrays
 
 
-def record_cases(engine: TorchEngine, limits: Limits) -> list[Case]:
+def record_cases(engine: TorchEngine, limits: ModelLimits) -> list[Case]:
     """Run torch over all check inputs of all roles. The first case of each role is the one a bundle keeps."""
     return [
         Case(module.role, inputs, engine.run(module.role, inputs))

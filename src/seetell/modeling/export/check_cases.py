@@ -7,13 +7,13 @@ side, beams that change places, memory of another length than the photo's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seetell.bundle.manifest import TensorSpec
-from seetell.modeling.export.roles import RoleModule
+from seetell.modeling.export.roles.base import RoleModule
+from seetell.modeling.models.assembled import ModelLimits
 from seetell.runtime.engine import Arrays
 
 _Sizes = dict[str, int]
@@ -45,22 +45,17 @@ _CASES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What ids and lengths must stay below."""
-
-    vocab_size: int
-    context_length: int
-
-
-def check_cases(module: RoleModule, limits: Limits) -> list[Arrays]:
+def check_cases(module: RoleModule, limits: ModelLimits) -> list[Arrays]:
     """Cases for one role, the one to record first."""
     cases = []
     for number, wanted in enumerate(_CASES[module.role]):
         sizes = dict(wanted)
         if "T" in sizes:
-            sizes["T"] = min(sizes["T"], limits.context_length - sizes.get("P", 0))
+            sizes["T"] = min(sizes["T"], (limits.context_length or 1) - sizes.get("P", 0))
             sizes["P+T"] = sizes.get("P", 0) + sizes["T"]
+        # Photos of several sizes, where the model takes them: wide and high, of 6 patches and of 12.
+        rows, columns = ((2, 3), (4, 3))[number % 2]
+        sizes["H"], sizes["W"] = rows * module.multiple_of, columns * module.multiple_of
         random = np.random.default_rng(number)
         cases.append(
             {name: _array(name, spec, sizes, limits, random) for name, spec in module.inputs.items()}
@@ -69,7 +64,7 @@ def check_cases(module: RoleModule, limits: Limits) -> list[Arrays]:
 
 
 def _array(
-    name: str, spec: TensorSpec, sizes: Mapping[str, int], limits: Limits, random: np.random.Generator
+    name: str, spec: TensorSpec, sizes: Mapping[str, int], limits: ModelLimits, random: np.random.Generator
 ) -> NDArray[np.generic]:
     shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in spec.axes)
     if spec.dtype == "bool":
@@ -78,7 +73,7 @@ def _array(
         # With repeats, as beams have: 3 1 3 0 rather than a permutation.
         return random.integers(0, shape[0], shape).astype(np.int64)
     if spec.dtype == "int64":
-        return random.integers(0, limits.vocab_size, shape).astype(np.int64)
+        return random.integers(0, limits.vocab_size or 1, shape).astype(np.int64)
     if name == "pixel_values":
         return _picture(shape, random)
     return random.standard_normal(shape, np.float32)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from seetell.bundle.manifest import TensorSpec
 from seetell.core.errors import ExportError
-from seetell.modeling.export.roles import RoleModule
+from seetell.modeling.export.roles.base import RoleModule
 
 # Numbers that differ from each other and from any fixed axis in use, so that no axis is taken for another.
 _EXAMPLE_SIZES = {"B": 2, "T": 3, "P": 5, "N": 7, "P+T": 8}
@@ -35,7 +35,7 @@ def export_graph(module: RoleModule) -> ir.Model:
 
     Raises ExportError when torch cannot export it.
     """
-    examples = tuple(_example(spec) for spec in module.inputs.values())
+    examples = tuple(_example(spec, module.multiple_of) for spec in module.inputs.values())
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -59,8 +59,10 @@ def export_graph(module: RoleModule) -> ir.Model:
     return model
 
 
-def _example(spec: TensorSpec) -> Tensor:
-    shape = [_EXAMPLE_SIZES[axis] if isinstance(axis, str) else axis for axis in spec.axes]
+def _example(spec: TensorSpec, multiple_of: int) -> Tensor:
+    # Photos of 3 x 4 patches.
+    sizes = {**_EXAMPLE_SIZES, "H": 3 * multiple_of, "W": 4 * multiple_of}
+    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in spec.axes]
     fill = torch.ones if spec.dtype == "bool" else torch.zeros
     return fill(shape, dtype=_DTYPES[spec.dtype])
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import ExportError
-from seetell.modeling.export.roles import RoleModule
+from seetell.modeling.export.roles.base import RoleModule
 from seetell.runtime.engine import Arrays
 from seetell.runtime.graphs import first_line
 from seetell.runtime.openvino_engine import import_openvino

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from seetell.bundle.manifest import GraphSpec, Role
 from seetell.core.errors import EngineError
-from seetell.modeling.export.roles import RoleModule, graph_specs, role_modules
-from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.export.roles.base import RoleModule, graph_specs
+from seetell.modeling.export.roles.registry import role_modules
+from seetell.modeling.models.assembled import AssembledModel
 from seetell.runtime.engine import Arrays
 
 
@@ -33,7 +34,7 @@ class TorchEngine:
 
     def __init__(
         self,
-        model: UnifiedModel,
+        model: AssembledModel,
         *,
         precision: Literal["fp32", "bf16"] = "fp32",
         without: Collection[str] = (),

@@ -37,11 +37,10 @@ from seetell.modeling.export.agreement import (
     record_cases,
     rounding_change,
 )
-from seetell.modeling.export.check_cases import Limits
 from seetell.modeling.export.model_card import Storage, model_card
 from seetell.modeling.export.onnx_export import export_graph
 from seetell.modeling.export.plain_openvino import PlainOpenVINO
-from seetell.modeling.export.roles import graph_specs
+from seetell.modeling.export.roles.base import graph_specs
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.weights import (
     WEIGHTS_NAME,
@@ -51,21 +50,18 @@ from seetell.modeling.export.weights import (
     point_into_file,
     write_weights,
 )
-from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.models.assembled import AssembledModel
 
 CARD_NAME = "README.md"
-FAMILY = "unified"
 # What float16 storage may change in any output over the check inputs: root mean square of the change over
 # that of the output. Trained weights change outputs by about 1e-3; bf16 arithmetic by about 1e-2.
 ROUNDING_TOLERANCE = 5e-3
-# The clamp of the contrastive objective: CLIP's limit on the scale (Radford et al. 2021, section 2.5).
-_MAX_LOGIT_SCALE = math.log(100.0)
 
 
 class BundleFacts(BaseModel):
     """What the manifest says that the model itself does not know; fields as in the manifest.
 
-    score: None takes the model's own logit scale.
+    image, text: None for a model without that side. score: None takes the model's own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,8 +70,8 @@ class BundleFacts(BaseModel):
     version: str = "1"
     licence: str
     languages: tuple[str, ...] = ()
-    image: ImageSpec
-    text: TextSpec
+    image: ImageSpec | None = None
+    text: TextSpec | None = None
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec | None = None
@@ -104,7 +100,7 @@ def tasks_of(graphs: Mapping[Role, GraphSpec], text: TextSpec | None) -> tuple[T
 
 
 def manifest_of(
-    model: UnifiedModel,
+    model: AssembledModel,
     graphs: Mapping[Role, GraphSpec],
     facts: BundleFacts,
     files: Mapping[str, FileRecord] | None = None,
@@ -113,35 +109,36 @@ def manifest_of(
 
     Raises ExportError where facts and model contradict each other.
     """
-    config = model.config
+    limits = model.limits
     for what, listed, size in (
-        ("answers", len(facts.answers), config.num_answers),
-        ("labels", len(facts.labels), config.num_labels),
+        ("answers", len(facts.answers), limits.num_answers),
+        ("labels", len(facts.labels), limits.num_labels),
     ):
         if listed != size:
             raise ExportError(f"{facts.name}: {listed} {what} are named but the model's head has {size}")
-    if (facts.image.height, facts.image.width) != config.image_size:
+    made = None if facts.image is None else (facts.image.height, facts.image.width)
+    if made != limits.image_size:
         raise ExportError(
-            f"{facts.name}: photos are made {facts.image.height} x {facts.image.width} but the model's "
-            f"image_size is {config.image_size[0]} x {config.image_size[1]}"
+            f"{facts.name}: photos are made {_size(made)} but the model's image_size is "
+            f"{_size(limits.image_size)}"
         )
-    if facts.text.context_length > config.text.context_length:
+    longest = 0 if facts.text is None else facts.text.context_length
+    if longest > (limits.context_length or 0):
         raise ExportError(
-            f"{facts.name}: texts of {facts.text.context_length} tokens do not fit the model's "
-            f"context_length {config.text.context_length}"
+            f"{facts.name}: texts of {longest} tokens do not fit the model's context_length "
+            f"{limits.context_length or 0}"
         )
-    scale = min(float(model.logit_scale.detach()), _MAX_LOGIT_SCALE)
     told = facts.model_dump(exclude={"score", "image", "text", "generation", "data", "source"})
     return Manifest(
         **told,
-        family=FAMILY,
-        config=config.model_dump(mode="json"),
+        family=model.family,
+        config=model.config.model_dump(mode="json"),
         tasks=tasks_of(graphs, facts.text),
         graphs=dict(graphs),
         image=facts.image,
         text=facts.text,
         generation=facts.generation,
-        score=facts.score or ScoreSpec(logit_scale=scale),
+        score=facts.score or model.score,
         data=facts.data,
         source=facts.source,
         files=dict(files or {}),
@@ -149,8 +146,8 @@ def manifest_of(
 
 
 def write_bundle(
-    model: UnifiedModel,
-    tokenizer_json: bytes,
+    model: AssembledModel,
+    tokenizer_json: bytes | None,
     out: Path,
     facts: BundleFacts,
     *,
@@ -162,6 +159,7 @@ def write_bundle(
 
     Args:
         model: left as it is, but in evaluation mode.
+        tokenizer_json: None for a model without text.
         without: roles and outputs not to ship, because nothing trained them.
         weights_dtype: ``fp16`` stores matrices in half the space, unless that changes an output by more
             than ROUNDING_TOLERANCE; the model card says what was done.
@@ -173,7 +171,7 @@ def write_bundle(
     engine = TorchEngine(rounded, without=without)
     graphs = graph_specs(engine.modules)
     manifest_of(model, graphs, facts)  # contradictions are cheaper found before the export
-    cases = record_cases(engine, _limits(model))
+    cases = record_cases(engine, model.limits)
     with atomic_folder(out, overwrite=overwrite) as folder:
         places = write_weights(folder / WEIGHTS_NAME, stored)
         for module in engine.modules:
@@ -182,7 +180,8 @@ def write_bundle(
             ir.save(graph, folder / f"{module.role}.onnx")
         difference = largest_difference(PlainOpenVINO(folder, engine.modules), cases)
         (folder / CHECK_NAME).write_bytes(check_record(cases))
-        (folder / TOKENIZER_NAME).write_bytes(tokenizer_json)
+        if tokenizer_json is not None:
+            (folder / TOKENIZER_NAME).write_bytes(tokenizer_json)
         storage = Storage(stored, change, difference)
         (folder / CARD_NAME).write_text(
             model_card(manifest_of(model, graphs, facts), storage), encoding="utf-8"
@@ -192,19 +191,19 @@ def write_bundle(
     return manifest
 
 
-def _limits(model: UnifiedModel) -> Limits:
-    return Limits(model.config.text.vocab_size, model.config.text.context_length)
+def _size(size: tuple[int, int] | None) -> str:
+    return "not at all" if size is None else f"{size[0]} x {size[1]}"
 
 
 def weights_to_store(
-    model: UnifiedModel, name: str, without: Collection[str], weights_dtype: WeightsDtype
-) -> tuple[StoredWeights, UnifiedModel, float]:
+    model: AssembledModel, name: str, without: Collection[str], weights_dtype: WeightsDtype
+) -> tuple[StoredWeights, AssembledModel, float]:
     """The weights to store, a model with just these, and the largest relative change of an output that
     storing them in ``weights_dtype`` makes; where that is too large, they are stored as float32.
 
     Raises ExportError for a model that gives NaN or infinity; ``name`` is what it is called then.
     """
-    limits = _limits(model)
+    limits = model.limits
     own = TorchEngine(model, without=without)
     original = record_cases(own, limits)
     _refuse_non_finite(original, name)
@@ -218,7 +217,7 @@ def weights_to_store(
     return stored, rounded, change
 
 
-def _with_weights(model: UnifiedModel, stored: StoredWeights) -> UnifiedModel:
+def _with_weights(model: AssembledModel, stored: StoredWeights) -> AssembledModel:
     rounded = copy.deepcopy(model).cpu().float()
     # Not strict: of tied weights one name is stored, and loading it sets both.
     rounded.load_state_dict(stored.upcast(), strict=False)

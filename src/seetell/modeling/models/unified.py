@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seetell.bundle.manifest import ScoreSpec
+from seetell.modeling.models.assembled import AssembledModel, ModelLimits
 from seetell.modeling.models.config import FusionConfig, UnifiedConfig
 from seetell.modeling.models.image_encoders import build_image_encoder
 from seetell.modeling.parts.attention import KeyValue
@@ -66,9 +68,16 @@ def _build_fusion(config: FusionConfig, embed_dim: int) -> nn.Module:
     )
 
 
-class UnifiedModel(nn.Module):
+# The clamp of the contrastive objective: CLIP's limit on the scale (Radford et al. 2021, section 2.5).
+_MAX_LOGIT_SCALE = math.log(100.0)
+
+
+class UnifiedModel(AssembledModel):
     """See the module. ``config`` rebuilds it; ``answer_head`` and ``label_head`` are None when their
     configured size is 0."""
+
+    family = "unified"
+    config: UnifiedConfig
 
     def __init__(self, config: UnifiedConfig) -> None:
         super().__init__()
@@ -103,6 +112,21 @@ class UnifiedModel(nn.Module):
             else None
         )
         self.label_head = nn.Linear(width, config.num_labels) if config.num_labels else None
+
+    @property
+    def limits(self) -> ModelLimits:
+        config = self.config
+        return ModelLimits(
+            config.image_size,
+            config.text.vocab_size,
+            config.text.context_length,
+            config.num_answers,
+            config.num_labels,
+        )
+
+    @property
+    def score(self) -> ScoreSpec:
+        return ScoreSpec(logit_scale=min(float(self.logit_scale.detach()), _MAX_LOGIT_SCALE))
 
     @property
     def grounded(self) -> CrossAttentionFusion:

@@ -34,3 +34,12 @@ def positions_from_mask(attention_mask: Tensor, query_length: int) -> Tensor:
     """
     counted = attention_mask.long().cumsum(dim=1) - 1
     return counted[:, attention_mask.shape[1] - query_length :].clamp(min=0)
+
+
+def positions_in_row(attention_mask: Tensor, query_length: int) -> Tensor:
+    """Places of the last ``query_length`` tokens in their row, padding counted like the rest.
+
+    attention_mask: bool[B, P + T]. Returns int64[1, T].
+    """
+    total = attention_mask.shape[1]
+    return torch.arange(total - query_length, total, device=attention_mask.device)[None, :]

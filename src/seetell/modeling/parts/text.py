@@ -9,24 +9,49 @@ from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import KeyValue
 from seetell.modeling.parts.block import TransformerBlock
-from seetell.modeling.parts.masks import causal_mask, padding_mask, positions_from_mask
+from seetell.modeling.parts.masks import causal_mask, padding_mask, positions_from_mask, positions_in_row
 from seetell.modeling.parts.positions import LearnedPositions
 
 
 class TextEmbedding(nn.Module):
-    """Token and position embeddings: int64[B, T] -> float[B, T, D]."""
+    """Token and position embeddings: int64[B, T] -> float[B, T, D].
 
-    def __init__(self, vocab_size: int, context_length: int, embed_dim: int, dropout: float = 0.0) -> None:
+    Args:
+        vocab_size, context_length, embed_dim: sizes of the two tables.
+        dropout: after the sum.
+        norm_eps: of a LayerNorm after the sum, None for none (GPT-2, CLIP).
+        num_types: size of a table of segment types of which every token is type 0 (BERT), 0 for none.
+        count_attended: positions count attended tokens only, so that padding on the left changes nothing;
+            else they are places in the row, as BERT, CLIP and SigLIP were trained and are run by others.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        context_length: int,
+        embed_dim: int,
+        dropout: float = 0.0,
+        *,
+        norm_eps: float | None = None,
+        num_types: int = 0,
+        count_attended: bool = True,
+    ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, embed_dim)
         nn.init.normal_(self.tokens.weight, std=0.02)
         self.positions = LearnedPositions(context_length, embed_dim)
+        self.types = nn.Embedding(num_types, embed_dim) if num_types else None
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if norm_eps is not None else nn.Identity()
         self.dropout = nn.Dropout(dropout)
+        self.count_attended = count_attended
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """attention_mask: bool[B, P + T], from which the positions of the T new tokens follow."""
-        positions = positions_from_mask(attention_mask, input_ids.shape[1])
-        embedded: Tensor = self.dropout(self.tokens(input_ids) + self.positions(positions))
+        place = positions_from_mask if self.count_attended else positions_in_row
+        x = self.tokens(input_ids) + self.positions(place(attention_mask, input_ids.shape[1]))
+        if self.types is not None:
+            x = x + self.types.weight[0]
+        embedded: Tensor = self.dropout(self.norm(x))
         return embedded
 
 

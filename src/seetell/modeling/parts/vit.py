@@ -65,6 +65,8 @@ class ViT(nn.Module):
         image_size: the (height, width) the position table is made for; another size is interpolated.
         patch_size: side of a square patch in pixels.
         class_token: put a learned token first (ViT, CLIP, BLIP) or not (SigLIP).
+        patch_bias: give the patch projection a bias (not in CLIP).
+        pre_norm: LayerNorm before the first block (CLIP).
         final_norm: LayerNorm after the last block.
     """
 
@@ -78,6 +80,8 @@ class ViT(nn.Module):
         mlp_ratio: float = 4.0,
         *,
         class_token: bool = True,
+        patch_bias: bool = True,
+        pre_norm: bool = False,
         final_norm: bool = True,
         drop_path: float = 0.0,
         activation: str = "gelu",
@@ -89,11 +93,12 @@ class ViT(nn.Module):
         self.patch_size = patch_size
         self.embed_dim = embed_dim
         self.grid = (image_size[0] // patch_size, image_size[1] // patch_size)
-        self.patch_embed = nn.Conv2d(3, embed_dim, patch_size, patch_size)
+        self.patch_embed = nn.Conv2d(3, embed_dim, patch_size, patch_size, bias=patch_bias)
         self.class_token = nn.Parameter(torch.zeros(embed_dim)) if class_token else None
         num_positions = self.grid[0] * self.grid[1] + int(class_token)
         self.positions = nn.Parameter(torch.empty(num_positions, embed_dim))
         nn.init.normal_(self.positions, std=0.02)
+        self.pre_norm = nn.LayerNorm(embed_dim, eps=norm_eps) if pre_norm else nn.Identity()
         self.transformer = VisionBlocks(
             embed_dim,
             depth,
@@ -116,7 +121,7 @@ class ViT(nn.Module):
         if self.class_token is not None:
             first = (self.class_token + self.positions[0]).expand(x.shape[0], 1, -1)
             x = torch.cat([first, x], dim=1)
-        x, kept = self.transformer(x, keep=self.stage_ends)
+        x, kept = self.transformer(self.pre_norm(x), keep=self.stage_ends)
         stages = tuple(
             tokens[:, lead:].transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
             for tokens in kept

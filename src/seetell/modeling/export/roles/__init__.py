@@ -1,0 +1,1 @@
+"""Models as the roles of a bundle: one module per graph, with named inputs and outputs."""

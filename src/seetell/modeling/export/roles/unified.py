@@ -1,0 +1,168 @@
+"""The unified model as the roles of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from seetell.bundle.manifest import Role
+from seetell.modeling.export.roles.base import (
+    RoleModule,
+    blocks_of,
+    cache_specs,
+    named,
+    pairs,
+    spec,
+    text_inputs,
+)
+from seetell.modeling.models.unified import UnifiedModel
+
+
+class ImageEncoder(RoleModule):
+    role: Role = "image_encoder"
+
+    def __init__(self, model: UnifiedModel, without: Collection[str] = ()) -> None:
+        height, width = model.config.image_size
+        # Height and width are fixed, so the counts of tokens and the sizes of stages are read off.
+        with torch.no_grad():
+            device = next(model.parameters()).device
+            found = model.encode_image(torch.zeros(1, 3, height, width, device=device))
+        num_tokens, width_d = found.tokens.shape[1:]
+        outputs = {
+            "image_tokens": spec("float32", "B", num_tokens, width_d),
+            "image_mask": spec("bool", "B", num_tokens),
+            "image_embeds": spec("float32", "B", model.config.shared_dim),
+        }
+        if model.label_head is not None:
+            outputs["label_logits"] = spec("float32", "B", model.config.num_labels)
+        for index, stage in enumerate(found.stages):
+            outputs[f"stage_features.{index}"] = spec("float32", "B", *stage.shape[1:])
+        super().__init__({"pixel_values": spec("float32", "B", 3, height, width)}, outputs, without)
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        encoded = self.model.encode_image(pixel_values)
+        found = {
+            "image_tokens": encoded.tokens,
+            "image_mask": encoded.mask,
+            "image_embeds": encoded.embeds,
+            **{f"stage_features.{index}": stage for index, stage in enumerate(encoded.stages)},
+        }
+        if "label_logits" in self.outputs:
+            found["label_logits"] = self.model.label_logits(encoded)
+        return self._chosen(found)
+
+
+class TextEncoder(RoleModule):
+    role: Role = "text_encoder"
+
+    def __init__(self, model: UnifiedModel, without: Collection[str] = ()) -> None:
+        outputs = {
+            "text_tokens": spec("float32", "B", "T", model.config.text.embed_dim),
+            "text_embeds": spec("float32", "B", model.config.shared_dim),
+        }
+        super().__init__(text_inputs(), outputs, without)
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        encoded = self.model.encode_text(input_ids, attention_mask)
+        return self._chosen({"text_tokens": encoded.tokens, "text_embeds": encoded.embeds})
+
+
+class FusionEncoder(RoleModule):
+    """Ids go through the text trunk and then meet the image."""
+
+    role: Role = "fusion_encoder"
+
+    def __init__(self, model: UnifiedModel, without: Collection[str] = ()) -> None:
+        text = model.config.text
+        inputs = {
+            **text_inputs(),
+            "image_tokens": spec("float32", "B", "N", text.embed_dim),
+            "image_mask": spec("bool", "B", "N"),
+        }
+        outputs = {
+            "fused_tokens": spec("float32", "B", "T", text.embed_dim),
+            "match_logits": spec("float32", "B", 2),
+            "token_logits": spec("float32", "B", "T", text.vocab_size),
+        }
+        if model.answer_head is not None:
+            outputs["answer_logits"] = spec("float32", "B", model.config.num_answers)
+        super().__init__(inputs, outputs, without)
+        self.model = model
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, image_mask: Tensor
+    ) -> tuple[Tensor, ...]:
+        text = self.model.encode_text(input_ids, attention_mask)
+        fused = self.model.fuse(text.tokens, attention_mask, image_tokens, image_mask)
+        found = {"fused_tokens": fused}
+        if "match_logits" in self.outputs:
+            found["match_logits"] = self.model.match_logits(fused)
+        if "token_logits" in self.outputs:
+            found["token_logits"] = self.model.token_logits(fused)
+        if "answer_logits" in self.outputs:
+            found["answer_logits"] = self.model.answer_logits(fused)
+        return self._chosen(found)
+
+
+class DecoderMemory(RoleModule):
+    role: Role = "decoder_memory"
+
+    def __init__(self, model: UnifiedModel, without: Collection[str] = ()) -> None:
+        cross = [block.cross_attention for block in blocks_of(model.grounded.stack)]
+        inputs = {"memory_tokens": spec("float32", "B", "N", model.config.text.embed_dim)}
+        super().__init__(
+            inputs, cache_specs("cross", [one for one in cross if one is not None], "N"), without
+        )
+        self.model = model
+
+    def forward(self, memory_tokens: Tensor) -> tuple[Tensor, ...]:
+        return self._chosen(named("cross", self.model.memory(memory_tokens)))
+
+
+class TextDecoder(RoleModule):
+    """One step, or several at once, left to right over cached keys and values."""
+
+    role: Role = "text_decoder"
+
+    def __init__(self, model: UnifiedModel, without: Collection[str] = ()) -> None:
+        blocks = [*blocks_of(model.text_trunk), *blocks_of(model.grounded.stack)]
+        attention = [block.attention for block in blocks]
+        cross = [block.cross_attention for block in blocks if block.cross_attention is not None]
+        inputs = {
+            "input_ids": spec("int64", "B", "T"),
+            "attention_mask": spec("bool", "B", "P+T"),
+            "beam_idx": spec("int64", "B"),
+            "memory_mask": spec("bool", "B", "N"),
+            **cache_specs("past_key_values", attention, "P"),
+            **cache_specs("cross", cross, "N"),
+        }
+        outputs = {
+            "logits": spec("float32", "B", "T", model.config.text.vocab_size),
+            **cache_specs("present", attention, "P+T"),
+        }
+        self.num_layers = len(attention)
+        super().__init__(inputs, outputs, without)
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        beam_idx: Tensor,
+        memory_mask: Tensor,
+        *caches: Tensor,
+    ) -> tuple[Tensor, ...]:
+        split = 2 * self.num_layers
+        past = [tensor.index_select(0, beam_idx) for tensor in caches[:split]]
+        hidden, present = self.model.decode(
+            input_ids, attention_mask, pairs(caches[split:]), memory_mask, pairs(past)
+        )
+        found = {"logits": self.model.token_logits(hidden), **named("present", present)}
+        return self._chosen(found)
+
+
+ROLES = (ImageEncoder, TextEncoder, FusionEncoder, DecoderMemory, TextDecoder)
