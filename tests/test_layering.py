@@ -56,7 +56,7 @@ MAKING = {"modeling", "learning"}
 MAKING_COMMANDS = {"seetell.cli.train", "seetell.cli.convert", "seetell.cli.compress"}
 # torch, and what brings it along.
 TORCH = ("torch", "torchvision", "transformers", "accelerate", "timm", "open_clip", "lightning", "onnxscript")
-OPTIONAL = ("av", "lancedb", "onnx", "onnxruntime", "skimage", "yaml")
+OPTIONAL = ("av", "huggingface_hub", "lancedb", "onnx", "onnxruntime", "skimage", "yaml")
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,12 @@ def test_doctor_of_a_damaged_model(seetell: Any, cached: Path) -> None:
     "words",
     [["train", "gone.yaml"], ["convert", "gone", "out"], ["convert", "openai/clip-vit-base-patch32", "out"]],
 )
-def test_making_commands_without_their_input(seetell: Any, tmp_path: Path, words: list[str]) -> None:
+def test_making_commands_without_their_input(
+    seetell: Any, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEETELL_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
     result = seetell(*words)
     assert result.status in (1, 2)
     assert len(result.err.splitlines()) == 1

@@ -47,7 +47,8 @@ BUILTIN = "builtin"
 TOKENIZER_NAME = "tokenizer.json"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
-_REVISION = re.compile(r"[A-Za-z0-9][\w.\-]*")
+# A branch, a tag, a commit, or a pull request as in refs/pr/1.
+_REVISION = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*")
 _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 _READ_BYTES = 1 << 20
 
@@ -183,8 +184,13 @@ def bundles_folder() -> Path:
 
 def cached_name(source: str, revision: str | None = None) -> str:
     """The name of a source's bundle in the cache: ``openai/clip@main`` is kept as ``openai--clip@main``."""
-    name = source.replace("/", "--")
-    return name if revision is None else f"{name}@{revision}"
+    name = source if revision is None else f"{source}@{revision}"
+    return name.replace("/", "--")
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether ``text`` has the form ``owner/name``."""
+    return _HUB_ID.fullmatch(text) is not None
 
 
 def resolve(

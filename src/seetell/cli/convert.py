@@ -3,32 +3,116 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seetell.cli.options import option
 from seetell.cli.output import say
 
+if TYPE_CHECKING:
+    from seetell.bundle.hub import HubCheckpoint
+
+# What a training run's folder has and a public checkpoint has not.
+_RUN_MARK = "recipe.yaml"
+
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="The folder of a training run.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A training run's folder, a public checkpoint's folder, or its hub id (OWNER/NAME).",
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder; must not exist.")],
     which: Annotated[
-        str, option("--checkpoint", metavar="NAME", help="latest, best, or one of the run's by name.")
-    ] = "latest",
+        str | None,
+        option(
+            "--checkpoint",
+            metavar="NAME",
+            help="Of a run: latest, best, or one by name.",
+            show_default="latest",
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        option(
+            "--revision",
+            metavar="REV",
+            help="Of a hub id: branch, tag or commit.",
+            show_default="its main branch",
+        ),
+    ] = None,
+    allow_pickle: Annotated[
+        bool,
+        option("--allow-pickle", help="Read pickled weights, restricted to tensors, if there are no others."),
+    ] = False,
+    offline: Annotated[
+        bool, option("--offline", help="Fetch nothing: take a hub id's files from the cache.")
+    ] = False,
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
-    """Turn a training run's checkpoint into a bundle."""
+    """Turn a training run or a public checkpoint into a bundle."""
     from seetell.cli.making import needs_train_extra
+    from seetell.core.errors import UsageError
+
+    folder = Path(checkpoint)
+    is_run = (folder / _RUN_MARK).is_file()
+    if which is not None and not is_run:
+        raise UsageError(f"--checkpoint belongs to the folder of a training run, which {checkpoint} is not")
+    if revision is not None and folder.is_dir():
+        raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a folder")
+    with needs_train_extra("to convert a checkpoint"):
+        if is_run:
+            from seetell.modeling.export.run import export_run
+
+            export_run(folder, out, checkpoint=which or "latest", overwrite=overwrite)
+        else:
+            _convert_public(checkpoint, out, revision, allow_pickle, offline, overwrite)
+    say(f"{out}: bundle written; try `seetell doctor {out}`")
+
+
+def _convert_public(
+    checkpoint: str, out: Path, revision: str | None, allow_pickle: bool, offline: bool, overwrite: bool
+) -> None:
+    from seetell.bundle.manifest import Source
+    from seetell.core.errors import StorageError
+    from seetell.modeling.export.public import convert_checkpoint
+
+    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+        # Said before gigabytes are fetched.
+        raise StorageError(f"{out} exists already; choose another name, or --overwrite to replace it")
+    folder, source = Path(checkpoint), None
+    if not folder.is_dir():
+        fetched = _fetch(checkpoint, revision, allow_pickle, offline)
+        folder, source = fetched.folder, Source(hub_id=checkpoint, revision=fetched.revision)
+    convert_checkpoint(
+        folder,
+        out,
+        name=checkpoint if source is not None else None,
+        source=source,
+        allow_pickle=allow_pickle,
+        overwrite=overwrite,
+    )
+
+
+def _fetch(hub_id: str, revision: str | None, allow_pickle: bool, offline: bool) -> HubCheckpoint:
+    from seetell.bundle.hub import fetch_checkpoint
+    from seetell.bundle.store import is_hub_id
+    from seetell.cli.progress import ByteBar
     from seetell.core.errors import BundleNotFound
 
-    if not checkpoint.is_dir():
+    if not is_hub_id(hub_id):
         raise BundleNotFound(
-            f"{checkpoint}: no such folder; this version converts the folders of `seetell train` runs, "
-            "public checkpoints not yet"
+            f"{hub_id}: no such folder, and no hub id either; a hub id is OWNER/NAME, "
+            "as in openai/clip-vit-base-patch32"
         )
-    with needs_train_extra("to convert a checkpoint"):
-        from seetell.modeling.export.run import export_run
-    export_run(checkpoint, out, checkpoint=which, overwrite=overwrite)
-    say(f"{out}: bundle written; try `seetell doctor {out}`")
+    with ByteBar(f"fetching {hub_id}") as bar:
+        return fetch_checkpoint(
+            hub_id,
+            revision=revision,
+            offline=offline or None,
+            allow_pickle=allow_pickle,
+            progress=bar.show,
+        )

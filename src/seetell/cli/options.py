@@ -101,6 +101,7 @@ def open_model(shared: Shared) -> Model:
     """The model the shared options name. Raises what ``seetell.load`` raises."""
     from seetell.tasks.model import load
 
+    _convert_first(shared.model)
     return load(
         shared.model,
         precision=shared.precision,
@@ -109,6 +110,28 @@ def open_model(shared: Shared) -> Model:
         batch_size=shared.batch_size,
         exact_decode=shared.exact_decode,
     )
+
+
+def _convert_first(model: str) -> None:
+    """Fetch and convert a public checkpoint not converted yet, and say so; ``load`` would do it silently."""
+    from seetell.bundle.store import resolve
+    from seetell.core.errors import ConversionNeeded, SeetellError
+
+    try:
+        resolve(model)
+    except ConversionNeeded:
+        from seetell.bundle.conversion import resolve_or_convert
+        from seetell.cli.output import say
+        from seetell.cli.progress import ByteBar
+
+        with ByteBar(f"fetching {model}") as bar:
+            resolve_or_convert(
+                model,
+                fetching=bar.show,
+                converting=lambda name: say(f"converting {name}: once, then it is kept"),
+            )
+    except SeetellError:
+        return  # `load` says it
 
 
 def comma_list(text: str, name: str) -> list[str]:

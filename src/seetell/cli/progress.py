@@ -1,4 +1,4 @@
-"""A progress bar that appears only when the work has taken two seconds."""
+"""Progress bars: of items, once the work has taken two seconds; of bytes, as soon as any are fetched."""
 
 from __future__ import annotations
 
@@ -80,3 +80,68 @@ class Bar:
             self._task = display.add_task(self._label, total=self._total, completed=self._done)
             display.start()
             self._display = display
+
+
+class ByteBar:
+    """Bytes fetched so far, of how many, and how fast, on standard error; silent where that is no terminal.
+
+    ``show`` may be called from any thread.
+    """
+
+    def __init__(self, label: str) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self._console = console if console.is_terminal else None
+        self._label = label
+        self._display: Progress | None = None
+        self._task: TaskID | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> ByteBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._closed = True
+            display, self._display = self._display, None
+        if display is not None:
+            display.stop()
+
+    def show(self, done_bytes: int, total_bytes: int) -> None:
+        """So many bytes are here, of so many."""
+        if self._console is None:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            if self._display is None:
+                self._display = self._started()
+                self._task = self._display.add_task(self._label, total=total_bytes)
+            assert self._task is not None  # set with the display
+            self._display.update(self._task, completed=done_bytes, total=total_bytes)
+
+    def _started(self) -> Progress:
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        display = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        display.start()
+        return display

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core import settings
-from seetell.core.errors import TaskUnavailable, UsageError
+from seetell.core.errors import ConversionNeeded, TaskUnavailable, UsageError
 from seetell.core.results import Answer, Caption, Classification, Features, Fill, Match
 from seetell.media.images import Photo
 from seetell.runtime.engine import Engine
@@ -55,6 +55,9 @@ def load(
 ) -> Model:
     """Open a model. Graphs are compiled when a verb first needs them.
 
+    A public checkpoint is converted the first time, in a process of its own, where the extra ``train`` is
+    installed; the conversion is kept in the cache.
+
     Args:
         source: None or ``"builtin"`` for the built-in model, a bundle's folder, or a public checkpoint.
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
@@ -69,13 +72,19 @@ def load(
     Raises:
         BundleError: no usable bundle there (BundleNotFound, BundleInvalid, BundleDamaged, ConversionNeeded,
             PickleRefused).
+        CheckpointError: a public checkpoint that cannot be converted.
         EngineError: PrecisionUnavailable or DeviceUnavailable.
         UsageError: an argument that cannot be meant.
     """
     from seetell.bundle.store import resolve
     from seetell.runtime.select import choose_engine
 
-    bundle = resolve(source, revision=revision, offline=offline)
+    try:
+        bundle = resolve(source, revision=revision, offline=offline)
+    except ConversionNeeded:
+        from seetell.bundle.conversion import resolve_or_convert
+
+        bundle = resolve_or_convert(source, revision=revision, offline=offline)
     engine = choose_engine(
         bundle,
         precision=precision,

@@ -1,0 +1,165 @@
+"""Which files of a public checkpoint are needed: chosen from their names alone, before any is opened.
+
+The same choice serves a listing of the hub and a folder on the disk, so what is fetched is what is read.
+A repository often holds the same weights several times (safetensors, pickles, TensorFlow, a training
+framework's own names); one set of them is taken, safetensors before pickles.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from seetell.core.errors import BundleNotFound, PickleRefused
+
+CONFIG = "config.json"
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+PREPROCESSOR_CONFIG = "preprocessor_config.json"
+PROCESSOR_CONFIG = "processor_config.json"
+GENERATION_CONFIG = "generation_config.json"
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+# The model card goes along: it is where the licence stands.
+_SMALL_FILES = frozenset(
+    {CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR_CONFIG, PROCESSOR_CONFIG, GENERATION_CONFIG, "README.md"}
+) | frozenset(TOKENIZER_FILES)
+
+_SAFETENSORS = (".safetensors",)
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# Of a training run's leftovers and of adapters, which are no model by themselves.
+_NO_WEIGHTS = re.compile(r"(adapter_model|training_args|optimizer|scheduler|scaler|rng_state).*")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\.[a-z]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFiles:
+    """The needed files of a checkpoint, by name.
+
+    config: what describes the model. weights: one file, or its shards in order. index: which shard holds
+    which tensor. pickled: the weights are pickles. small: the tokenizer's files, the preprocessing and the
+    other descriptions that are there.
+    """
+
+    config: str
+    weights: tuple[str, ...]
+    index: str | None
+    pickled: bool
+    small: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All files, the weights last: where weights are, a fetch that was broken off had got the rest."""
+        first = (self.config, *self.small) if self.index is None else (self.config, self.index, *self.small)
+        return (*first, *self.weights)
+
+    @property
+    def missing_shards(self) -> tuple[str, ...]:
+        """Shards that the others' names ("2 of 3") say there must be, and that are not there."""
+        match = _SHARD.fullmatch(self.weights[0])
+        if match is None:
+            return ()
+        width = len(match["number"])
+        wanted = (
+            f"{match['stem']}-{number:0{width}d}-of-{match['count']}{match['suffix']}"
+            for number in range(1, int(match["count"]) + 1)
+        )
+        present = set(self.weights)
+        return tuple(name for name in wanted if name not in present)
+
+
+def choose_files(
+    names: Iterable[str], *, source: str, revision: str | None = None, allow_pickle: bool = False
+) -> CheckpointFiles:
+    """Choose a checkpoint's files among all there are.
+
+    Args:
+        names: files relative to the checkpoint's folder; those in folders within it are not looked at.
+        source: the hub id or folder, for messages. revision: of a hub id, for the command in them.
+        allow_pickle: pickles will do where there are no safetensors.
+
+    Raises:
+        BundleNotFound: no config, or no weights that can be read.
+        PickleRefused: pickles only, without ``allow_pickle``; the message is the command that allows them.
+    """
+    present = {name for name in names if "/" not in name and "\\" not in name}
+    if not present & {CONFIG, OPEN_CLIP_CONFIG}:
+        hint = "it is a bundle already" if "bundle.json" in present else f"it holds {_some(present)}"
+        raise BundleNotFound(
+            f"{source}: no {CONFIG} in it, so no checkpoint of transformers, timm or open_clip; {hint}"
+        )
+    found = _choose_weights(present, _SAFETENSORS, source)
+    pickled = found is None
+    if found is None:
+        found = _choose_weights(present, _PICKLES, source)
+        if found is None:
+            raise BundleNotFound(
+                f"{source}: no weights in it that can be read (safetensors or a torch pickle); it holds "
+                f"{_some(present)}"
+            )
+        if not allow_pickle:
+            where = shlex.quote(source) + (f" --revision {shlex.quote(revision)}" if revision else "")
+            raise PickleRefused(
+                f"{source}: its weights are pickles ({_some(set(found[1]))}), which can run code when read; "
+                f"if you trust where they come from: seetell convert {where} OUT --allow-pickle"
+            )
+    config, weights, index = found
+    small = tuple(sorted(present & _SMALL_FILES - {config}))
+    return CheckpointFiles(config, weights, index, pickled, small)
+
+
+def _choose_weights(
+    present: set[str], suffixes: tuple[str, ...], source: str
+) -> tuple[str, tuple[str, ...], str | None] | None:
+    """The config, the weights and their index, of the kind of file that ``suffixes`` tell; None if none."""
+    stem, suffix = ("model", ".safetensors") if suffixes == _SAFETENSORS else ("pytorch_model", ".bin")
+    if CONFIG in present:
+        if stem + suffix in present:
+            return CONFIG, (stem + suffix,), None
+        shards = _shards(present, stem, suffix, source)
+        if shards:
+            index = f"{stem}{suffix}.index.json"
+            return CONFIG, shards, index if index in present else None
+    open_clip = f"open_clip_{stem}{suffix}"
+    if OPEN_CLIP_CONFIG in present and open_clip in present:
+        return OPEN_CLIP_CONFIG, (open_clip,), None
+    others = sorted(name for name in present if name.endswith(suffixes) and not _NO_WEIGHTS.fullmatch(name))
+    if len(others) > 1:
+        raise BundleNotFound(
+            f"{source}: several files of weights ({_some(set(others))}) and none is {stem}{suffix}; make a "
+            f"folder with the one you mean under that name"
+        )
+    if not others:
+        return None
+    return (CONFIG if CONFIG in present else OPEN_CLIP_CONFIG), (others[0],), None
+
+
+def _shards(present: set[str], stem: str, suffix: str, source: str) -> tuple[str, ...]:
+    matches = [match for name in present if (match := _SHARD.fullmatch(name))]
+    found = [match for match in matches if match["stem"] == stem and match["suffix"] == suffix]
+    if len({match["count"] for match in found}) > 1:
+        raise BundleNotFound(
+            f"{source}: shards of several sets ({_some({match[0] for match in found})}); keep one of them"
+        )
+    return tuple(match[0] for match in sorted(found, key=lambda match: int(match["number"])))
+
+
+def _some(names: set[str]) -> str:
+    """The first few names, for a message. They are others' words: no line break or terminal code passes."""
+    shown = ["".join(one if one.isprintable() else "?" for one in name) for name in sorted(names)]
+    if not shown:
+        return "nothing"
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")

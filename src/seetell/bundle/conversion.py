@@ -1,0 +1,100 @@
+"""A public checkpoint becomes a bundle in the cache the first time it is asked for.
+
+The files are fetched in this process, with progress; the conversion, which needs torch, runs in another one,
+so that the process that asked never imports torch. What was converted is kept by hub id and revision, or by
+what is in a local checkpoint's files, and found again from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from seetell.bundle.checkpoint_files import choose_files
+from seetell.bundle.hub import Progress, fetch_checkpoint
+from seetell.bundle.store import Bundle, bundles_folder, cached_name, is_hub_id, open_bundle, resolve
+from seetell.core.errors import BundleNotFound, CheckpointError, ConversionNeeded
+
+# What the extra `train` brings and a conversion needs.
+_NEEDED = ("torch", "onnx", "onnxscript", "yaml")
+
+
+def resolve_or_convert(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    revision: str | None = None,
+    offline: bool | None = None,
+    fetching: Progress | None = None,
+    converting: Callable[[str], None] | None = None,
+) -> Bundle:
+    """As ``store.resolve``, but a public checkpoint that was never converted is, where torch is installed.
+
+    Args:
+        source, revision, offline: as in ``store.resolve``; with ``offline`` a hub id's files must be in the
+            hub's cache.
+        fetching: as ``progress`` of ``hub.fetch_checkpoint``.
+        converting: called with the checkpoint's name when its conversion starts; that takes a while.
+
+    Raises what ``store.resolve`` and ``hub.fetch_checkpoint`` do; ConversionNeeded, with the command, where
+    the extra ``train`` is missing; CheckpointError with the reason where it cannot be converted.
+    """
+    try:
+        return resolve(source, revision=revision, offline=offline)
+    except ConversionNeeded:
+        checkpoint = os.fspath(source) if source is not None else ""
+        local = Path(checkpoint).expanduser()
+        is_local = local.is_dir()
+        if not is_local and not is_hub_id(checkpoint):
+            raise  # weights without their folder; the message says what to do
+        target = bundles_folder() / (_local_name(local) if is_local else cached_name(checkpoint, revision))
+        if is_local and target.is_dir():
+            return open_bundle(target)
+        if not all(find_spec(name) for name in _NEEDED):
+            raise
+    if not is_local:
+        # The files come into the hub's cache, where the other process finds them.
+        fetch_checkpoint(checkpoint, revision=revision, offline=offline, progress=fetching)
+    if converting is not None:
+        converting(checkpoint)
+    _convert(str(local) if is_local else checkpoint, target, revision)
+    return open_bundle(target)
+
+
+def _local_name(folder: Path) -> str:
+    """A name in the cache that changes with the checkpoint's files: their sizes and times of change."""
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_file()]
+        files = choose_files(names, source=str(folder), allow_pickle=False)
+        digest = hashlib.sha256(os.fsencode(folder.resolve()))
+        for name in sorted({*files.weights, *files.small, files.config}):
+            status = (folder / name).stat()
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    except OSError as error:
+        raise BundleNotFound(f"{folder}: cannot be read ({error.strerror})") from error
+    return f"{cached_name(folder.resolve().name)}@{digest.hexdigest()[:12]}"
+
+
+def _convert(checkpoint: str, target: Path, revision: str | None) -> None:
+    command = [sys.executable, "-m", "seetell.cli.main", "convert", checkpoint, str(target)]
+    if revision is not None:
+        command += ["--revision", revision]
+    # Offline: everything is in the cache by now, and must be what was fetched a moment ago.
+    environment = {**os.environ, "SEETELL_OFFLINE": "1"}
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    # Another process may have converted the same one meanwhile, and been faster.
+    if done.returncode and not target.is_dir():
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = said[-1].removeprefix("error: ") if said else f"it ended with {done.returncode}"
+        raise CheckpointError(f"{checkpoint}: cannot be converted: {reason}")

@@ -1,0 +1,296 @@
+"""Fetching a public checkpoint from the Hugging Face hub, or finding it in the cache of an earlier fetch.
+
+Everything goes through ``huggingface_hub``: its cache (shared with transformers and every other tool, so
+nothing is downloaded twice), its login, its ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_CACHE`` and
+``HF_HUB_OFFLINE``. Only the files a conversion needs are fetched, all of one commit. A connection that
+breaks is resumed where it broke; a fetch that was given up keeps its complete files, and starts the
+incomplete one anew the next time (huggingface_hub keeps no parts of files between calls).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seetell.bundle.checkpoint_files import CONFIG, OPEN_CLIP_CONFIG, choose_files
+from seetell.bundle.hub_errors import one_line, translated
+from seetell.core import settings
+from seetell.core.errors import BundleNotFound, MissingExtra, StorageError, UsageError
+from seetell.core.files import storage_error
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+Progress = Callable[[int, int], None]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubCheckpoint:
+    """Where a repository's files lie on this machine (never write there), and the commit they are of."""
+
+    folder: Path
+    revision: str
+
+
+def fetch_checkpoint(
+    hub_id: str,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    offline: bool | None = None,
+    allow_pickle: bool = False,
+    progress: Progress | None = None,
+) -> HubCheckpoint:
+    """Fetch the files of a model repository that a conversion needs; what is in the cache is not fetched.
+
+    Args:
+        hub_id: ``owner/name``.
+        revision: a branch, tag or commit; by default the repository's main branch.
+        token: by default ``HF_TOKEN``, or the login that huggingface_hub keeps.
+        offline: use the cache alone; by default ``SEETELL_OFFLINE``. ``HF_HUB_OFFLINE`` always has its way.
+        allow_pickle: fetch pickled weights where there are no safetensors.
+        progress: called with the bytes fetched so far and the bytes to fetch, without what the cache has;
+            never where nothing is to be fetched. May come from another thread, and goes back when a
+            server makes a file start again.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        UsageError: ``hub_id`` cannot be one.
+        BundleNotFound: the repository or revision does not exist, is gated or private, is no checkpoint,
+            or cannot be had: no network, a hub that refuses, or offline and not in the cache.
+        PickleRefused: it has pickled weights only.
+        StorageError: the cache's disk has not enough space, or cannot be written.
+    """
+    hub = _huggingface_hub()
+    try:
+        hub.utils.validate_repo_id(hub_id)
+    except ValueError as error:
+        raise UsageError(f"{hub_id!r} is no hub id; one is OWNER/NAME ({one_line(error)})") from error
+    if revision is not None and not revision.strip():
+        raise UsageError("the revision is empty; give a branch, a tag or a commit")
+    if (settings.offline() if offline is None else offline) or hub.constants.HF_HUB_OFFLINE:
+        return _find_cached(hub, hub_id, revision, allow_pickle)
+    return _Fetch(hub, hub_id, revision, token or None, _Counter(progress)).run(allow_pickle)
+
+
+def _huggingface_hub() -> Any:
+    # Its types are of little use here: what differs between its versions is what matters.
+    try:
+        import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
+        import huggingface_hub.utils
+    except ModuleNotFoundError as error:
+        if error.name != "huggingface_hub":
+            raise
+        raise MissingExtra("huggingface_hub", "hub", "to fetch a public checkpoint") from error
+    return huggingface_hub
+
+
+# --- offline --------------------------------------------------------------------------------------------
+
+
+def _find_cached(hub: Any, hub_id: str, revision: str | None, allow_pickle: bool) -> HubCheckpoint:
+    cache = hub.constants.HF_HUB_CACHE
+    what = hub_id if revision is None else f"{hub_id} at {revision}"
+    advice = "run again with a network and without SEETELL_OFFLINE and HF_HUB_OFFLINE"
+    folder = _snapshot(hub, hub_id, revision)
+    if folder is None:
+        raise BundleNotFound(f"{what}: not in the cache ({cache}), and set offline; {advice}")
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_file()]
+        files = choose_files(names, source=hub_id, revision=revision, allow_pickle=allow_pickle)
+        missing = files.missing_shards
+    except BundleNotFound as error:  # another tool has fetched the config alone, say
+        raise BundleNotFound(f"{what}: only a part is in the cache ({folder}); {advice}") from error
+    except OSError as error:
+        raise BundleNotFound(f"{what}: its cache cannot be listed ({folder}: {error.strerror})") from error
+    if missing:
+        raise BundleNotFound(f"{what}: {missing[0]} is not in the cache ({folder}); {advice}")
+    return HubCheckpoint(folder, folder.name)
+
+
+def _snapshot(hub: Any, hub_id: str, revision: str | None) -> Path | None:
+    """The folder in the cache that holds a revision, as far as it was fetched."""
+    for name in (CONFIG, OPEN_CLIP_CONFIG):
+        found = hub.try_to_load_from_cache(hub_id, name, revision=revision)
+        if isinstance(found, str):  # else None, or a mark that the repository has no such file
+            return Path(found).parent
+    return None
+
+
+# --- online ---------------------------------------------------------------------------------------------
+
+
+class _Counter:
+    """Counts bytes over all files, in the shape of the progress bar that huggingface_hub drives."""
+
+    def __init__(self, report: Progress | None) -> None:
+        self._report = report
+        self.total = 0
+        self._complete = 0
+        self._current = 0
+        self.failure: Exception | None = None
+
+    def add(self, n_bytes: float | None) -> None:
+        """More bytes of the current file; fewer when a server makes it start again."""
+        self._current += int(n_bytes or 0)
+        self._tell()
+
+    def file_done(self, size_bytes: int) -> None:
+        """The current file is complete; what was counted of it gives way to what it has."""
+        self._complete, self._current = self._complete + size_bytes, 0
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._report is None or not self.total:
+            return
+        try:
+            self._report(max(0, min(self._complete + self._current, self.total)), self.total)
+        except Exception as error:  # told apart from the hub's errors, which it would be among
+            self.failure = error
+            raise
+
+    def bar_class(self) -> type[Any]:
+        """A stand-in for tqdm. Given even where nobody listens, so that no other bar is drawn."""
+        counter = self
+
+        class Bar:
+            def __init__(self, *args: object, **options: object) -> None:
+                pass
+
+            def __enter__(self) -> Bar:
+                return self
+
+            def __exit__(self, *args: object) -> None:
+                pass
+
+            def update(self, n: float | None = 1) -> None:
+                counter.add(n)
+
+            # Bytes of the network, beside those of the file that update() counts. Its being there tells
+            # huggingface_hub not to make a second bar for them, which would count twice.
+            def update_transfer(self, n: float | None = 1) -> None:
+                pass
+
+            def _draw_nothing(self, *args: object, **options: object) -> None:
+                pass
+
+            set_description = set_description_str = refresh = close = _draw_nothing
+            set_postfix_str = set_transfer_postfix_str = _draw_nothing
+
+        return Bar
+
+
+class _Fetch:
+    """One fetch: lists the repository, checks the disk, downloads."""
+
+    def __init__(
+        self, hub: Any, hub_id: str, revision: str | None, token: str | None, counter: _Counter
+    ) -> None:
+        self.hub = hub
+        self.hub_id = hub_id
+        self.revision = revision
+        self.token = token
+        self.counter = counter
+        self.cache = Path(hub.constants.HF_HUB_CACHE).expanduser()
+
+    def run(self, allow_pickle: bool) -> HubCheckpoint:
+        """Fetch what is needed; see :func:`fetch_checkpoint`."""
+        commit, listing = self._list()
+        files = choose_files(listing, source=self.hub_id, revision=self.revision, allow_pickle=allow_pickle)
+        if files.missing_shards:
+            raise BundleNotFound(
+                f"{self.hub_id}: it lacks {files.missing_shards[0]}, so its weights are partial"
+            )
+        wanted = {name: self._bytes_to_fetch(listing[name], commit) for name in files.names}
+        self.counter.total = sum(wanted.values())
+        self._check_space(self.counter.total)
+        # By the name of the branch, which leaves a note in the cache of the commit it means: offline, that
+        # is how the files are found. The others by the commit itself.
+        folder = self._download(files.config, self.revision or self.hub.constants.DEFAULT_REVISION).parent
+        if folder.name != commit:
+            raise BundleNotFound(f"{self.hub_id}: it changed while it was fetched; run the same again")
+        self.counter.file_done(wanted[files.config])
+        for name in files.names[1:]:
+            self._download(name, commit)
+            self.counter.file_done(wanted[name])
+        return HubCheckpoint(folder, commit)
+
+    def _list(self) -> tuple[str, dict[str, RepoSibling]]:
+        """The commit that the revision means now, and the files in it."""
+        with self._errors():
+            info = self.hub.HfApi(library_name="seetell", token=self.token).model_info(
+                self.hub_id,
+                revision=self.revision,
+                files_metadata=True,
+                timeout=self.hub.constants.HF_HUB_ETAG_TIMEOUT,
+            )
+        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+            raise BundleNotFound(
+                f"{self.hub_id}: {self.hub.constants.ENDPOINT} names no commit for it; is it a hub?"
+            )
+        return info.sha, {file.rfilename: file for file in info.siblings or ()}
+
+    def _download(self, name: str, revision: str) -> Path:
+        with self._errors():
+            path: str = self.hub.hf_hub_download(
+                self.hub_id,
+                name,
+                revision=revision,
+                token=self.token,
+                library_name="seetell",
+                tqdm_class=self.counter.bar_class(),
+            )
+        return Path(path)
+
+    def _bytes_to_fetch(self, file: RepoSibling, commit: str) -> int:
+        """A file's size, or 0 if the cache has it, under this commit or (the same content) another."""
+        if isinstance(self.hub.try_to_load_from_cache(self.hub_id, file.rfilename, revision=commit), str):
+            return 0
+        # The cache keeps each content once, named by its ETag: the hash git, or git-lfs, knows it by.
+        content = file.lfs.sha256 if file.lfs is not None else file.blob_id
+        repository = self.cache / ("models--" + self.hub_id.replace("/", "--"))
+        if content and (repository / "blobs" / content).is_file():
+            return 0
+        return file.size or 0
+
+    def _check_space(self, needed_bytes: int) -> None:
+        folders = (self.cache.absolute(), *self.cache.absolute().parents)
+        place = next(path for path in folders if os.path.isdir(path))
+        try:
+            free_bytes = shutil.disk_usage(place).free
+        except OSError as error:
+            raise storage_error(error, self.cache) from error
+        if needed_bytes > free_bytes:
+            raise StorageError(
+                f"{self.hub_id}: {_megabytes(needed_bytes)} to fetch, but {self.cache} has "
+                f"{_megabytes(free_bytes)} free; free some space or set HF_HUB_CACHE to a folder elsewhere"
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what huggingface_hub raises into our errors.
+
+        Every Exception: beside its own there are those of its HTTP library (another one in each of its major
+        versions), of the Rust library that large files come through, and of the file system.
+        """
+        try:
+            yield
+        except Exception as error:
+            if error is self.counter.failure:
+                raise
+            cached = _snapshot(self.hub, self.hub_id, self.revision) is not None
+            raise translated(error, self.hub, self.hub_id, self.revision, cached) from error
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,33 @@
+"""Which families are known, and which of them a checkpoint is of."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+from seetell.core.errors import CheckpointError
+from seetell.modeling.checkpoints import families
+from seetell.modeling.checkpoints.source import CheckpointFolder
+from seetell.modeling.checkpoints.table import Family
+
+
+@cache
+def known_families() -> tuple[Family, ...]:
+    """Of every table file: its ``FAMILIES``."""
+    names = sorted(found.name for found in pkgutil.iter_modules(families.__path__))
+    return tuple(family for name in names for family in import_module(f"{families.__name__}.{name}").FAMILIES)
+
+
+def family_of(folder: CheckpointFolder) -> Family:
+    """The family of a checkpoint. Raises CheckpointError naming what it says it is and what is known."""
+    for family in known_families():
+        if family.matches(folder):
+            return family
+    told = folder.config.get("model_type") or folder.config.get("architecture") or "nothing it is known by"
+    architectures = folder.config.get("architectures")
+    also = f" ({', '.join(map(str, architectures))})" if isinstance(architectures, list) else ""
+    names = ", ".join(family.name for family in known_families())
+    raise CheckpointError(
+        f"{folder.folder}: its configuration says {told}{also}, which no family here is; known are: {names}"
+    )
