@@ -135,9 +135,37 @@ def test_language_weights_make_a_weighted_mean_of_the_languages() -> None:
     assert loss(en=1.0, zh=3.0) == pytest.approx((english + 3 * chinese) / 4, abs=1e-5)
 
 
+def test_texts_of_one_language_teach_those_of_another() -> None:
+    step = _step(["contrastive"])
+    step.objectives = {"contrastive": ObjectiveSpec(name="contrastive", cross_lingual=1.0)}
+    step.eval()
+    captions = _captions()
+    text = step.model.encode_text(captions.ids, captions.attention_mask)
+    with_it = float(step(_batch())["contrastive"].detach())
+    step.objectives = {"contrastive": ObjectiveSpec(name="contrastive")}
+    without = float(step(_batch())["contrastive"].detach())
+    # By hand: rows 0..3 are the English texts of photos 0..3, rows 4 and 5 Chinese texts of photos 0 and 2.
+    logits = step.model.logit_scale.exp() * text.embeds[:4] @ text.embeds[4:].T
+    by_text = logits.log_softmax(dim=0)[[0, 2], [0, 1]].mean()
+    by_mean = logits.log_softmax(dim=1)[[0, 2], [0, 1]].mean()
+    assert with_it - without == pytest.approx(float(-(by_text + by_mean).detach() / 2), abs=1e-5)
+
+
+def test_a_photo_without_a_text_in_the_first_language_takes_no_part_between_languages() -> None:
+    step = _step(["contrastive"]).eval()
+    step.objectives = {"contrastive": ObjectiveSpec(name="contrastive", cross_lingual=1.0)}
+    chinese = dataclasses.replace(_captions(), languages=("en", "en", "zh", "zh", "zh", "zh"))
+    batch = dataclasses.replace(_batch(), captions=chinese)
+    loss = step(batch)["loss"]
+    assert bool(torch.isfinite(loss))
+    alone = dataclasses.replace(batch, captions=dataclasses.replace(chinese, languages=("zh",) * 6))
+    assert bool(torch.isfinite(step(alone)["loss"]))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"name": "matching", "cross_lingual": 0.5},
         {"name": "captioning", "language_weights": {"zh": 2.0}},
         {"name": "contrastive", "random_negatives": 0.5},
         {"name": "contrastive", "language_weights": {"zh": 0.0}},

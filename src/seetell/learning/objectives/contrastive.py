@@ -46,3 +46,15 @@ def contrastive_loss(logits: Tensor, image_index: Tensor, label_smoothing: float
     has_text = count > 0
     image_to_text = torch.where(has_text, per_image, 0.0).sum() / has_text.sum()
     return (text_to_image + image_to_text) / 2
+
+
+def text_means(text_embeds: Tensor, image_index: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
+    """The unit-length mean of each photo's texts, and which photos have any.
+
+    text_embeds: float[R, S]; image_index: int64[R]. Returns float[num_images, S] (zero where there is no
+    text) and bool[num_images].
+    """
+    sums = text_embeds.new_zeros(num_images, text_embeds.shape[1])
+    sums = sums.index_add(0, image_index, text_embeds)
+    has_text = torch.bincount(image_index, minlength=num_images) > 0
+    return F.normalize(sums, dim=-1), has_text

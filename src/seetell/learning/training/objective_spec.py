@@ -25,6 +25,10 @@ class ObjectiveSpec(BaseModel):
     label_smoothing: as in Szegedy et al. 2016, section 7; not used by ``matching``.
     language_weights: for ``contrastive``, language code -> weight in the mean over languages, 1 where it is
         not named; more for a language whose texts say less of a photo.
+    cross_lingual: for ``contrastive``, the weight of a further loss between languages: each text beside the
+        mean of its photo's texts in the batch's first language by code, as beside its photo. What texts of
+        one language say of a photo teaches those of the others (after Carlsson et al. 2022, who align text
+        with text to teach a dual encoder another language).
     random_negatives: for ``matching``, the part of the texts whose negatives are drawn evenly from the batch
         instead of by similarity. Negatives a young dual encoder finds hard teach nothing yet.
     """
@@ -36,12 +40,13 @@ class ObjectiveSpec(BaseModel):
     share: float = Field(default=1.0, gt=0, le=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     language_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    cross_lingual: float = Field(default=0.0, ge=0)
     random_negatives: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _each_knob_has_its_objective(self) -> Self:
-        if self.language_weights and self.name != "contrastive":
-            raise ValueError(f"language_weights serves contrastive alone, not {self.name}")
+        if (self.language_weights or self.cross_lingual) and self.name != "contrastive":
+            raise ValueError(f"language_weights and cross_lingual serve contrastive alone, not {self.name}")
         if self.random_negatives and self.name != "matching":
             raise ValueError(f"random_negatives serves matching alone, not {self.name}")
         return self

@@ -20,6 +20,7 @@ from seetell.learning.objectives.contrastive import (
     contrastive_logits,
     contrastive_loss,
     limit_logit_scale,
+    text_means,
 )
 from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
@@ -148,8 +149,35 @@ class JointStep(nn.Module):
         if contrastive:
             weights = torch.tensor(contrastive_weights, device=logits.device)
             losses["contrastive"] = (torch.stack(contrastive) * weights).sum() / weights.sum()
+            cross_lingual = self.objectives["contrastive"].cross_lingual
+            if cross_lingual and len(contrastive) > 1:
+                between = self._between_languages(captions.languages, column, len(photos), text)
+                losses["contrastive"] = losses["contrastive"] + cross_lingual * between
         if matching:
             losses["matching"] = torch.stack(matching).mean()
+
+    def _between_languages(
+        self, languages: Sequence[str], column: Tensor, num_photos: int, text: EncodedText
+    ) -> Tensor:
+        """Each text of a further language beside its photo's mean text in the first: mean of the losses."""
+        codes = sorted(set(languages))
+        places = {
+            code: torch.tensor(
+                [row for row, one in enumerate(languages) if one == code], device=column.device
+            )
+            for code in codes
+        }
+        first = places[codes[0]]
+        means, has_text = text_means(text.embeds[first], column[first], num_photos)
+        # Photos of which the first language says nothing have no mean, and are left out on both sides.
+        new_column = has_text.long().cumsum(dim=0) - 1
+        found: list[Tensor] = []
+        for code in codes[1:]:
+            rows = places[code][has_text[column[places[code]]]]
+            if len(rows):
+                logits = contrastive_logits(means[has_text], text.embeds[rows], self.model.logit_scale)
+                found.append(contrastive_loss(logits, new_column[column[rows]]))
+        return torch.stack(found).mean() if found else text.embeds.new_zeros(())
 
     def _masked_language(self, captions: Captions, image: EncodedImage, memory: Sequence[KeyValue]) -> Tensor:
         spec = self.objectives["masked_language"]
