@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,9 @@ from urllib.parse import unquote
 
 import pytest
 import typer
+
+from seetell.bundle.manifest import MANIFEST_NAME
+from seetell.bundle.store import builtin_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")])
@@ -161,3 +166,15 @@ def test_the_link_check_tells_good_from_bad(tmp_path: Path) -> None:
         "[a](there.md) [b](gone.md) [c](there.md#a-heading-here) [d](there.md#no) [e](https://x.y)\n"
     )
     assert broken_links(page) == ["gone.md", "there.md#no"]
+
+
+@pytest.mark.skipif(
+    not (builtin_folder() / MANIFEST_NAME).is_file(), reason="the built-in model is not in this clone"
+)
+@pytest.mark.parametrize(("page", "language"), [("README.md", "en"), ("README.zh-CN.md", "zh")])
+def test_the_readme_prints_what_was_measured(page: str, language: str) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "measured_table.py"), "--language", language]
+    printed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    assert printed.count("|") > 20
+    assert [line for line in printed.splitlines() if line and line not in lines] == []
