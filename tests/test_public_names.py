@@ -22,9 +22,13 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "train": (["recipe", "overrides"], set()),
     "evaluate": (
         [],
-        SHARED | {"--captions", "--questions", "--annotations", "--images", "--language", "--limit"},
+        SHARED
+        | {"--captions", "--questions", "--annotations", "--images", "--language", "--limit", "--record"},
     ),
-    "convert": (["checkpoint", "out"], {"--checkpoint", "--overwrite"}),
+    "convert": (
+        ["checkpoint", "out"],
+        {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite"},
+    ),
     "doctor": (["model"], {"--json"}),
 }
 MODELS: dict[str, tuple[list[str], set[str]]] = {
@@ -32,6 +36,10 @@ MODELS: dict[str, tuple[list[str], set[str]]] = {
     "show": (["model"], {"--json"}),
     "pull": (["model"], set()),
     "remove": (["model"], set()),
+    "recommend": (
+        [],
+        {"--task", "--language", "--memory-mb", "--latency-ms", "--measure", "--json"},
+    ),
 }
 # Options without a variable: they end the program, or are no setting.
 WITHOUT_VARIABLE = {"--help", "--version"}

@@ -1,19 +1,22 @@
-"""``seetell models``: which models are here, and what they are."""
+"""``seetell models``: which models there are, what they are, and which to use."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seetell.cli.options import JsonOption
+from seetell.cli.model_list import list_known, list_stored
+from seetell.cli.options import JsonOption, option
 from seetell.cli.output import Output, size
 
 if TYPE_CHECKING:
     from seetell.bundle.manifest import Manifest
     from seetell.bundle.store import Bundle
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, fetch and remove models.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List, show, recommend, fetch and remove models."
+)
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="builtin, a bundle's folder, or a name `models list` gives.")
@@ -22,27 +25,59 @@ ModelArgument = Annotated[
 
 @app.command("list")
 def list_models(json: JsonOption = False) -> None:
-    """List the models on this machine."""
+    """List the models on this machine, then the known public checkpoints."""
     from seetell.bundle.store import list_bundles
 
     with Output(json=json) as out:
-        rows = []
-        for stored in list_bundles():
-            manifest = stored.manifest
-            tasks = list(manifest.tasks) if manifest else []
-            fields = {
-                "name": stored.name,
-                "folder": str(stored.folder),
-                "size_bytes": stored.size_bytes,
-                "tasks": tasks,
-                "licence": manifest.licence if manifest else None,
-                "problem": stored.problem,
-            }
-            rows.append((fields, (stored.name, size(stored.size_bytes), stored.problem or " ".join(tasks))))
-        if rows:
-            out.results(rows, ("name", "size", "can"), "Models")
+        stored = list_bundles()
+        if stored:
+            list_stored(stored, out)
         else:
             out.note("no models here: this installation has no built-in one, and none were converted")
+        here = {one.manifest.source.hub_id for one in stored if one.manifest is not None}
+        list_known(here, out)
+
+
+@app.command("recommend")
+def recommend(
+    task: Annotated[Literal["caption", "ask", "search"], option("--task", help="What the model is to do.")],
+    language: Annotated[
+        str | None,
+        option("--language", metavar="LANGUAGE", help="Of the texts, such as en or zh.", show_default="any"),
+    ] = None,
+    memory_mb: Annotated[
+        float | None,
+        option("--memory-mb", metavar="MB", help="Memory the model may take.", show_default="no limit"),
+    ] = None,
+    latency_ms: Annotated[
+        float | None,
+        option("--latency-ms", metavar="MS", help="Time one photo may take.", show_default="no limit"),
+    ] = None,
+    measure: Annotated[
+        bool, option("--measure", help="Measure this machine's speed again, if it was busy the last time.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Rank the known models by published quality, size and the time estimated for this machine."""
+    from seetell.bundle.recommend import Speed
+    from seetell.bundle.recommend import recommend as rank
+    from seetell.cli.recommendation import gather, nothing_fits, show
+    from seetell.core.errors import BundleNotFound
+    from seetell.runtime.gemm_rate import measure_gemm_rate
+
+    with Output(json=json) as out:
+        rate = measure_gemm_rate(again=measure)
+        ranking = rank(
+            gather(rate, task, out),
+            task,
+            Speed(rate.rate_gflops, rate.precision),
+            language=language.strip().lower() if language else None,
+            memory_mb=memory_mb,
+            latency_ms=latency_ms,
+        )
+        show(ranking, rate, task, out)
+        if not ranking.placed:
+            raise BundleNotFound(nothing_fits(ranking, task, language))
 
 
 @app.command("show")
