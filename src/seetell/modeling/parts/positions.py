@@ -53,3 +53,36 @@ class LearnedPositions(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         vectors: Tensor = self.table(positions)
         return vectors
+
+
+def grid_for_each(
+    table: Tensor, old: tuple[int, int], rows: Tensor, columns: Tensor, new: tuple[int, int]
+) -> Tensor:
+    """Interpolate a learned position table to a grid of its own for each photo of a padded batch.
+
+    Bilinear with aligned corners (Kim et al. 2021, ViLT, section 3.1, as its code does it). The weights are
+    written out as hat functions: the sizes of the result do not depend on data, so that it can be exported.
+
+    Args:
+        table: float[h * w, D], of the grid ``old``.
+        rows, columns: int64[B], how many of the patches are the photo's, from the top left.
+        new: (H, W) of the batch in patches.
+
+    Returns float[B, H * W, D]; beyond a photo's own patches stand positions of its edges.
+    """
+    if table.shape[0] != math.prod(old):
+        raise ValueError(f"a table of {table.shape[0]} rows is no {old[0]}x{old[1]} grid")
+    down = _hat_weights(rows, new[0], old[0])  # [B, H, h]
+    across = _hat_weights(columns, new[1], old[1])  # [B, W, w]
+    batch, width = down.shape[0], table.shape[1]
+    placed = (down @ table.reshape(old[0], old[1] * width)).reshape(batch, new[0], old[1], width)
+    return (across[:, None] @ placed).reshape(batch, new[0] * new[1], width)
+
+
+def _hat_weights(count: Tensor, new: int, old: int) -> Tensor:
+    """float[B, new, old]: what each of ``old`` places adds to each of ``new``, of which the first
+    ``count`` int64[B] span all of them."""
+    scale = (old - 1) / (count - 1).clamp(min=1).float()
+    place = torch.arange(new, device=count.device)[None, :] * scale[:, None]
+    source = torch.arange(old, device=count.device)
+    return (1 - (place.clamp(max=old - 1)[:, :, None] - source).abs()).clamp(min=0)

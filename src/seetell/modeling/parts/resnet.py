@@ -8,41 +8,63 @@ import torch
 from torch import Tensor, nn
 
 from seetell.modeling.parts.image import ImageTokens
+from seetell.modeling.parts.mlp import activation_module
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution and batch norm, with ReLU unless ``activate`` is false."""
+    """Convolution and batch norm, with an activation unless ``activate`` is false."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, activate: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        activate: bool = True,
+        activation: str = "relu",
     ) -> None:
         layers: list[nn.Module] = [
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
             nn.BatchNorm2d(out_channels),
         ]
         if activate:
-            layers.append(nn.ReLU(inplace=True))
+            layers.append(nn.ReLU(inplace=True) if activation == "relu" else activation_module(activation))
         super().__init__(*layers)
 
 
 class ResidualBlock(nn.Module):
     """Basic (two 3x3) or, where ``bottleneck`` > 1, bottleneck (1x1, 3x3, 1x1) residual block.
 
-    The stride sits in the 3x3 convolution (the "v1.5" of torchvision and of public checkpoints).
+    The stride of a bottleneck sits in the 3x3 convolution (the "v1.5" of torchvision and of most public
+    checkpoints), or in the first 1x1 with ``stride_first`` (He et al. 2015).
+    ``activation`` follows the sum; between the convolutions it is always ReLU, which is what transformers
+    runs whatever a configuration says.
     The last batch norm starts at zero, so that each block starts as the identity (Goyal et al. 2017).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bottleneck: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        bottleneck: int = 1,
+        *,
+        activation: str = "relu",
+        stride_first: bool = False,
+    ) -> None:
         super().__init__()
         if bottleneck > 1:
             inner = out_channels // bottleneck
             last = ConvNorm(inner, out_channels, 1, activate=False)
+            strides = (stride, 1) if stride_first else (1, stride)
             self.convs = nn.Sequential(
-                ConvNorm(in_channels, inner, 1), ConvNorm(inner, inner, 3, stride), last
+                ConvNorm(in_channels, inner, 1, strides[0]), ConvNorm(inner, inner, 3, strides[1]), last
             )
         else:
             last = ConvNorm(out_channels, out_channels, 3, activate=False)
             self.convs = nn.Sequential(ConvNorm(in_channels, out_channels, 3, stride), last)
+        self.activation = activation_module(activation)
         changes = stride != 1 or in_channels != out_channels
         self.shortcut = ConvNorm(in_channels, out_channels, 1, stride, activate=False) if changes else None
         last_norm = last[1]
@@ -52,7 +74,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float[B, in_channels, H, W] -> float[B, out_channels, H / stride, W / stride]."""
         kept = x if self.shortcut is None else self.shortcut(x)
-        return torch.relu(self.convs(x) + kept)
+        out: Tensor = self.activation(self.convs(x) + kept)
+        return out
 
 
 class ResNet(nn.Module):
@@ -65,6 +88,9 @@ class ResNet(nn.Module):
         stem: ``imagenet`` (7x7 stride 2, max pool; stride 4) or ``light`` (two 3x3 stride 2; stride 4),
             which keeps more of a small photo.
         stem_channels: channels after the stem.
+        activation: after the ``imagenet`` stem and each sum, a name from ``activation_module``.
+        first_stride: of the first residual stage, so that ``stride`` is that many times larger.
+        stride_first: as in ResidualBlock.
     """
 
     def __init__(
@@ -75,12 +101,17 @@ class ResNet(nn.Module):
         *,
         stem: str = "imagenet",
         stem_channels: int = 64,
+        activation: str = "relu",
+        first_stride: int = 1,
+        stride_first: bool = False,
     ) -> None:
         super().__init__()
         if len(depths) != len(channels):
             raise ValueError(f"{len(depths)} depths for {len(channels)} stages of channels")
         if stem == "imagenet":
-            self.stem = nn.Sequential(ConvNorm(3, stem_channels, 7, 2), nn.MaxPool2d(3, 2, 1))
+            self.stem = nn.Sequential(
+                ConvNorm(3, stem_channels, 7, 2, activation=activation), nn.MaxPool2d(3, 2, 1)
+            )
         elif stem == "light":
             self.stem = nn.Sequential(
                 ConvNorm(3, stem_channels // 2, 3, 2), ConvNorm(stem_channels // 2, stem_channels, 3, 2)
@@ -88,12 +119,17 @@ class ResNet(nn.Module):
         else:
             raise ValueError(f"unknown stem {stem!r}; imagenet or light")
         self.embed_dim = channels[-1]
-        self.stride = 4 * 2 ** (len(depths) - 1)
+        self.stride = 4 * first_stride * 2 ** (len(depths) - 1)
         stages: list[nn.Module] = []
         previous = stem_channels
         for index, (depth, width) in enumerate(zip(depths, channels, strict=True)):
-            first = ResidualBlock(previous, width, 1 if index == 0 else 2, bottleneck)
-            rest = [ResidualBlock(width, width, 1, bottleneck) for _ in range(depth - 1)]
+            stride = first_stride if index == 0 else 2
+            first = ResidualBlock(
+                previous, width, stride, bottleneck, activation=activation, stride_first=stride_first
+            )
+            rest = [
+                ResidualBlock(width, width, 1, bottleneck, activation=activation) for _ in range(depth - 1)
+            ]
             stages.append(nn.Sequential(first, *rest))
             previous = width
         self.stages = nn.ModuleList(stages)

@@ -110,18 +110,24 @@ class TextTransformer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | None,
         *,
         causal: bool = False,
         past: Sequence[KeyValue] | None = None,
         memory: Sequence[KeyValue] | None = None,
         memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
-        """x: float[B, T, D]. attention_mask: bool[B, P + T]. memory_mask: bool[B, N].
+        """x: float[B, T, D]. attention_mask: bool[B, P + T]; None for all, not where causal.
+        memory_mask: bool[B, N].
 
         Returns float[B, T, D] and, per block, the keys and values to continue from.
         """
-        mask = causal_mask(attention_mask, x.shape[1]) if causal else padding_mask(attention_mask)
+        if attention_mask is not None:
+            mask = causal_mask(attention_mask, x.shape[1]) if causal else padding_mask(attention_mask)
+        elif causal:
+            raise ValueError("reading left to right needs an attention_mask")
+        else:
+            mask = None
         cross_mask = None if memory_mask is None else padding_mask(memory_mask)
         present: list[KeyValue] = []
         for index, block in enumerate(self._blocks()):

@@ -68,6 +68,8 @@ class ViT(nn.Module):
         patch_bias: give the patch projection a bias (not in CLIP).
         pre_norm: LayerNorm before the first block (CLIP).
         final_norm: LayerNorm after the last block.
+        whole_patches: refuse an ``image_size`` that is no multiple of ``patch_size``; else the rest, at the
+            right and the bottom, is not looked at (SigLIP so400m: 384 pixels in patches of 14).
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class ViT(nn.Module):
         drop_path: float = 0.0,
         activation: str = "gelu",
         norm_eps: float = 1e-6,
+        whole_patches: bool = True,
     ) -> None:
         super().__init__()
-        if image_size[0] % patch_size or image_size[1] % patch_size:
+        if whole_patches and (image_size[0] % patch_size or image_size[1] % patch_size):
             raise ValueError(f"image size {image_size} is not a multiple of patch size {patch_size}")
         self.patch_size = patch_size
         self.embed_dim = embed_dim
@@ -112,7 +115,7 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if final_norm else nn.Identity()
 
     def forward(self, pixel_values: Tensor) -> ImageTokens:
-        """pixel_values: float[B, 3, H, W], H and W multiples of ``patch_size``."""
+        """pixel_values: float[B, 3, H, W], H and W multiples of ``patch_size``, or see ``whole_patches``."""
         maps = self.patch_embed(pixel_values)
         height, width = maps.shape[2:]
         x = maps.flatten(2).transpose(1, 2)  # [B, H/p * W/p, D]

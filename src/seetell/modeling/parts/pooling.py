@@ -1,0 +1,52 @@
+"""One vector from the tokens of a photo or a text."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from seetell.modeling.parts.attention import Attention
+from seetell.modeling.parts.mlp import Mlp
+
+
+class AttentionPooling(nn.Module):
+    """A learned query attends to all tokens, then an MLP, residual: float[B, N, D] -> float[B, D].
+
+    Source: Zhai et al. 2022, "Scaling vision transformers", section 3.3 (MAP head); SigLIP's image pooling.
+
+    Args: as in TransformerBlock.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        *,
+        activation: str = "gelu",
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(embed_dim))
+        nn.init.normal_(self.query, std=0.02)
+        self.attention = Attention(embed_dim, num_heads)
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio), activation)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: float[B, N, D]."""
+        query = self.query.expand(tokens.shape[0], 1, -1)
+        x = self.attention(query, self.attention.project(tokens))
+        pooled: Tensor = (x + self.mlp(self.norm(x)))[:, 0]
+        return pooled
+
+
+def at_first(tokens: Tensor, chosen: Tensor) -> Tensor:
+    """The vector of each row's first chosen place, of its first place where none is: float[B, D].
+
+    tokens: float[B, T, D]. chosen: bool[B, T].
+    """
+    # Counted, not by argmax: engines do not agree on which of several equal places that is.
+    so_far = chosen.long().cumsum(dim=1)
+    place = (so_far == 0).long().sum(dim=1).masked_fill(so_far[:, -1] == 0, 0)
+    return tokens.gather(1, place[:, None, None].expand(-1, 1, tokens.shape[2]))[:, 0]
