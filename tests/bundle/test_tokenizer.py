@@ -76,6 +76,35 @@ def test_special_names_typed_by_a_user_do_nothing_but_the_mask() -> None:
     assert tokenizer().encode_words("a [MASK] dog") == [6, 4, 7]
 
 
+def with_unknown(name: str) -> Tokenizer:
+    """Over a file whose sign for what is unknown is special, as BERT's and CLIP's are."""
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token=name)
+    )
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.add_special_tokens(WORDS[:6])
+    return Tokenizer(backend.to_str(), SPEC)
+
+
+def test_an_unknown_word_keeps_its_place() -> None:
+    made = with_unknown("[UNK]")
+    assert made.encode_words("a bird dog") == [6, 5, 7]
+    np.testing.assert_array_equal(made.encode(["bird"], lead_id=1)[0], [[1, 5, 3]])
+    assert made.decode([6, 5, 7]) == "a dog"
+
+
+def test_an_unknown_piece_keeps_its_place() -> None:
+    pieces = [(word, -float(number)) for number, word in enumerate(WORDS)]
+    backend = tokenizers.Tokenizer(models.Unigram(pieces, 5, byte_fallback=False))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.add_special_tokens(WORDS[:6])
+    assert Tokenizer(backend.to_str(), SPEC).encode_words("a bird dog") == [6, 5, 7]
+
+
+def test_an_end_that_also_means_unknown_never_ends_a_text_early() -> None:
+    assert with_unknown("[EOS]").encode_words("a bird [EOS] dog") == [6, 7]
+
+
 def test_lower_casing_spares_the_mask() -> None:
     assert tokenizer().encode_words("Dog [MASK]") == [9, 4]
     assert tokenizer(lower_case=True).encode_words("Dog [MASK]") == [7, 4]

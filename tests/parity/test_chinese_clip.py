@@ -202,8 +202,6 @@ def test_texts_become_the_same_ids(text: str, tmp_path: Path) -> None:
     assert ours == theirs
 
 
-# The tokenizer takes [UNK], which is special, for a sign someone typed.
-@pytest.mark.xfail(reason="bundle/tokenizer.py drops unknown words; BERT was taught with them", strict=True)
 @pytest.mark.parametrize("text", UNKNOWN)
 def test_unknown_words_stay_in_the_text(text: str, tmp_path: Path) -> None:
     make("plain", tmp_path)

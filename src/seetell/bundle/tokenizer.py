@@ -6,6 +6,7 @@ text encoder, by [FUSE] for the fusion encoder and by a language's fill token fo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ class Tokenizer:
         added = backend.get_added_tokens_decoder()
         special.update(token_id for token_id, token in added.items() if token.special)
         self._special: frozenset[int] = frozenset(one for one in special if one is not None)
+        self._kept = self._kept_ids(document)
         largest = max(self._special)
         if largest >= self.vocab_size:
             raise BundleDamaged(f"{where}: special id {largest} lies outside its {self.vocab_size} tokens")
@@ -115,6 +117,19 @@ class Tokenizer:
         found = self._backend.token_to_id(token)
         return None if found is None else int(found)
 
+    def _kept_ids(self, document: str) -> frozenset[int]:
+        """The special tokens that stand for words: the mask, and what a word becomes that is not known."""
+        model = self._backend.model
+        if isinstance(model, tokenizers.models.Unigram):
+            unknown = json.loads(document)["model"].get("unk_id")  # the library does not tell it
+        else:
+            name = model.unk_token
+            unknown = None if name is None else self._backend.token_to_id(name)
+        roles = {self.spec.bos_id, self.spec.fusion_bos_id, self.spec.eos_id, self.spec.pad_id}
+        # CLIP names its end as what is unknown, too. Nothing ever is, over bytes, and an end it must stay.
+        kept = {self.spec.mask_id, None if unknown in roles else unknown}
+        return frozenset(one for one in kept if one is not None)
+
     def _limit(self, max_length: int | None) -> int:
         limit = self.spec.context_length if max_length is None else min(max_length, self.spec.context_length)
         if limit < 3:
@@ -139,5 +154,6 @@ class Tokenizer:
         return self._mask.join(part.lower() for part in text.split(self._mask))
 
     def _without_strays(self, words: list[int]) -> list[int]:
-        # "[EOS]" typed by a user would otherwise end the text for the model; only the mask is meant.
-        return [word for word in words if word not in self._special or word == self.spec.mask_id]
+        # "[EOS]" typed by a user would otherwise end the text for the model. The mask is meant, and a word
+        # that is not known is still a word: models were taught with it in its place.
+        return [word for word in words if word not in self._special or word in self._kept]
