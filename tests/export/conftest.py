@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def tiny_bundle(
     facts: BundleFacts,
 ) -> Bundle:
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    write_bundle(tiny_model, tokenizer_json, folder, facts)
+    write_bundle(lambda: copy.deepcopy(tiny_model), tokenizer_json, folder, facts)
     return open_bundle(folder)
 
 

@@ -69,7 +69,7 @@ def test_a_corrupted_weight_is_found(
     with (copy / WEIGHTS_NAME).open("r+b") as file:
         file.seek(offset)
         file.write(np.array(3.0, np.float16).tobytes())
-    engine = PlainOpenVINO(copy, stored_engine.modules)
+    engine = PlainOpenVINO(copy, stored_engine.graphs)
     for case in cases:
         if case.role in roles:
             with pytest.raises(ExportError, match=rf"^{case.role}: \S+ differs from torch by \d"):
@@ -83,7 +83,7 @@ def test_a_graph_that_does_not_load_is_found(
 ) -> None:
     (copy / "text_encoder.onnx").write_bytes(b"not a graph")
     (copy / "image_encoder.onnx").unlink()
-    engine = PlainOpenVINO(copy, stored_engine.modules)
+    engine = PlainOpenVINO(copy, stored_engine.graphs)
     for role in ("text_encoder", "image_encoder"):
         with pytest.raises(ExportError, match=f"^{role} fails in OpenVINO: .+") as caught:
             largest_difference(engine, [case for case in cases if case.role == role])

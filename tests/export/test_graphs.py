@@ -16,7 +16,13 @@ from seetell.modeling.export.agreement import largest_difference, record_cases
 from seetell.modeling.export.onnx_export import export_graph
 from seetell.modeling.export.plain_openvino import PlainOpenVINO
 from seetell.modeling.export.torch_engine import TorchEngine
-from seetell.modeling.export.weights import WEIGHTS_NAME, choose_storage, point_into_file, write_weights
+from seetell.modeling.export.weights import (
+    WEIGHTS_NAME,
+    choose_storage,
+    names_by_content,
+    point_into_file,
+    write_weights,
+)
 from seetell.modeling.models.assembled import ModelLimits
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.runtime.engine import Arrays, Engine
@@ -39,13 +45,13 @@ def engine(request: pytest.FixtureRequest, tiny_bundle: Bundle) -> Iterator[Engi
 def export_into(folder: Path, model: UnifiedModel, roles: set[str]) -> TorchEngine:
     """Graphs of some roles, and torch with the weights they were given."""
     stored = choose_storage(model.state_dict(), "fp16")
-    model.load_state_dict(stored.upcast(), strict=False)
+    stored.round_in_place()
     torch_engine = TorchEngine(model)
-    places = write_weights(folder / WEIGHTS_NAME, stored)
+    places, contents = write_weights(folder / WEIGHTS_NAME, stored), names_by_content(stored)
     for module in torch_engine.modules:
         if module.role in roles:
             graph = export_graph(module)
-            point_into_file(graph, stored, places, module.role)
+            point_into_file(graph, contents, places, module.role)
             ir.save(graph, folder / f"{module.role}.onnx")
     return torch_engine
 
@@ -69,7 +75,7 @@ class PlainONNXRuntime:
 def agree(folder: Path, torch_engine: TorchEngine, roles: set[str]) -> None:
     cases = [case for case in record_cases(torch_engine, LIMITS) if case.role in roles]
     assert {case.role for case in cases} == roles
-    for engine in (PlainOpenVINO(folder, torch_engine.modules), PlainONNXRuntime(folder)):
+    for engine in (PlainOpenVINO(folder, torch_engine.graphs), PlainONNXRuntime(folder)):
         assert largest_difference(engine, cases) < 1e-4  # type: ignore[arg-type]  # only run() is used
 
 

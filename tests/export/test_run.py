@@ -163,7 +163,7 @@ def test_facts_come_from_the_call_then_the_recipe(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def write(model: UnifiedModel, tokenizer: bytes, out: Path, facts: Any, **more: Any) -> None:
+    def write(load: Callable[[], UnifiedModel], tokenizer: bytes, out: Path, facts: Any, **more: Any) -> None:
         seen.update(facts=facts, **more)
 
     monkeypatch.setattr(run_module, "write_bundle", write)

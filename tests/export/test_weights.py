@@ -9,14 +9,20 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from seetell.bundle.store import Bundle
 from seetell.core.errors import ExportError
 from seetell.modeling.export import onnx_export
 from seetell.modeling.export.onnx_export import export_graph
 from seetell.modeling.export.roles.unified import DecoderMemory
-from seetell.modeling.export.weights import WEIGHTS_NAME, choose_storage, point_into_file, write_weights
+from seetell.modeling.export.weights import (
+    WEIGHTS_NAME,
+    choose_storage,
+    names_by_content,
+    point_into_file,
+    write_weights,
+)
 from seetell.modeling.models.unified import UnifiedModel
 
 NUMPY = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}
@@ -83,12 +89,12 @@ def test_the_same_model_gives_the_same_bytes(make_model: Callable[..., UnifiedMo
     found = []
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
-        stored = choose_storage(make_model().state_dict(), "fp16")
         model = make_model()
-        model.load_state_dict(stored.upcast())
+        stored = choose_storage(model.state_dict(), "fp16")
+        stored.round_in_place()
         places = write_weights(tmp_path / place / WEIGHTS_NAME, stored)
         graph = export_graph(DecoderMemory(model).eval())
-        point_into_file(graph, stored, places, "decoder_memory")
+        point_into_file(graph, names_by_content(stored), places, "decoder_memory")
         onnx_export.ir.save(graph, tmp_path / place / "graph.onnx")
         found.append([(tmp_path / place / name).read_bytes() for name in (WEIGHTS_NAME, "graph.onnx")])
     assert found[0] == found[1]
@@ -100,7 +106,7 @@ def test_a_weight_that_changed_is_refused(make_model: Callable[..., UnifiedModel
     places = write_weights(tmp_path / WEIGHTS_NAME, stored)
     graph = export_graph(DecoderMemory(model).eval())  # with the weights before rounding
     with pytest.raises(ExportError, match=r"decoder_memory: the weight fusion\..* changed"):
-        point_into_file(graph, stored, places, "decoder_memory")
+        point_into_file(graph, names_by_content(stored), places, "decoder_memory")
 
 
 @pytest.mark.parametrize(
@@ -119,10 +125,10 @@ def test_a_weight_that_changed_is_refused(make_model: Callable[..., UnifiedModel
 )
 def test_what_is_stored_as_float16(value: torch.Tensor, dtype: torch.dtype) -> None:
     stored = choose_storage({"w": value}, "fp16")
-    assert stored.tensors["w"].dtype == dtype
+    assert stored.tensor("w").dtype == dtype
     kept = value.ndim >= 2 and dtype == torch.float32
     assert set(stored.kept_fp32) == ({"w"} if kept else set())
-    whole = choose_storage({"w": value}, "fp32").tensors["w"]
+    whole = choose_storage({"w": value}, "fp32").tensor("w")
     assert whole.dtype == (torch.int64 if value.dtype == torch.int64 else torch.float32)
 
 
@@ -130,20 +136,48 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     shared = torch.randn(3, 5)
     stored = choose_storage({"a": shared, "b": shared, "c": shared.T, "d": shared.clone()}, "fp32")
     # A transposed view is another tensor; a copy is not tied, only equal.
-    assert list(stored.tensors) == ["a", "c", "d"]
+    assert list(stored.sources) == ["a", "c", "d"]
     places = write_weights(tmp_path / WEIGHTS_NAME, stored)
     data = (tmp_path / WEIGHTS_NAME).read_bytes()
-    for name, tensor in stored.tensors.items():
+    for name in stored.sources:
         at = places[name]
         found = np.frombuffer(data[at.offset : at.offset + at.size_bytes], np.float32).reshape(at.shape)
-        np.testing.assert_array_equal(found, tensor.numpy())
+        np.testing.assert_array_equal(found, stored.tensor(name).numpy())
 
 
-def test_storage_does_not_touch_the_model(make_model: Callable[..., UnifiedModel]) -> None:
+def test_the_file_is_one_that_safetensors_reads(
+    make_model: Callable[..., UnifiedModel], tmp_path: Path
+) -> None:
+    state = {
+        **make_model().state_dict(),
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(0.5),
+        "turned": torch.randn(4, 6).T,
+    }
+    stored = choose_storage(state, "fp16")
+    places = write_weights(tmp_path / WEIGHTS_NAME, stored)
+    found = load_file(tmp_path / WEIGHTS_NAME)
+    assert set(found) == set(places) == set(stored.sources)
+    for name, tensor in found.items():
+        assert tensor.dtype == stored.dtypes[name]
+        assert torch.equal(tensor, stored.tensor(name)), name
+    # As safetensors' own writer lays it out, so that a rewritten file is the same.
+    expected = save({name: stored.tensor(name) for name in stored.sources})
+    assert (tmp_path / WEIGHTS_NAME).read_bytes() == expected
+
+
+def test_only_rounding_changes_the_model(make_model: Callable[..., UnifiedModel], tmp_path: Path) -> None:
     model = make_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    stored = choose_storage(model.state_dict(), "fp32")
-    for tensor in stored.tensors.values():
-        tensor.zero_()
+    stored = choose_storage(model.state_dict(), "fp16")
+    write_weights(tmp_path / WEIGHTS_NAME, stored)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+    stored.round_in_place()
+    for name, tensor in model.state_dict().items():
+        rounded = before[name].half().float() if stored.dtypes[name] == torch.float16 else before[name]
+        assert torch.equal(tensor, rounded), name
+    # Rounding twice is rounding once, so that what is stored stays what the model computes with.
+    assert load_file(tmp_path / WEIGHTS_NAME)["text_embedding.tokens.weight"].equal(
+        stored.tensor("text_embedding.tokens.weight")
+    )

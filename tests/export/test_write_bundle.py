@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import ExportError, SeetellError, StorageError
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export import write_bundle as module
+from seetell.modeling.export.agreement import record_cases
 from seetell.modeling.export.roles.base import graph_specs
 from seetell.modeling.export.roles.registry import role_modules
+from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import (
     BundleFacts,
     manifest_of,
@@ -101,7 +104,12 @@ def test_facts_that_contradict_the_model_are_refused(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ExportError, match=words):
-        write_bundle(tiny_model, tokenizer_json, tmp_path / "out", facts.model_copy(update=change))
+        write_bundle(
+            lambda: copy.deepcopy(tiny_model),
+            tokenizer_json,
+            tmp_path / "out",
+            facts.model_copy(update=change),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,7 +136,7 @@ def test_a_failed_export_leaves_nothing_behind(
     monkeypatch.setattr(module, "export_graph", fail)
     expected = StorageError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected):
-        write_bundle(tiny_model, tokenizer_json, out, facts, overwrite=True)
+        write_bundle(lambda: copy.deepcopy(tiny_model), tokenizer_json, out, facts, overwrite=True)
     assert [path.name for path in tmp_path.rglob("*")] == (["out", "precious"] if there else [])
 
 
@@ -137,22 +145,29 @@ def test_a_folder_that_is_there_is_not_replaced(
 ) -> None:
     (tmp_path / "precious").write_text("old")
     with pytest.raises(SeetellError, match="exists"):
-        write_bundle(tiny_model, tokenizer_json, tmp_path, facts)
+        write_bundle(lambda: copy.deepcopy(tiny_model), tokenizer_json, tmp_path, facts)
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_float16_that_would_change_results_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tiny_model: UnifiedModel
 ) -> None:
-    stored, rounded, change = weights_to_store(tiny_model, "tiny", (), "fp16")
-    assert 0 < change <= module.ROUNDING_TOLERANCE
-    assert stored.tensors["text_embedding.tokens.weight"].dtype == torch.float16
-    assert not torch.equal(rounded.match_head.weight, tiny_model.match_head.weight)
-    monkeypatch.setattr(module, "ROUNDING_TOLERANCE", change / 2)
-    stored, rounded, same = weights_to_store(tiny_model, "tiny", (), "fp16")
-    assert same == change
-    assert all(tensor.dtype != torch.float16 for tensor in stored.tensors.values())
-    assert torch.equal(rounded.match_head.weight, tiny_model.match_head.weight)
+    def match_head(ready: module.ReadyToStore) -> torch.Tensor:
+        return ready.model.get_parameter("match_head.weight")
+
+    ready = weights_to_store(lambda: copy.deepcopy(tiny_model), "tiny", (), "fp16")
+    assert 0 < ready.change <= module.ROUNDING_TOLERANCE
+    assert ready.stored.dtypes["text_embedding.tokens.weight"] == torch.float16
+    assert not torch.equal(match_head(ready), tiny_model.match_head.weight)
+    monkeypatch.setattr(module, "ROUNDING_TOLERANCE", ready.change / 2)
+    whole = weights_to_store(lambda: copy.deepcopy(tiny_model), "tiny", (), "fp16")
+    assert whole.change == ready.change
+    assert torch.float16 not in whole.stored.dtypes.values()
+    assert torch.equal(match_head(whole), tiny_model.match_head.weight)
+    for case, again in zip(
+        whole.cases, record_cases(TorchEngine(tiny_model), tiny_model.limits), strict=True
+    ):
+        assert all((case.expected[name] == again.expected[name]).all() for name in again.expected)
 
 
 def test_a_diverged_model_is_refused(make_model: MakeModel) -> None:
@@ -160,7 +175,7 @@ def test_a_diverged_model_is_refused(make_model: MakeModel) -> None:
     with torch.no_grad():
         model.match_head.bias.fill_(float("nan"))
     with pytest.raises(ExportError, match=r"tiny: the torch model itself gives NaN .* match_logits"):
-        weights_to_store(model, "tiny", (), "fp16")
+        weights_to_store(lambda: model, "tiny", (), "fp16")
 
 
 def test_the_scale_is_clamped_as_in_training(make_model: MakeModel, facts: BundleFacts) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from seetell.bundle.manifest import Manifest, TensorSpec
-from seetell.modeling.export.weights import StoredWeights
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """rounding_change: largest relative change of an output by float16 storage (root mean square).
+    """parameters, halves: how many numbers are stored, and how many of them as float16.
+    kept_fp32: as in StoredWeights.
+    rounding_change: largest relative change of an output by float16 storage (root mean square).
     engine_difference: largest absolute difference between the graphs in OpenVINO and torch."""
 
-    weights: StoredWeights
+    parameters: int
+    halves: int
+    kept_fp32: Mapping[str, float]
     rounding_change: float
     engine_difference: float
 
@@ -56,16 +58,13 @@ def _training(manifest: Manifest) -> str:
 
 
 def _storage(storage: Storage) -> str:
-    tensors = storage.weights.tensors.values()
-    parameters = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
-    halves = sum(tensor.numel() for tensor in tensors if tensor.dtype == torch.float16)
     lines = [
-        f"{parameters:,} numbers, stored once in `model.safetensors`; every graph points into it. "
+        f"{storage.parameters:,} numbers, stored once in `model.safetensors`; every graph points into it. "
         "Arithmetic is float32."
     ]
-    if halves:
+    if storage.halves:
         lines.append(
-            f"{halves:,} of them are stored as float16, which changes an output over the check set "
+            f"{storage.halves:,} of them are stored as float16, which changes an output over the check set "
             f"by at most {storage.rounding_change:.1e} of its root mean square."
         )
     elif storage.rounding_change:
@@ -75,7 +74,7 @@ def _storage(storage: Storage) -> str:
         )
     lines += [
         f"`{name}` stays float32: float16 would lose {loss:.1e} of it."
-        for name, loss in storage.weights.kept_fp32.items()
+        for name, loss in storage.kept_fp32.items()
     ]
     lines.append(f"Graphs in OpenVINO and the torch model differ by at most {storage.engine_difference:.1e}.")
     return "## Weights\n\n" + "\n".join(lines)

@@ -11,7 +11,7 @@ from seetell.bundle.manifest import Manifest, Source
 from seetell.core.errors import CheckpointError
 from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
-from seetell.modeling.checkpoints.table import load_model
+from seetell.modeling.checkpoints.table import Family, Reading, load_model
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
 
@@ -39,10 +39,7 @@ def convert_checkpoint(
 
     Raises BundleNotFound, CheckpointError, PickleRefused, ExportError and StorageError.
     """
-    checkpoint = CheckpointFolder(folder, allow_pickle=allow_pickle)
-    family = family_of(checkpoint)
-    reading = family.reading(checkpoint)
-    model = load_model(checkpoint, family)
+    family, reading = _read(folder, allow_pickle)
     try:
         facts = BundleFacts(
             name=folder.resolve().name if name is None else name,
@@ -64,13 +61,20 @@ def convert_checkpoint(
             f"{folder}: not a usable {family.name} checkpoint: {key}: {fault['msg']}"
         ) from error
     return write_bundle(
-        model,
+        # A checkpoint of its own each time: as long as one is open, its files stay mapped.
+        lambda: load_model(CheckpointFolder(folder, allow_pickle=allow_pickle), family),
         reading.tokenizer_json,
         out,
         facts,
         weights_dtype=weights_dtype,
         overwrite=overwrite,
     )
+
+
+def _read(folder: Path, allow_pickle: bool) -> tuple[Family, Reading]:
+    checkpoint = CheckpointFolder(folder, allow_pickle=allow_pickle)
+    family = family_of(checkpoint)
+    return family, family.reading(checkpoint)
 
 
 def _licence(folder: Path) -> str:

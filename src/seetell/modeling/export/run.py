@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,7 @@ def export_run(
         key = ".".join(str(part) for part in fault["loc"])
         raise ExportError(f"{run_folder}: bundle.{key}: {fault['msg']}") from error
     return write_bundle(
-        run.model,
+        lambda: copy.deepcopy(run.model).cpu().float(),
         run.tokenizer_json,
         out,
         complete,

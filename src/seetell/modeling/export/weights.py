@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
-import safetensors.torch
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +31,9 @@ WeightsDtype = Literal["fp16", "fp32"]
 # Rounding to float16 loses 2^-11 at most of a normal number; more than twice that in the mean (root of
 # squares, relative) means overflow or numbers too small for the format.
 _LARGEST_LOSS = 2.0**-10
+# Elements looked at together when losses are measured.
+_PIECE = 1 << 22
+_DTYPE_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.int64: "I64"}
 _ONNX_DTYPES = {"F16": ir.DataType.FLOAT16, "F32": ir.DataType.FLOAT, "I64": ir.DataType.INT64}
 
 
@@ -45,23 +49,32 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class StoredWeights:
-    """tensors: what is written, under the names of the state dict. kept_fp32: matrices that float16 does
-    not hold, by name, with the relative loss it would have cost (infinite on overflow)."""
+    """How a model's weights are stored. Nothing is copied before it is asked for, one tensor at a time.
 
-    tensors: dict[str, Tensor]
+    sources: the model's own tensors, under the names of its state dict; of tied ones the first name.
+    dtypes: what each is stored as. kept_fp32: matrices that float16 does not hold, by name, with the
+    relative loss it would have cost (infinite on overflow).
+    """
+
+    sources: dict[str, Tensor]
+    dtypes: dict[str, torch.dtype]
     kept_fp32: dict[str, float]
 
-    def upcast(self) -> dict[str, Tensor]:
-        """The float32 values the engines compute with, for ``load_state_dict``."""
-        return {
-            name: tensor.float() if tensor.is_floating_point() else tensor
-            for name, tensor in self.tensors.items()
-        }
+    def tensor(self, name: str) -> Tensor:
+        """One tensor as it is stored."""
+        return self.sources[name].to("cpu", self.dtypes[name]).contiguous()
+
+    def round_in_place(self) -> None:
+        """Give the model itself the values that engines will compute with."""
+        for name, source in self.sources.items():
+            if self.dtypes[name] == torch.float16:
+                source.copy_(self.tensor(name))
 
 
 def choose_storage(state: Mapping[str, Tensor], weights_dtype: WeightsDtype) -> StoredWeights:
-    """Decide each tensor's stored dtype and round it. Tied tensors are kept once, under the first name."""
-    tensors: dict[str, Tensor] = {}
+    """Decide each tensor's stored dtype. Tied tensors are kept once, under the first name."""
+    sources: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
     kept: dict[str, float] = {}
     seen: set[tuple[int, tuple[int, ...], tuple[int, ...]]] = set()
     for name, tensor in state.items():
@@ -69,58 +82,78 @@ def choose_storage(state: Mapping[str, Tensor], weights_dtype: WeightsDtype) -> 
         if tensor.numel() and place in seen:
             continue
         seen.add(place)
-        whole = tensor.detach().cpu()
-        whole = (whole.float() if whole.is_floating_point() else whole).contiguous().clone()
+        whole = tensor.detach()
+        dtype = torch.float32 if whole.is_floating_point() else whole.dtype
         if weights_dtype == "fp16" and whole.is_floating_point() and whole.ndim >= 2:
             loss = _relative_loss(whole)
             if loss <= _LARGEST_LOSS:
-                whole = whole.half()
+                dtype = torch.float16
             else:
                 kept[name] = loss
-        tensors[name] = whole
-    return StoredWeights(tensors, kept)
+        sources[name], dtypes[name] = whole, dtype
+    return StoredWeights(sources, dtypes, kept)
 
 
 def _relative_loss(tensor: Tensor) -> float:
-    norm = float(tensor.double().norm())
-    if norm == 0:
+    squares = errors = 0.0
+    # In pieces: an embedding in float64 would be the largest thing in memory.
+    for piece in torch.split(tensor.flatten(), _PIECE):
+        exact = piece.double()
+        squares += float(exact.square().sum())
+        errors += float((piece.half().double() - exact).square().sum())
+    if squares == 0:
         return 0.0
-    error = float((tensor.half().double() - tensor.double()).norm())
-    return error / norm if np.isfinite(error) else float("inf")
+    return math.sqrt(errors / squares) if math.isfinite(errors) else float("inf")
 
 
 def write_weights(path: Path, stored: StoredWeights) -> dict[str, StoredTensor]:
-    """Write the file and return where each tensor lies in it."""
-    data = safetensors.torch.save(stored.tensors)
-    path.write_bytes(data)
-    (header_length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + header_length])
-    start = 8 + header_length
-    return {
-        name: StoredTensor(
-            entry["dtype"],
-            tuple(entry["shape"]),
-            start + entry["data_offsets"][0],
-            entry["data_offsets"][1] - entry["data_offsets"][0],
-        )
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
+    """Write the file tensor by tensor, and return where each lies in it."""
+    # Widest first, as safetensors has it, so that each is aligned to its width.
+    names = sorted(stored.sources, key=lambda name: (-stored.dtypes[name].itemsize, name))
+    header: dict[str, dict[str, object]] = {}
+    end = 0
+    for name in names:
+        source, dtype = stored.sources[name], stored.dtypes[name]
+        start, end = end, end + source.numel() * dtype.itemsize
+        header[name] = {
+            "dtype": _DTYPE_NAMES[dtype],
+            "shape": list(source.shape),
+            "data_offsets": [start, end],
+        }
+    document = json.dumps(header, separators=(",", ":")).encode("utf-8")
+    document += b" " * (-len(document) % 8)
+    places: dict[str, StoredTensor] = {}
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(document)))
+        file.write(document)
+        for name in names:
+            offset = file.tell()
+            data = _flat(stored.tensor(name).numpy())
+            file.write(data)
+            shape = tuple(stored.sources[name].shape)
+            places[name] = StoredTensor(_DTYPE_NAMES[stored.dtypes[name]], shape, offset, len(data))
+    return places
+
+
+def names_by_content(stored: StoredWeights) -> dict[str, list[str]]:
+    """The names of the tensors that hold the same float32 values, by a digest of these."""
+    found: dict[str, list[str]] = {}
+    for name in stored.sources:
+        tensor = stored.tensor(name)
+        if not tensor.is_floating_point():
+            continue  # a counter; some number in the graph would equal it by chance
+        found.setdefault(_content(tensor.float().numpy()), []).append(name)
+    return found
 
 
 def point_into_file(
-    model: ir.Model, stored: StoredWeights, places: Mapping[str, StoredTensor], role: str
+    model: ir.Model, contents: Mapping[str, list[str]], places: Mapping[str, StoredTensor], role: str
 ) -> None:
     """Replace the initialisers of ``model`` that are weights by references into the weights file.
 
-    They are matched by content, so that whatever the exporter calls them, equal weights are stored once.
-    Raises ExportError for a weight that the exporter has changed.
+    They are matched by content (``names_by_content``), so that whatever the exporter calls them, equal
+    weights are stored once. Raises ExportError for a weight that the exporter has changed.
     """
-    by_content: dict[str, list[str]] = {}
-    for name, tensor in stored.upcast().items():
-        if not tensor.is_floating_point():
-            continue  # a counter; some number in the graph would equal it by chance
-        by_content.setdefault(_content(tensor.numpy()), []).append(name)
     graph = model.graph
     replaced: dict[str, ir.Value] = {}
     casts: list[ir.Node] = []
@@ -128,9 +161,9 @@ def point_into_file(
         assert old.const_value is not None and old.name is not None
         array = old.const_value.numpy()
         own = old.name.removeprefix("model.")
-        names = by_content.get(_content(array), [])
+        names = contents.get(_content(array), [])
         if own not in names and (array.ndim == 0 or not names):
-            if own in stored.tensors:
+            if own in places:
                 raise ExportError(
                     f"{role}: the weight {own} changed on its way into the graph, so it cannot be stored "
                     "once; export the graph unoptimised"
@@ -167,7 +200,11 @@ def _reference(graph: ir.Graph, name: str, place: StoredTensor, casts: list[ir.N
 
 
 def _content(array: NDArray[np.generic]) -> str:
-    whole = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f"{whole.dtype}{list(whole.shape)}".encode())
-    digest.update(whole.tobytes())
+    digest = hashlib.sha256(f"{array.dtype}{list(array.shape)}".encode())
+    digest.update(_flat(array))
     return digest.hexdigest()
+
+
+def _flat(array: NDArray[np.generic]) -> memoryview:
+    """The bytes of an array, not copied where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import gc
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from seetell.bundle.check import CHECK_NAME
@@ -41,12 +44,14 @@ from seetell.modeling.export.model_card import Storage, model_card
 from seetell.modeling.export.onnx_export import export_graph
 from seetell.modeling.export.plain_openvino import PlainOpenVINO
 from seetell.modeling.export.roles.base import graph_specs
+from seetell.modeling.export.roles.registry import role_modules
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.weights import (
     WEIGHTS_NAME,
     StoredWeights,
     WeightsDtype,
     choose_storage,
+    names_by_content,
     point_into_file,
     write_weights,
 )
@@ -146,7 +151,7 @@ def manifest_of(
 
 
 def write_bundle(
-    model: AssembledModel,
+    load: Callable[[], AssembledModel],
     tokenizer_json: bytes | None,
     out: Path,
     facts: BundleFacts,
@@ -155,10 +160,13 @@ def write_bundle(
     weights_dtype: WeightsDtype = "fp16",
     overwrite: bool = False,
 ) -> Manifest:
-    """Export ``model`` to the folder ``out``, check every graph against torch, and return the manifest.
+    """Export a model to the folder ``out``, check every graph against torch, and return the manifest.
+
+    The model is used up, so that its weights are never held twice: they become those stored, and are let go
+    before an engine holds them, too.
 
     Args:
-        model: left as it is, but in evaluation mode.
+        load: gives the model, in float32 on the CPU; called again where float16 does not do.
         tokenizer_json: None for a model without text.
         without: roles and outputs not to ship, because nothing trained them.
         weights_dtype: ``fp16`` stores matrices in half the space, unless that changes an output by more
@@ -167,61 +175,96 @@ def write_bundle(
 
     Raises ExportError naming role, output and difference, and StorageError. Nothing is left behind then.
     """
-    stored, rounded, change = weights_to_store(model, facts.name, without, weights_dtype)
-    engine = TorchEngine(rounded, without=without)
-    graphs = graph_specs(engine.modules)
-    manifest_of(model, graphs, facts)  # contradictions are cheaper found before the export
-    cases = record_cases(engine, model.limits)
     with atomic_folder(out, overwrite=overwrite) as folder:
-        places = write_weights(folder / WEIGHTS_NAME, stored)
-        for module in engine.modules:
-            graph = export_graph(module)
-            point_into_file(graph, stored, places, module.role)
-            ir.save(graph, folder / f"{module.role}.onnx")
-        difference = largest_difference(PlainOpenVINO(folder, engine.modules), cases)
-        (folder / CHECK_NAME).write_bytes(check_record(cases))
+        written = _write_graphs(folder, load, facts, without, weights_dtype)
+        gc.collect()  # the exporter leaves cycles behind that hold the model
+        difference = largest_difference(PlainOpenVINO(folder, written.manifest.graphs), written.cases)
+        (folder / CHECK_NAME).write_bytes(check_record(written.cases))
         if tokenizer_json is not None:
             (folder / TOKENIZER_NAME).write_bytes(tokenizer_json)
-        storage = Storage(stored, change, difference)
-        (folder / CARD_NAME).write_text(
-            model_card(manifest_of(model, graphs, facts), storage), encoding="utf-8"
+        card = model_card(
+            written.manifest, dataclasses.replace(written.storage, engine_difference=difference)
         )
-        manifest = manifest_of(model, graphs, facts, _records(folder))
+        (folder / CARD_NAME).write_text(card, encoding="utf-8")
+        manifest = written.manifest.model_copy(update={"files": _records(folder)})
         (folder / MANIFEST_NAME).write_text(manifest_json(manifest), encoding="utf-8")
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What is left of the torch model once its graphs are written."""
+
+    manifest: Manifest
+    cases: list[Case]
+    storage: Storage
+
+
+def _write_graphs(
+    folder: Path,
+    load: Callable[[], AssembledModel],
+    facts: BundleFacts,
+    without: Collection[str],
+    weights_dtype: WeightsDtype,
+) -> _Written:
+    ready = weights_to_store(load, facts.name, without, weights_dtype)
+    modules = role_modules(ready.model, without)
+    # Contradictions are cheaper found before the export.
+    manifest = manifest_of(ready.model, graph_specs(modules.values()), facts)
+    places = write_weights(folder / WEIGHTS_NAME, ready.stored)
+    contents = names_by_content(ready.stored)
+    for module in modules.values():
+        graph = export_graph(module)
+        point_into_file(graph, contents, places, module.role)
+        ir.save(graph, folder / f"{module.role}.onnx")
+    sources, dtypes = ready.stored.sources, ready.stored.dtypes
+    floats = {name: one.numel() for name, one in sources.items() if one.is_floating_point()}
+    storage = Storage(
+        parameters=sum(floats.values()),
+        halves=sum(count for name, count in floats.items() if dtypes[name] == torch.float16),
+        kept_fp32=ready.stored.kept_fp32,
+        rounding_change=ready.change,
+        engine_difference=math.nan,  # nothing has compared them yet
+    )
+    return _Written(manifest, ready.cases, storage)
 
 
 def _size(size: tuple[int, int] | None) -> str:
     return "not at all" if size is None else f"{size[0]} x {size[1]}"
 
 
-def weights_to_store(
-    model: AssembledModel, name: str, without: Collection[str], weights_dtype: WeightsDtype
-) -> tuple[StoredWeights, AssembledModel, float]:
-    """The weights to store, a model with just these, and the largest relative change of an output that
-    storing them in ``weights_dtype`` makes; where that is too large, they are stored as float32.
+@dataclass(frozen=True, slots=True)
+class ReadyToStore:
+    """model: its weights are those stored. cases: what it gives for the check inputs. change: the largest
+    relative change of an output that storing in the wished dtype makes."""
 
-    Raises ExportError for a model that gives NaN or infinity; ``name`` is what it is called then.
+    model: AssembledModel
+    stored: StoredWeights
+    cases: list[Case]
+    change: float
+
+
+def weights_to_store(
+    load: Callable[[], AssembledModel], name: str, without: Collection[str], weights_dtype: WeightsDtype
+) -> ReadyToStore:
+    """The model with its weights as ``weights_dtype`` stores them; float32 where that changes too much.
+
+    ``load`` as in ``write_bundle``. Raises ExportError for a model that gives NaN or infinity; ``name`` is
+    what it is called then.
     """
-    limits = model.limits
-    own = TorchEngine(model, without=without)
-    original = record_cases(own, limits)
+    model = load()
+    original = record_cases(TorchEngine(model, without=without), model.limits)
     _refuse_non_finite(original, name)
     stored = choose_storage(model.state_dict(), weights_dtype)
-    rounded = _with_weights(model, stored)
-    changes = rounding_change(original, record_cases(TorchEngine(rounded, without=without), limits))
+    stored.round_in_place()
+    cases = record_cases(TorchEngine(model, without=without), model.limits)
+    changes = rounding_change(original, cases)
     change = max(changes.values(), default=0.0)
     if weights_dtype == "fp16" and not all(value <= ROUNDING_TOLERANCE for value in changes.values()):
-        stored = choose_storage(model.state_dict(), "fp32")
-        return stored, _with_weights(model, stored), change
-    return stored, rounded, change
-
-
-def _with_weights(model: AssembledModel, stored: StoredWeights) -> AssembledModel:
-    rounded = copy.deepcopy(model).cpu().float()
-    # Not strict: of tied weights one name is stored, and loading it sets both.
-    rounded.load_state_dict(stored.upcast(), strict=False)
-    return rounded
+        del model, stored  # before there is another
+        model = load()
+        stored, cases = choose_storage(model.state_dict(), "fp32"), original
+    return ReadyToStore(model, stored, cases, change)
 
 
 def _refuse_non_finite(cases: Sequence[Case], name: str) -> None:
