@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,13 +47,13 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
         made.fetched.append((hub_id, revision))
         return HubCheckpoint(tmp_path, "0" * 40)
 
-    def run(command: list[str], *, env: dict[str, str], **options: Any) -> Any:
+    def run(command: list[str], environment: dict[str, str]) -> Any:
         made.commands.append(command)
-        made.environment = env
-        return made.child(command, env)
+        made.environment = environment
+        return made.child(command, environment)
 
     monkeypatch.setattr(conversion, "fetch_checkpoint", fetch)
-    monkeypatch.setattr(conversion.subprocess, "run", run)
+    monkeypatch.setattr(conversion, "_run", run)
     monkeypatch.setattr(conversion, "_NEEDED", ("json",))
     return made
 
@@ -123,3 +126,50 @@ def test_what_is_no_checkpoint_is_not_converted(world: World, tmp_path: Path) ->
     with pytest.raises(PickleRefused):
         resolve_or_convert(pickled)
     assert world.commands == []
+
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+# A conversion that says when it has begun, and that clears up when it is told to end, or hangs.
+CONVERTING = """
+import signal, sys, time
+from pathlib import Path
+
+def clear(*_):
+    Path(sys.argv[1]).unlink()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, clear if sys.argv[2] == "clears" else signal.SIG_IGN)
+Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+ASKING = """
+import sys
+from seetell.bundle import conversion
+conversion._CLEARING_S = float(sys.argv[4])
+conversion._run([sys.executable, "-c", *sys.argv[1:4]], {})
+"""
+
+
+@needs_posix
+@pytest.mark.parametrize(("manner", "patience_s"), [("clears", 60), ("hangs", 0.1)])
+def test_ctrl_c_lets_the_conversion_clear_up(manner: str, patience_s: float, tmp_path: Path) -> None:
+    mark = tmp_path / "being written"
+    asking = subprocess.Popen(
+        [sys.executable, "-c", ASKING, CONVERTING, str(mark), manner, str(patience_s)],
+        env={**os.environ, "PYTHONPATH": str(Path(conversion.__file__).parents[2])},
+        stderr=subprocess.PIPE,
+    )
+    while not mark.exists():
+        assert asking.poll() is None
+        time.sleep(0.01)
+    asking.send_signal(signal.SIGINT)
+    _, said = asking.communicate(timeout=300)
+    assert b"KeyboardInterrupt" in said
+    assert mark.exists() == (manner == "hangs")
+
+
+def test_what_a_conversion_says_and_how_it_ends_is_kept() -> None:
+    code = "import sys; print('a', file=sys.stderr); print('hidden'); sys.exit(3)"
+    done = conversion._run([sys.executable, "-c", code], dict(os.environ))
+    assert (done.returncode, done.stderr) == (3, b"a\n")

@@ -268,6 +268,68 @@ def test_whoever_is_second_does_not_destroy_the_first(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["b"]
 
 
+def _aged(folder: Path) -> None:
+    os.utime(folder, (0, 0))
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    script = """
+        import sys, time
+        from pathlib import Path
+        from seetell.core.files import atomic_folder
+        with atomic_folder(Path(sys.argv[1])) as folder:
+            (folder / "weights").write_bytes(bytes(1000))
+            print("writing", flush=True)
+            time.sleep(600)
+        """
+    target = tmp_path / "b"
+    writer = run(script, str(target))
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    (left,) = tmp_path.iterdir()
+    _aged(left)
+    # As long as it lives, its folder is its own, however old.
+    with atomic_folder(target, overwrite=True) as folder:
+        (folder / "f").write_text("x")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [left.name, "b"]
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    # Another name is another's affair, and a young one may be about to be locked.
+    with atomic_folder(tmp_path / "other"):
+        assert left.exists()
+    os.utime(left)
+    with atomic_folder(target, overwrite=True):
+        assert left.exists()
+    _aged(left)
+    with atomic_folder(target, overwrite=True):
+        assert not left.exists()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"b", "other"}
+
+
+def test_a_folder_that_stepped_aside_is_never_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is killed between the two renames of a replacement: the old folder is all there is."""
+    target = tmp_path / "b"
+    target.mkdir()
+    (target / "old").write_text("old")
+    real = os.replace
+
+    def dies(source: Path, destination: Path) -> None:
+        if Path(destination) == target:
+            raise SystemExit
+        real(source, destination)
+
+    monkeypatch.setattr(files.os, "replace", dies)
+    with pytest.raises(SystemExit), atomic_folder(target, overwrite=True):
+        pass
+    monkeypatch.undo()
+    (aside,) = tmp_path.iterdir()
+    _aged(aside)
+    with atomic_folder(target):
+        pass
+    assert (aside / "old").read_text() == "old"
+
+
 def test_a_file_can_be_replaced_by_a_folder_only_when_told(tmp_path: Path) -> None:
     target = tmp_path / "b"
     target.write_text("a file")

@@ -38,7 +38,7 @@ from seetell.modeling.models.image_classifier import ImageClassifier
 from seetell.modeling.models.single_stream import SingleStreamModel
 from seetell.modeling.models.text_models import TextDecoder, TextEncoder
 
-# Absolute, as for seeded weights of published size. Logits scaled by up to a hundred are compared before that.
+# Absolute, as for seeded weights of published size. Logits scaled by up to a hundred are compared unscaled.
 ALLOWED = 1e-3
 PIXELS_ALLOWED = 1e-5
 TEXTS = ("a cat", "two dogs run on the grass", "what is on the table?", "一只猫在草地上")

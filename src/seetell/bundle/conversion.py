@@ -11,7 +11,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from seetell.core.errors import BundleNotFound, CheckpointError, ConversionNeede
 
 # What the extra `train` brings and a conversion needs.
 _NEEDED = ("torch", "onnx", "onnxscript", "yaml")
+# How long a conversion that is stopped may take to come out of compiled code and clear up.
+_CLEARING_S = 20
 
 
 def resolve_or_convert(
@@ -85,16 +87,27 @@ def _convert(checkpoint: str, target: Path, revision: str | None) -> None:
         command += ["--revision", revision]
     # Offline: everything is in the cache by now, and must be what was fetched a moment ago.
     environment = {**os.environ, "SEETELL_OFFLINE": "1"}
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    done = _run(command, environment)
     # Another process may have converted the same one meanwhile, and been faster.
     if done.returncode and not target.is_dir():
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = said[-1].removeprefix("error: ") if said else f"it ended with {done.returncode}"
         raise CheckpointError(f"{checkpoint}: cannot be converted: {reason}")
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """As ``subprocess.run``, but a process that is no longer wanted may first remove what it has written."""
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, env=environment, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            _, said = process.communicate()
+        except BaseException:  # Ctrl-C above all
+            process.terminate()
+            try:
+                process.wait(_CLEARING_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, b"", said)

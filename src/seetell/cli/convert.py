@@ -54,6 +54,7 @@ def convert(
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is there.")] = False,
 ) -> None:
     """Turn a training run or a public checkpoint into a bundle."""
+    from seetell.cli.interrupt import clearing_up
     from seetell.cli.making import needs_train_extra
     from seetell.core.errors import UsageError
 
@@ -63,7 +64,7 @@ def convert(
         raise UsageError(f"--checkpoint belongs to the folder of a training run, which {checkpoint} is not")
     if revision is not None and folder.is_dir():
         raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a folder")
-    with needs_train_extra("to convert a checkpoint"):
+    with needs_train_extra("to convert a checkpoint"), clearing_up():
         if is_run:
             from seetell.modeling.export.run import export_run
 

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+# What a shell reports for a process that SIGTERM ended.
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 _interrupted = threading.Event()
 
@@ -24,6 +29,23 @@ def check() -> None:
     """Raise KeyboardInterrupt if Ctrl-C was pressed and got lost."""
     if _interrupted.is_set():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def clearing_up() -> Iterator[None]:
+    """Within the block SIGTERM ends the process as an error does: what is half written is removed first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def _remember(signal_number: int, frame: FrameType | None) -> None:

@@ -2,7 +2,8 @@
 
 Everything is written beside its destination under a temporary name, flushed to the disk, and then renamed,
 which POSIX makes atomic. Whatever goes wrong, the old content stays and the temporary name is removed; only a
-killed process can leave one behind, always named ``.NAME.XXXXXXXX.tmp``.
+killed process can leave one behind, always named ``.NAME.XXXXXXXX.tmp``. Whoever next writes a folder of that
+name removes such a folder.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seetell.core import settings
 from seetell.core.errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is swept
+    fcntl = None  # type: ignore[assignment]  # an absent module
+
+# A folder younger than this may belong to a process that has made it and not locked it yet.
+_SWEPT_FROM_AGE_S = 60
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and try again",
@@ -93,9 +103,11 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         if not overwrite and _occupied(target):
             raise StorageError(f"{path} exists already; choose another name or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         temporary.mkdir()
     except OSError as error:
         raise storage_error(error, path) from error
+    lock = _locked(temporary)
     try:
         try:
             yield temporary
@@ -113,6 +125,8 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             raise storage_error(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def cache_folder() -> Path:
@@ -137,9 +151,45 @@ def cache_folder() -> Path:
     return (xdg if xdg.is_absolute() else home / ".cache") / "seetell"
 
 
-def _temporary_name(target: Path) -> Path:
-    # Cut so that a long name does not become too long; the random part keeps writers apart.
-    return target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.tmp")
+def _temporary_name(target: Path, ending: str = "tmp") -> Path:
+    return target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(4)}.{ending}")
+
+
+def _temporary_prefix(target: Path) -> str:
+    # Cut so that a long name does not become too long; the random part after it keeps writers apart.
+    return f".{target.name[:80]}."
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds a lock on ``folder``, until it is closed or its process dies; None where
+    another has it, or where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sweep(target: Path) -> None:
+    """Remove temporary folders for ``target`` whose writers were killed; of models these are gigabytes."""
+    with suppress(OSError):
+        for entry in os.scandir(target.parent):
+            mine = entry.name.startswith(_temporary_prefix(target)) and entry.name.endswith(".tmp")
+            if not mine or not entry.is_dir(follow_symlinks=False):
+                continue
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime < _SWEPT_FROM_AGE_S:
+                continue
+            lock = _locked(Path(entry.path))
+            if lock is not None:
+                shutil.rmtree(entry.path, ignore_errors=True)
+                os.close(lock)
 
 
 def _occupied(target: Path) -> bool:
@@ -160,8 +210,8 @@ def _move_into_place(temporary: Path, target: Path, overwrite: bool, shown: Path
     if not overwrite:
         raise StorageError(f"{shown} exists already; choose another name or remove it first")
     # A folder that holds something cannot be replaced by one rename: it steps aside, and returns if the
-    # second fails.
-    aside = _temporary_name(target)
+    # second fails. It holds what was there, so nothing sweeps it.
+    aside = _temporary_name(target, "old")
     os.replace(target, aside)
     try:
         os.replace(temporary, target)
