@@ -108,6 +108,25 @@ def test_answers_off_the_list_are_ignored_by_the_head_but_written_out(photos: li
         assert (TOKENIZER.decode(ids), index) in {("yes", 0), ("maybe", -100)}
 
 
+def test_tags_are_all_answers_about_a_photo_that_are_listed(photos: list[Path]) -> None:
+    records = [
+        QuestionRecord(photos[0], "one", ("yes", "yes"), 0, 0),
+        QuestionRecord(photos[0], "two", ("no",), 1, 0),
+        QuestionRecord(photos[1], "three", ("No",), 2, 1),
+        QuestionRecord(photos[2], "four", ("maybe",), 3, 2),
+    ]
+    source = QuestionSource(records, batch_size=3, rule=STILL, seed=(1,), questions_per_photo=1)
+    batch = collator([source]).batch(0)
+    assert batch.tags is not None
+    found = {
+        batch.keys[place]: target.tolist()
+        for place, target in zip(batch.tags.image_index.tolist(), batch.tags.target, strict=True)
+    }
+    assert found == {str(photos[0]): [0.5, 0.5], str(photos[1]): [0.0, 1.0]}
+    unlisted = QuestionSource(records[3:], batch_size=1, rule=STILL, seed=(1,))
+    assert collator([unlisted]).batch(0).tags is None
+
+
 def test_the_same_step_is_the_same_batch(photos: list[Path]) -> None:
     one = collator(sources(photos))
     first = [one.batch(step) for step in range(8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from seetell.core.errors import RecipeError
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
-from seetell.learning.augmentation import Augmentation
+from seetell.learning.augmentation import Augmentation, names_a_side
 from seetell.learning.sources import (
     CaptionSource,
     LabelSource,
@@ -111,6 +112,35 @@ def test_questions_stay_with_their_photo_and_take_one_of_the_answers() -> None:
             assert all(question.startswith(f"q{row.photo.stem}.") for question in asked)
             answers.update(answer for _, answer in row.questions)
     assert answers == {"yes", "tape dispenser"}
+
+
+def test_questions_with_rare_answers_come_up_in_inverse_proportion_to_how_common_they_are() -> None:
+    def drawn(rare_answers: float) -> Counter[str]:
+        # Per photo nine questions answered "yes" and one by a word of its own that three photos share.
+        records = [
+            QuestionRecord(Path(f"{photo}.png"), f"{photo} {number}", (answer,), number, photo)
+            for photo in range(6)
+            for number, answer in enumerate(["yes"] * 9 + ["red" if photo < 3 else "blue"])
+        ]
+        source = QuestionSource(
+            records, batch_size=6, rule=RULE, seed=(3,), questions_per_photo=1, rare_answers=rare_answers
+        )
+        rows = [row for step in range(1000) for row in source.draw(step)]
+        assert all(set(row.tags) == {"yes", "red" if int(row.photo.stem) < 3 else "blue"} for row in rows)
+        return Counter(row.questions[0][1] for row in rows)
+
+    even, inverse = drawn(0.0), drawn(1.0)
+    assert even["yes"] / even.total() == pytest.approx(0.9, abs=0.02)
+    # "yes" is the answer 54 times, "red" and "blue" 3 times each: weights 9 / 54 to 1 / 3.
+    assert inverse["yes"] / inverse.total() == pytest.approx(1 / 3, abs=0.03)
+    assert inverse["red"] == pytest.approx(inverse["blue"], rel=0.15)
+
+
+def test_a_tag_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
+    records = [QuestionRecord(Path("a.png"), f"q{n}", (answer,), n, 0) for n, answer in enumerate("ab")]
+    records.append(QuestionRecord(Path("a.png"), "where?", ("left",), 9, 0))
+    source = QuestionSource(records, batch_size=1, rule=RULE, seed=(3,), questions_per_photo=1)
+    assert all(names_a_side(source.draw(step)[0].texts()) for step in range(20))
 
 
 def test_labels_are_numbered_by_the_label_space_and_templates_caption_them() -> None:

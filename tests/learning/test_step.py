@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from seetell.learning.batch import Batch, Captions, Labels, Questions
+from seetell.learning.batch import Batch, Captions, Labels, Questions, Tags
 from seetell.learning.objectives.captioning import next_token_labels
 from seetell.learning.objectives.contrastive import contrastive_loss
 from seetell.learning.objectives.weighting import FixedWeights
@@ -32,6 +32,7 @@ ALL: tuple[ObjectiveName, ...] = (
     "captioning",
     "answer_list",
     "answer_text",
+    "answer_tags",
     "labels",
 )
 VIT = {"kind": "vit", "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -94,7 +95,9 @@ def _batch() -> Batch:
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randn(4, 3, 24, 24, generator=generator)
     labels = Labels(torch.tensor([1, 2, 3]), torch.tensor([0, 2, 1]))
-    return Batch(("a", "b", "c", "d"), pixels, _captions(), _questions(), labels)
+    target = torch.tensor([[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    tags = Tags(torch.tensor([0, 3]), target)
+    return Batch(("a", "b", "c", "d"), pixels, _captions(), _questions(), labels, tags)
 
 
 def _overfit(step: JointStep, batch: Batch, steps: int) -> tuple[dict[str, float], dict[str, float]]:
@@ -133,6 +136,32 @@ def test_language_weights_make_a_weighted_mean_of_the_languages() -> None:
     assert english != pytest.approx(chinese, abs=1e-3)
     assert even == pytest.approx((english + chinese) / 2, abs=1e-5)
     assert loss(en=1.0, zh=3.0) == pytest.approx((english + 3 * chinese) / 4, abs=1e-5)
+
+
+def test_texts_encoded_in_parts_by_length_are_the_texts_encoded_together() -> None:
+    step = _step(["contrastive"]).eval()
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.randint(1, 14, (23,), generator=generator).tolist()
+    texts = [torch.randint(10, 30, (length,), generator=generator).tolist() for length in lengths]
+    ids, mask = _rows(CLS, *texts)
+    together = step.model.encode_text(ids, mask).embeds
+    torch.testing.assert_close(step._text_embeds(ids, mask), together, atol=1e-6, rtol=0)
+    for few in (1, 2, 5):
+        one = step._text_embeds(ids[:few], mask[:few])
+        torch.testing.assert_close(one, together[:few], atol=1e-6, rtol=0)
+
+
+def test_tags_are_predicted_from_the_photo_alone_by_a_head_no_bundle_has() -> None:
+    step = _step(["answer_tags"])
+    batch = dataclasses.replace(_batch(), captions=None, questions=None, labels=None)
+    assert set(step(batch)) == {"loss", "answer_tags"}
+    assert step.tag_head is not None
+    assert not any("tag_head" in name for name in step.model.state_dict())
+    image = step.model.encode_image(batch.pixel_values)
+    logits = step.tag_head(image.pooled[[0, 3]]).log_softmax(dim=1)
+    assert batch.tags is not None
+    by_hand = -(batch.tags.target * logits).sum(dim=1).mean()
+    assert step(batch)["loss"].item() == pytest.approx(by_hand.item(), abs=1e-5)
 
 
 def test_texts_of_one_language_teach_those_of_another() -> None:
@@ -211,8 +240,9 @@ def test_loss_is_the_weighted_sum_and_its_parts_carry_no_graph() -> None:
 @pytest.mark.parametrize(
     ("missing", "left"),
     [
-        ("captions", {"answer_list", "answer_text", "labels"}),
-        ("questions", {"contrastive", "matching", "masked_language", "captioning", "labels"}),
+        ("captions", {"answer_list", "answer_text", "answer_tags", "labels"}),
+        ("questions", set(ALL) - {"answer_list", "answer_text"}),
+        ("tags", set(ALL) - {"answer_tags"}),
         ("labels", set(ALL) - {"labels"}),
     ],
 )
@@ -333,9 +363,11 @@ def test_each_use_of_a_text_has_the_lead_a_bundle_gives_it(monkeypatch: pytest.M
         _step([name])(_batch())
         return list(encoded), list(decoded)
 
-    assert seen("contrastive") == ([{CLS}], [])
+    texts, decoded_texts = seen("contrastive")
+    assert set.union(*texts) == {CLS} and not decoded_texts
     # Similarities to mine from, then each language's pairs as the fusion encoder is given them.
-    assert seen("matching") == ([{CLS}, {FUSE}, {FUSE}], [])
+    texts, decoded_texts = seen("matching")
+    assert set.union(*texts[:-2]) == {CLS} and texts[-2:] == [{FUSE}, {FUSE}] and not decoded_texts
     assert seen("masked_language") == ([{8, 9}], [])
     assert seen("captioning") == ([], [{5, 6}])
     assert seen("answer_list") == ([{FUSE}], [])

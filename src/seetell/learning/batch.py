@@ -51,6 +51,18 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class Tags:
+    """P photos with what their questions' answers say of them.
+
+    image_index: int64[P]. target: float32[P, A] over the answer list, rows of sum 1: evenly over the
+    photo's answers.
+    """
+
+    image_index: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised."""
 
@@ -59,3 +71,4 @@ class Batch:
     captions: Captions | None = None
     questions: Questions | None = None
     labels: Labels | None = None
+    tags: Tags | None = None

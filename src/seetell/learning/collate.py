@@ -13,7 +13,7 @@ from torch import Tensor
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import DataError, ImageError
 from seetell.learning.augmentation import names_a_side, random_view
-from seetell.learning.batch import Batch, Captions, Labels, Questions
+from seetell.learning.batch import Batch, Captions, Labels, Questions, Tags
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Row, Source
 
@@ -70,6 +70,7 @@ class Collator:
             captions=self._captions(rows),
             questions=self._questions(rows),
             labels=_labels(rows),
+            tags=self._tags(rows),
         )
 
     def _views(self, drawn: Iterable[Row], size: int) -> tuple[list[Row], list[NDArray[np.float32]]]:
@@ -110,6 +111,20 @@ class Collator:
         answer_ids, answer_mask = self._encode(answers, self._tokenizer.spec.answer_start_id)
         listed = torch.tensor([self._answers.get(answer, IGNORED) for answer in answers])
         return Questions(ids, mask, torch.tensor(places), answer_ids, answer_mask, listed)
+
+    def _tags(self, rows: Sequence[Row]) -> Tags | None:
+        """Photos with at least one answer that is in the answer list."""
+        found: list[tuple[int, list[int]]] = []
+        for place, row in enumerate(rows):
+            listed = [self._answers[tag] for tag in row.tags if tag in self._answers]
+            if listed:
+                found.append((place, listed))
+        if not found:
+            return None
+        target = torch.zeros(len(found), len(self._answers))
+        for number, (_, listed) in enumerate(found):
+            target[number, listed] = 1.0 / len(listed)
+        return Tags(torch.tensor([place for place, _ in found]), target)
 
     def _encode(self, texts: Sequence[str], lead_id: int | None) -> tuple[Tensor, Tensor]:
         ids, mask = self._tokenizer.encode(texts, lead_id=lead_id)

@@ -26,8 +26,9 @@ from seetell.learning.augmentation import Augmentation
 class Row:
     """One photo of one step, with what goes with it.
 
-    captions: (text, language) pairs. questions: (question, answer) pairs. label: its place in the
-    label space. rng: the source of this row's random view, independent of every other row's.
+    captions: (text, language) pairs. questions: (question, answer) pairs. tags: every answer given about
+    the photo, to these questions and others, once each. label: its place in the label space. rng: the
+    source of this row's random view, independent of every other row's.
     """
 
     photo: Path
@@ -35,6 +36,7 @@ class Row:
     rng: np.random.Generator
     captions: tuple[tuple[str, str], ...] = ()
     questions: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
     label: int | None = None
 
     def texts(self) -> Iterable[str]:
@@ -43,6 +45,7 @@ class Row:
         for question, answer in self.questions:
             yield question
             yield answer
+        yield from self.tags
 
 
 class Source(Protocol):
@@ -129,7 +132,12 @@ class CaptionSource:
 
 class QuestionSource:
     """Photos with questions. Each row carries up to ``questions_per_photo`` of its photo's questions,
-    each with one of its answers."""
+    each with one of its answers.
+
+    rare_answers: 0 draws a photo's questions evenly; 1 in inverse proportion to how common their answers are
+    in the source; in between, to that power. Where most questions are answered yes or no, an even draw hardly
+    ever asks the plain ones ("what shape is it?") that teach what to look at.
+    """
 
     def __init__(
         self,
@@ -139,12 +147,18 @@ class QuestionSource:
         rule: Augmentation,
         seed: Sequence[int],
         questions_per_photo: int = 4,
+        rare_answers: float = 0.0,
     ) -> None:
         grouped: dict[Path, list[QuestionRecord]] = {}
         for record in records:
             if record.answers:
                 grouped.setdefault(record.photo, []).append(record)
-        self._photos = list(grouped.items())
+        self._photos = [
+            (photo, asked, shares)
+            for (photo, asked), shares in zip(
+                grouped.items(), _draw_shares(grouped.values(), rare_answers), strict=True
+            )
+        ]
         self._shuffle = Shuffle(len(self._photos), batch_size, seed)
         self._rule = rule
         self._per_photo = questions_per_photo
@@ -155,14 +169,31 @@ class QuestionSource:
         """The rows of one step."""
         rows: list[Row] = []
         for row, place in enumerate(self._shuffle.places(step)):
-            (photo, records), rng = self._photos[place], self._shuffle.rng(step, row)
+            (photo, records, shares), rng = self._photos[place], self._shuffle.rng(step, row)
             asked: list[tuple[str, str]] = []
-            for index in rng.permutation(len(records))[: self._per_photo]:
+            count = min(self._per_photo, len(records))
+            for index in rng.choice(len(records), count, replace=False, p=shares):
                 record = records[int(index)]
                 answer = record.answers[int(rng.integers(len(record.answers)))]
                 asked.append((record.question, answer_text(answer)))
-            rows.append(Row(photo, self._rule, rng, questions=tuple(asked)))
+            tags = dict.fromkeys(answer_text(answer) for one in records for answer in one.answers)
+            rows.append(Row(photo, self._rule, rng, questions=tuple(asked), tags=tuple(tags)))
         return rows
+
+
+def _draw_shares(
+    photos: Iterable[Sequence[QuestionRecord]], rare_answers: float
+) -> list[NDArray[np.float64]]:
+    """For each photo, what share of its draws each of its questions gets, float64[questions], sum 1."""
+    asked = list(photos)
+    counts = Counter(answer_text(answer) for records in asked for one in records for answer in one.answers)
+    shares: list[NDArray[np.float64]] = []
+    for records in asked:
+        # A question people answer differently is as common as its answers are on average.
+        common = [np.mean([counts[answer_text(answer)] for answer in one.answers]) for one in records]
+        weights = np.asarray(common, dtype=np.float64) ** -rare_answers
+        shares.append(weights / weights.sum())
+    return shares
 
 
 class LabelSource:

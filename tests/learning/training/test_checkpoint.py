@@ -151,11 +151,16 @@ def test_a_checkpoint_of_another_model_is_refused_on_one_line(tmp_path: Path) ->
 
 
 def test_starting_weights_are_taken_where_name_and_shape_agree(tmp_path: Path) -> None:
-    path = saved(tmp_path)
+    path = saved(tmp_path / "run" / "checkpoints")
     source, _, ema = trained()
     same = Tied()
     assert checkpoints.load_initial_weights(same, path) == []
     assert torch.equal(same.table.weight, ema.state_dict()["table.weight"])
+    # A run's folder stands for its latest checkpoint.
+    assert path.parent.name == "checkpoints"
+    again = Tied()
+    assert checkpoints.load_initial_weights(again, path.parent.parent) == []
+    assert torch.equal(again.table.weight, same.table.weight)
     wider = Tied(width=8)
     untouched = checkpoints.load_initial_weights(wider, path)
     assert set(untouched) == {"table.weight", "head.weight"}

@@ -1,4 +1,4 @@
-"""Cross-entropy over a closed list: photo labels, and answers to questions."""
+"""Cross-entropy over a closed list: photo labels, answers to questions, and tags of photos."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def classification_loss(logits: Tensor, target: Tensor, label_smoothing: float =
     if not bool((target >= 0).any()):
         return logits.float().sum() * 0.0
     return F.cross_entropy(logits.float(), target, ignore_index=-100, label_smoothing=label_smoothing)
+
+
+def tagging_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Softmax cross-entropy with several right answers (Mahajan et al. 2018, section 2.2, who found it better
+    than a sigmoid each for tags of which many are missing).
+
+    logits: float[P, A]; target: float[P, A], rows of sum 1.
+    """
+    return F.cross_entropy(logits.float(), target.float())

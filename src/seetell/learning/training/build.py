@@ -9,7 +9,7 @@ from seetell.learning.training.step import JointStep, LeadIds
 from seetell.modeling.models.unified import UnifiedModel
 
 # objective -> what it classifies over, which must not be empty
-_NEEDS = {"answer_list": "answers", "labels": "labels"}
+_NEEDS = {"answer_list": "answers", "answer_tags": "answers", "labels": "labels"}
 
 
 def lead_ids(context_length: int) -> LeadIds:

@@ -152,7 +152,8 @@ def load_checkpoint(
 
 def load_initial_weights(model: nn.Module, source: Path) -> list[str]:
     """Start ``model`` from the weights in ``source``: a safetensors file, a checkpoint's folder (its
-    averages, else its own weights) or a folder with ``model.safetensors``.
+    averages, else its own weights), a run's folder (its latest checkpoint) or a folder with
+    ``model.safetensors``.
 
     Tensors are taken where name and shape agree, so that a model with another vocabulary or head keeps
     its trunk. Returns the names that stayed as they were. Raises CheckpointError when nothing agrees.
@@ -182,7 +183,8 @@ def prune(folder: Path, keep: int, spared: int | None) -> None:
 
 def _weights_file(source: Path) -> Path:
     names = (EMA_FILE, STEP_FILE, "model.safetensors")
-    candidates = [source] if source.is_file() else [source / name for name in names]
+    folder = latest(source / "checkpoints") or source
+    candidates = [source] if source.is_file() else [folder / name for name in names]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

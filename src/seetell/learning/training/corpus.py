@@ -180,6 +180,7 @@ def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
             rule=rule,
             seed=own_seed,
             questions_per_photo=settings.questions_per_photo,
+            rare_answers=settings.rare_answers,
         )
     classifies = settings.teaches == "classify"
     return LabelSource(

@@ -13,12 +13,17 @@ ObjectiveName = Literal[
     "captioning",
     "answer_list",
     "answer_text",
+    "answer_tags",
     "labels",
 ]
 
 
 class ObjectiveSpec(BaseModel):
     """One entry of a recipe's ``objectives``.
+
+    name: ``answer_tags`` predicts, from the photo alone, every answer given about it. It teaches the image
+        encoder what questions will ask about, before the fusion can pass that on; its head is left behind at
+        export.
 
     weight: factor on the loss.
     share: the part of the batch's texts it uses, drawn at random each step; less is faster.

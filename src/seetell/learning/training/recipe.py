@@ -43,6 +43,7 @@ _NEEDED_TASK: dict[ObjectiveName, Task] = {
     "captioning": "caption",
     "answer_list": "ask",
     "answer_text": "ask",
+    "answer_tags": "ask",
     "labels": "classify",
 }
 

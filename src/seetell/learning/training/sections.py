@@ -88,6 +88,8 @@ class DataSettings(Section):
     images: the folder of photos, relative to ``path``'s folder.
     task: what the source teaches; ``classify`` for an imagefolder unless it says ``caption``, which
         captions photos by ``templates`` and leaves the labels out of the classification head.
+    rare_answers: for ``vqa``, how much more often questions with rare answers are drawn: 0 evenly, 1 in
+        inverse proportion to how common the answer is.
     batch_size: photos per step; or else ``weight``, its share of the recipe's ``batch_size``.
     """
 
@@ -102,6 +104,7 @@ class DataSettings(Section):
     languages: tuple[str, ...] = ("en", "zh")
     captions_per_photo: int = Field(default=1, gt=0)
     questions_per_photo: int = Field(default=4, gt=0)
+    rare_answers: _Unit = 0.0
     templates: dict[str, tuple[str, ...]] = {}
     holdout: HoldoutSettings | None = None
     # The first photos only, for quick tries and for validation on a part.
@@ -113,6 +116,8 @@ class DataSettings(Section):
             raise ValueError(f"a source in the format {self.format} cannot teach {self.task!r}")
         if self.holdout is not None and self.format != "vqa":
             raise ValueError("holdout belongs to the format vqa")
+        if self.rare_answers and self.format != "vqa":
+            raise ValueError("rare_answers belongs to the format vqa")
         if self.templates and self.format != "imagefolder":
             raise ValueError("templates belong to the format imagefolder")
         if self.task == "caption" and self.format == "imagefolder" and not self.templates:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seetell.learning.batch import Batch, Captions, Questions
 from seetell.learning.objectives.captioning import captioning_loss, next_token_labels
-from seetell.learning.objectives.classification import classification_loss
+from seetell.learning.objectives.classification import classification_loss, tagging_loss
 from seetell.learning.objectives.contrastive import (
     contrastive_logits,
     contrastive_loss,
@@ -26,8 +26,10 @@ from seetell.learning.objectives.masked_language import mask_words, masked_langu
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.objective_spec import ObjectiveSpec
-from seetell.modeling.models.unified import EncodedImage, EncodedText, UnifiedModel
+from seetell.modeling.models.unified import EncodedImage, UnifiedModel
 from seetell.modeling.parts.attention import KeyValue
+
+_LENGTH_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,11 @@ class JointStep(nn.Module):
         self.objectives = {spec.name: spec for spec in objectives}
         self.leads = leads
         weights: dict[str, float] = {spec.name: spec.weight for spec in objectives}
+        # A head of the training alone: a bundle answers questions, it does not list tags.
+        config = model.config
+        self.tag_head = (
+            nn.Linear(config.text.embed_dim, config.num_answers) if "answer_tags" in self.objectives else None
+        )
         self.weighting = LearnedWeights(weights) if learned_weights else FixedWeights(weights)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -82,6 +89,9 @@ class JointStep(nn.Module):
         if batch.labels is not None and labels is not None:
             chosen = self.model.label_logits(image)[batch.labels.image_index]
             losses["labels"] = classification_loss(chosen, batch.labels.label, labels.label_smoothing)
+        if batch.tags is not None and self.tag_head is not None:
+            tagged = self.tag_head(image.pooled[batch.tags.image_index])
+            losses["answer_tags"] = tagging_loss(tagged, batch.tags.target)
         if not losses:
             raise ValueError("this batch holds data for none of the objectives")
         total = self.weighting(losses)
@@ -97,8 +107,8 @@ class JointStep(nn.Module):
         losses: dict[str, Tensor],
     ) -> None:
         if "contrastive" in self.objectives or "matching" in self.objectives:
-            text = self.model.encode_text(captions.ids, captions.attention_mask)
-            self._contrastive_and_matching(captions, image, memory, text, losses)
+            embeds = self._text_embeds(captions.ids, captions.attention_mask)
+            self._contrastive_and_matching(captions, image, memory, embeds, losses)
         if "masked_language" in self.objectives:
             losses["masked_language"] = self._masked_language(captions, image, memory)
         if "captioning" in self.objectives:
@@ -119,12 +129,12 @@ class JointStep(nn.Module):
         captions: Captions,
         image: EncodedImage,
         memory: Sequence[KeyValue],
-        text: EncodedText,
+        text_embeds: Tensor,
         losses: dict[str, Tensor],
     ) -> None:
         """Per language: a negative in another language would be told apart by its script alone."""
         photos, column = torch.unique(captions.image_index, return_inverse=True)
-        logits = contrastive_logits(image.embeds[photos], text.embeds, self.model.logit_scale)
+        logits = contrastive_logits(image.embeds[photos], text_embeds, self.model.logit_scale)
         contrastive: list[Tensor] = []
         contrastive_weights: list[float] = []
         matching: list[Tensor] = []
@@ -151,13 +161,25 @@ class JointStep(nn.Module):
             losses["contrastive"] = (torch.stack(contrastive) * weights).sum() / weights.sum()
             cross_lingual = self.objectives["contrastive"].cross_lingual
             if cross_lingual and len(contrastive) > 1:
-                between = self._between_languages(captions.languages, column, len(photos), text)
+                between = self._between_languages(captions.languages, column, len(photos), text_embeds)
                 losses["contrastive"] = losses["contrastive"] + cross_lingual * between
         if matching:
             losses["matching"] = torch.stack(matching).mean()
 
+    def _text_embeds(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """float[R, S] of all texts, encoded shortest first in a few parts, each trimmed to its own longest:
+        the longest of hundreds is more than twice the mean, and padding costs what words do."""
+        lengths = attention_mask.sum(dim=1)
+        order = lengths.argsort(stable=True)
+        parts: list[Tensor] = []
+        for rows in order.chunk(_LENGTH_PARTS):
+            longest = int(lengths[rows].max())
+            text = self.model.encode_text(ids[rows, :longest], attention_mask[rows, :longest])
+            parts.append(text.embeds)
+        return torch.cat(parts)[order.argsort()]
+
     def _between_languages(
-        self, languages: Sequence[str], column: Tensor, num_photos: int, text: EncodedText
+        self, languages: Sequence[str], column: Tensor, num_photos: int, text_embeds: Tensor
     ) -> Tensor:
         """Each text of a further language beside its photo's mean text in the first: mean of the losses."""
         codes = sorted(set(languages))
@@ -168,16 +190,16 @@ class JointStep(nn.Module):
             for code in codes
         }
         first = places[codes[0]]
-        means, has_text = text_means(text.embeds[first], column[first], num_photos)
+        means, has_text = text_means(text_embeds[first], column[first], num_photos)
         # Photos of which the first language says nothing have no mean, and are left out on both sides.
         new_column = has_text.long().cumsum(dim=0) - 1
         found: list[Tensor] = []
         for code in codes[1:]:
             rows = places[code][has_text[column[places[code]]]]
             if len(rows):
-                logits = contrastive_logits(means[has_text], text.embeds[rows], self.model.logit_scale)
+                logits = contrastive_logits(means[has_text], text_embeds[rows], self.model.logit_scale)
                 found.append(contrastive_loss(logits, new_column[column[rows]]))
-        return torch.stack(found).mean() if found else text.embeds.new_zeros(())
+        return torch.stack(found).mean() if found else text_embeds.new_zeros(())
 
     def _masked_language(self, captions: Captions, image: EncodedImage, memory: Sequence[KeyValue]) -> Tensor:
         spec = self.objectives["masked_language"]
