@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from seetell.core.errors import ImageError
-from seetell.media.images import decode_image, photo_name
+from seetell.media.images import decode_image, decode_photo, photo_name
+from seetell.media.preprocess import ImageSpec, preprocess
 from tests.broken_files import encoded, photo_pixels
 
 PIXELS = photo_pixels(1, 61, 97)
@@ -154,6 +155,34 @@ def test_a_reduced_decode_looks_the_same_at_its_target() -> None:
         return np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BICUBIC))
 
     assert difference(at_target(reduced), at_target(decode_image(data))) < 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_reduced_photo_says_what_part_of_the_whole_it_is(orientation: int, mode: str) -> None:
+    """Edges that are no multiple of the scale: taken for whole, the last block would shift all others."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(photo_pixels(4, 801, 1197)).convert(mode)
+    data = saved(picture, "JPEG", exif=exif, quality=95)
+    whole = decode_photo(data)
+    reduced = decode_photo(data, min_size=(48, 48))
+    assert whole.box is None and whole.size == whole.pixels.shape[:2] == reduced.size
+    assert reduced.box is not None and reduced.pixels.size < whole.pixels.size
+    height, width = reduced.pixels.shape[:2]
+    left, top, right, bottom = reduced.box
+    beyond = (height - (bottom - top), width - (right - left))
+    # 801 / 8 is 100.125 and 1197 / 8 is 149.625, both rounded up.
+    assert beyond == ((0.875, 0.375) if orientation < 5 else (0.375, 0.875))
+    for spec in (
+        ImageSpec(height=48, width=48),
+        ImageSpec(height=40, width=48, resize="shortest_edge", size=48, crop="center"),
+    ):
+        expected = preprocess([whole], spec)[0] * 127.5
+        aligned, shifted = (preprocess([one], spec)[0] * 127.5 for one in (reduced, reduced.pixels))
+        error = float(np.abs(aligned - expected).mean())
+        assert error < 1
+        assert float(np.abs(shifted - expected).mean()) > 2 * error
 
 
 def test_small_photos_and_other_formats_ignore_min_size() -> None:

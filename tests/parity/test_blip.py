@@ -354,20 +354,18 @@ def test_a_retriever_says_what_it_can_do(retriever: Pair) -> None:
 # --- from checkpoint to bundle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "verb"),
     [
-        # Of the three the one with most roles.
         (BlipForQuestionAnswering, lambda model: model.ask(photos()[1], QUESTION, top=2).answer),
-        pytest.param(
+        (
             BlipForConditionalGeneration,
             lambda model: model.caption(photos()[0], options=GenerationOptions(beams=3, max_tokens=9)).text,
-            marks=pytest.mark.slow,
         ),
-        pytest.param(
+        (
             BlipForImageTextRetrieval,
             lambda model: round(model.match(photos()[2], ["a cat"])[0].probability, 4),
-            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -210,6 +210,7 @@ def test_unknown_words_stay_in_the_text(text: str, tmp_path: Path) -> None:
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_the_bundle_answers_as_torch(tmp_path: Path) -> None:
     make("plain", tmp_path / "chinese")
     bundle = assert_bundle_answers_as_torch(

@@ -263,6 +263,7 @@ def test_texts_become_the_same_ids(shape: str, tmp_path: Path) -> None:
         assert mask.tolist() == [[bool(one) for one in row] for row in theirs["attention_mask"]]
 
 
+@pytest.mark.slow
 def test_the_bundle_answers_as_torch_and_the_reference(tmp_path: Path) -> None:
     reference = make("plain", tmp_path / "clip")
     words = ["the cat", "the dog in a car, and no cat"]

@@ -386,6 +386,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[SiglipModel, Path,
     return reference, folder / "siglip", found
 
 
+@pytest.mark.slow
 def test_the_bundle_answers_as_torch_and_the_reference(
     bundle: tuple[SiglipModel, Path, seetell.Model],
 ) -> None:

@@ -258,7 +258,7 @@ def test_gpt2_writes_what_the_reference_writes(beams: int, tmp_path: Path) -> No
         assert len(found.ids) > 2
 
 
-@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_as_a_bundle(kind: str, tmp_path: Path) -> None:
     """Exported, checked, and run without torch; there is no task for text alone."""
     if kind == "bert":

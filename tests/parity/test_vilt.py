@@ -247,6 +247,7 @@ def test_models_say_what_they_can_do(answerer: Pair, ranker: Pair, filler: Pair)
 # --- from checkpoint to bundle
 
 
+@pytest.mark.slow
 def test_the_bundle_answers_as_torch_does(tmp_path: Path) -> None:
     """Photos of several sizes in one batch, and the largest that the preprocessing makes."""
     make(ViltForQuestionAnswering, "one layer", tmp_path / "public")

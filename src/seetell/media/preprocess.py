@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seetell.core.errors import UsageError
+from seetell.media.images import DecodedPhoto
 
 ResizeRule = Literal["squash", "shortest_edge", "longest_edge", "shortest_edge_bounded"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
@@ -147,14 +148,17 @@ def _without_far_ends(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[top : top + longest, left : left + longest]
 
 
-def _resize(image: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8]:
-    """uint8[H, W, 3] -> uint8[h, w, 3], resized and cropped."""
-    if spec.resize == "shortest_edge":
+def _resize(photo: NDArray[np.uint8] | DecodedPhoto, spec: ImageSpec) -> NDArray[np.uint8]:
+    """Resized and cropped, uint8[h, w, 3]. Sizes follow from the whole photo, at whatever scale it comes."""
+    decoded = photo if isinstance(photo, DecodedPhoto) else DecodedPhoto(photo, photo.shape[:2])
+    image, (height, width), box = decoded.pixels, decoded.size, decoded.box
+    if spec.resize == "shortest_edge" and max(height, width) > _MAX_ASPECT * min(height, width):
         image = _without_far_ends(image)
-    height, width = resized_size(image.shape[0], image.shape[1], spec)
-    if (height, width) != image.shape[:2]:
+        (height, width), box = image.shape[:2], None
+    height, width = resized_size(height, width, spec)
+    if (height, width) != image.shape[:2] or box is not None:
         picture = Image.fromarray(np.ascontiguousarray(image))
-        image = np.asarray(picture.resize((width, height), _RESAMPLING[spec.interpolation]))
+        image = np.asarray(picture.resize((width, height), _RESAMPLING[spec.interpolation], box=box))
     if spec.crop == "center":
         top, left = (height - spec.height) // 2, (width - spec.width) // 2
         image = image[top : top + spec.height, left : left + spec.width]
@@ -174,12 +178,13 @@ def _value_table(spec: ImageSpec) -> NDArray[np.float32]:
 
 
 def preprocess(
-    images: Sequence[NDArray[np.uint8]], spec: ImageSpec
+    images: Sequence[NDArray[np.uint8] | DecodedPhoto], spec: ImageSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Turn decoded photos into a batch.
 
     Args:
-        images: uint8[H, W, 3] each, of any sizes.
+        images: uint8[H, W, 3] each, of any sizes; or as ``decode_photo`` gives them, which says exactly what
+            part of the photo was decoded at reduced scale.
         spec: the bundle's preprocessing.
 
     Returns:
@@ -189,7 +194,8 @@ def preprocess(
     Raises:
         UsageError: an array that is not uint8[H, W, 3].
     """
-    for index, image in enumerate(images):
+    for index, given in enumerate(images):
+        image = given.pixels if isinstance(given, DecodedPhoto) else given
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise UsageError(
                 f"image {index} is {image.dtype}{list(image.shape)}; preprocess takes uint8[H, W, 3]"

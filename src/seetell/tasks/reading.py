@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.media.images import Photo, decode_image
+from seetell.media.images import Photo, decode_photo
 from seetell.media.preprocess import ImageSpec, preprocess
 from seetell.tasks.policy import Policy, Request
 
@@ -36,11 +36,11 @@ def read_photo(
     request: Request, question: str, photo: Photo, spec: ImageSpec, *, exact: bool, policy: Policy | None
 ) -> ReadPhoto:
     """Decode, show to the policy, preprocess. Raises ImageError, and what the policy raises."""
-    image = decode_image(photo, min_size=spec.min_source_size, exact=exact)
+    decoded = decode_photo(photo, min_size=spec.min_source_size, exact=exact)
     if policy is not None:
-        policy.enter(request, image)
+        policy.enter(request, decoded.pixels)
     # One by one, in the reading threads: a full-size photo is let go as soon as it is read.
-    pixels, mask = preprocess([image], spec)
+    pixels, mask = preprocess([decoded], spec)
     return ReadPhoto(request, question, pixels[0], None if mask is None else mask[0])
 
 
