@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -139,8 +140,20 @@ def test_public_names_used_in_python_blocks_exist(path: Path) -> None:
 
     for language, body in fences(path.read_text(encoding="utf-8")):
         if language in {"python", "py"}:
-            for name in re.findall(r"\bseetell\.([A-Za-z_]\w*)", body):
+            for name in re.findall(r"(?<!from )\bseetell\.([A-Za-z_]\w*)", body):
                 assert name in seetell.__all__, f"{path.name}: seetell.{name}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_id)
+def test_what_python_blocks_import_exists(path: Path) -> None:
+    """Pages for those who work on seetell import more than the public names."""
+    for language, body in fences(path.read_text(encoding="utf-8")):
+        if language in {"python", "py"} and ">>>" not in body:
+            for node in ast.walk(ast.parse(textwrap.dedent(body))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seetell."):
+                    module = importlib.import_module(str(node.module))
+                    for alias in node.names:
+                        assert hasattr(module, alias.name), f"{path.name}: {node.module}.{alias.name}"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ PUBLISHED = {
     ("openai/clip-vit-large-patch14-336", "image-to-text R@1", "Flickr30k", 87.7, CLIP),
     ("openai/clip-vit-large-patch14-336", "text-to-image R@1", "Flickr30k", 66.9, CLIP),
     ("openai/clip-vit-large-patch14-336", "top-1 accuracy", "ImageNet", 76.6, ZERO_SHOT),
+    ("google/siglip-so400m-patch14-384", "image-to-text R@1", "COCO", 72.4, CLIP),
+    ("google/siglip-so400m-patch14-384", "text-to-image R@1", "COCO", 54.2, CLIP),
+    ("google/siglip-so400m-patch14-384", "image-to-text R@1", "Flickr30k", 94.3, CLIP),
+    ("google/siglip-so400m-patch14-384", "text-to-image R@1", "Flickr30k", 83.0, CLIP),
     ("Salesforce/blip-image-captioning-base", "CIDEr", "COCO", 133.5, LAVIS),
     ("Salesforce/blip-image-captioning-base", "BLEU-4", "COCO", 39.9, LAVIS),
     ("Salesforce/blip-image-captioning-base", "SPICE", "COCO", 23.7, LAVIS),
@@ -47,6 +51,7 @@ PUBLISHED = {
 ROUNDED_M = {
     "openai/clip-vit-base-patch32": 151,
     "openai/clip-vit-large-patch14-336": 428,
+    "google/siglip-so400m-patch14-384": 878,
     "Salesforce/blip-image-captioning-base": 224,
     "Salesforce/blip-vqa-base": 361,
 }
@@ -67,13 +72,13 @@ def test_settings_say_what_a_model_was_taught_on() -> None:
     """A figure of a model taught on the set must never look like one of a model that was not."""
     for entry in known_models():
         for figure in entry.figures:
-            taught = not entry.hub_id.startswith("openai/")
+            taught = not entry.hub_id.startswith(("openai/", "google/"))
             assert (figure.setting == "zero-shot") != taught, entry.hub_id
             assert figure.setting == "zero-shot" or figure.setting.startswith("fine-tuned on ")
 
 
 def test_checkpoints_are_those_seetell_converts_each_once() -> None:
-    assert len(known_models()) == len(BY_ID) == 16
+    assert len(known_models()) == len(BY_ID) == 17
     names = [name for entry in known_models() for name in (entry.hub_id, *entry.aliases)]
     assert len(set(names)) == len(names)
     assert {"bert-base-uncased", "gpt2"} <= set(names)
@@ -168,6 +173,7 @@ clip_l = CLIPConfig(
                        image_size=336, patch_size=14),
     projection_dim=768)
 blip = lambda **more: BlipConfig(text_config=text, vision_config=large, **more)
+so400m = dict(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27, num_attention_heads=16)
 chinese = ChineseCLIPConfig(text_config=dict(vocab_size=21128), vision_config=dict(patch_size=16))
 gpt2 = GPT2Config(is_decoder=True, add_cross_attention=True)
 for name, make in {
@@ -179,6 +185,8 @@ for name, make in {
     "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": lambda: CLIPModel(CLIPConfig()),
     "openai/clip-vit-large-patch14-336": lambda: CLIPModel(clip_l),
     "google/siglip-base-patch16-224": lambda: SiglipModel(SiglipConfig()),
+    "google/siglip-so400m-patch14-384": lambda: SiglipModel(SiglipConfig(
+        text_config=so400m, vision_config=dict(**so400m, image_size=384, patch_size=14))),
     "google/siglip2-base-patch16-224": lambda: SiglipModel(SiglipConfig(text_config=dict(vocab_size=256000))),
     "OFA-Sys/chinese-clip-vit-base-patch16": lambda: ChineseCLIPModel(chinese),
     "Salesforce/blip-image-captioning-base": lambda: BlipForConditionalGeneration(blip()),

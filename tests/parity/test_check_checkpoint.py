@@ -21,12 +21,20 @@ from transformers import (
     ViltForQuestionAnswering,
 )
 
+from seetell.bundle.catalogue import known_models
+from seetell.modeling.checkpoints.registry import family_of
+from seetell.modeling.checkpoints.source import CheckpointFolder
+from seetell.modeling.checkpoints.table import load_model
+from seetell.modeling.export.roles.base import graph_specs
+from seetell.modeling.export.roles.registry import role_modules
+from seetell.modeling.export.write_bundle import tasks_of
 from tests.parity import (
     test_blip,
     test_chinese_clip,
     test_clip,
     test_encoder_decoder,
     test_image_classifiers,
+    test_siglip,
     test_text_models,
     test_vilt,
 )
@@ -132,3 +140,42 @@ def test_what_transformers_does_not_read(tmp_path: Path, capsys: pytest.CaptureF
     assert "transformers has no open_clip" in capsys.readouterr().err
     assert main([str(tmp_path / "gone")]) == 1
     assert "gone" in capsys.readouterr().err
+
+
+# Which maker's checkpoint stands for which known one.
+KNOWN = {
+    "google/vit-base-patch16-224": "vit",
+    "microsoft/resnet-50": "resnet",
+    "google-bert/bert-base-uncased": "bert",
+    "openai-community/gpt2": "gpt2",
+    "openai/clip-vit-base-patch32": "clip",
+    "openai/clip-vit-large-patch14-336": "clip",
+    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": "clip",
+    "google/siglip-base-patch16-224": "siglip",
+    "google/siglip-so400m-patch14-384": "siglip",
+    "google/siglip2-base-patch16-224": "siglip",
+    "OFA-Sys/chinese-clip-vit-base-patch16": "chinese_clip",
+    "Salesforce/blip-image-captioning-base": "blip captioning",
+    "Salesforce/blip-vqa-base": "blip vqa",
+    "Salesforce/blip-itm-base-coco": "blip retrieval",
+    "dandelin/vilt-b32-finetuned-vqa": "vilt vqa",
+    "dandelin/vilt-b32-finetuned-coco": "vilt retrieval",
+    "nlpconnect/vit-gpt2-image-captioning": "vit_gpt2",
+}
+
+
+def test_every_known_checkpoint_is_of_a_kind_that_converts() -> None:
+    assert set(KNOWN) == {entry.hub_id for entry in known_models()}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KNOWN.values())))
+def test_the_catalogue_says_what_the_bundles_can_do(kind: str, tmp_path: Path) -> None:
+    make = (lambda folder: test_siglip.make("plain", folder)) if kind == "siglip" else MAKERS[kind][0]
+    make(tmp_path)
+    checkpoint = CheckpointFolder(tmp_path)
+    family = family_of(checkpoint)
+    graphs = graph_specs(role_modules(load_model(checkpoint, family)).values())
+    found = set(tasks_of(graphs, family.reading(checkpoint).text))
+    for entry in known_models():
+        if KNOWN[entry.hub_id] == kind:
+            assert set(entry.tasks) == found, entry.hub_id

@@ -9,7 +9,7 @@ from importlib import import_module
 from seetell.core.errors import CheckpointError
 from seetell.modeling.checkpoints import families
 from seetell.modeling.checkpoints.source import CheckpointFolder
-from seetell.modeling.checkpoints.table import Family
+from seetell.modeling.checkpoints.table import Family, understanding
 
 
 @cache
@@ -22,8 +22,9 @@ def known_families() -> tuple[Family, ...]:
 def family_of(folder: CheckpointFolder) -> Family:
     """The family of a checkpoint. Raises CheckpointError naming what it says it is and what is known."""
     for family in known_families():
-        if family.matches(folder):
-            return family
+        with understanding(folder, family.name):
+            if family.matches(folder):
+                return family
     told = folder.config.get("model_type") or folder.config.get("architecture") or "nothing it is known by"
     architectures = folder.config.get("architectures")
     also = f" ({', '.join(map(str, architectures))})" if isinstance(architectures, list) else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,6 +24,8 @@ from seetell.modeling.models.assembled import AssembledModel
 
 # Names listed in an error; a checkpoint of a wholly other model has thousands.
 _LISTED = 20
+# What arithmetic, look-ups and torch raise over a setting that is none.
+_MISUNDERSTOOD = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +101,27 @@ class Family:
     ignored: Sequence[str] = ()
 
 
+@contextmanager
+def understanding(folder: CheckpointFolder, name: str) -> Iterator[None]:
+    """Within the block, what goes wrong over the settings of ``folder`` becomes a CheckpointError.
+
+    A table takes a configuration at its word: a number may be a list in it, or zero, or below.
+    """
+    try:
+        yield
+    except _MISUNDERSTOOD as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise CheckpointError(f"{folder.folder}: not a {name} configuration: {what[:300]}") from error
+
+
 def load_model(folder: CheckpointFolder, family: Family) -> AssembledModel:
     """The checkpoint's model in evaluation mode, its weights in float32.
 
     Raises CheckpointError for a configuration this family cannot have, and listing the weights that are
     unknown, missing or of another shape.
     """
-    try:
-        with torch.device("meta"):
-            model = family.build(folder)
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise CheckpointError(f"{folder.folder}: not a {family.name} configuration: {what[:300]}") from error
+    with understanding(folder, family.name), torch.device("meta"):
+        model = family.build(folder)
     # Of tied weights each name is an entry, and setting one sets all.
     wanted = dict(_slots(model))
     unknown: list[str] = []

@@ -11,7 +11,7 @@ from seetell.bundle.manifest import Manifest, Source
 from seetell.core.errors import CheckpointError
 from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
-from seetell.modeling.checkpoints.table import Family, Reading, load_model
+from seetell.modeling.checkpoints.table import Family, Reading, load_model, understanding
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
 
@@ -74,7 +74,8 @@ def convert_checkpoint(
 def _read(folder: Path, allow_pickle: bool) -> tuple[Family, Reading]:
     checkpoint = CheckpointFolder(folder, allow_pickle=allow_pickle)
     family = family_of(checkpoint)
-    return family, family.reading(checkpoint)
+    with understanding(checkpoint, family.name):
+        return family, family.reading(checkpoint)
 
 
 def _licence(folder: Path) -> str:

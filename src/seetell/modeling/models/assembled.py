@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from torch import nn
 
 from seetell.bundle.manifest import ScoreSpec
+
+# Blocks of a stack. Far above any model there is: a number from a foreign file must not keep us building.
+Depth = Annotated[int, Field(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seetell.bundle.manifest import ScoreSpec
-from seetell.modeling.models.assembled import AssembledModel, ModelLimits
+from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.pooling import AttentionPooling, at_first
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.vit import ViT
@@ -36,7 +36,7 @@ class ImageTowerConfig(_Frozen):
     image_size: tuple[int, int]
     patch_size: int = Field(gt=0)
     embed_dim: int = Field(gt=0)
-    depth: int = Field(ge=0)
+    depth: Depth
     num_heads: int = Field(gt=0)
     mlp_ratio: float = 4.0
     activation: str = "gelu"
@@ -61,7 +61,7 @@ class TextTowerConfig(_Frozen):
     vocab_size: int = Field(gt=0)
     context_length: int = Field(gt=0)
     embed_dim: int = Field(gt=0)
-    depth: int = Field(ge=0)
+    depth: Depth
     num_heads: int = Field(gt=0)
     mlp_ratio: float = 4.0
     activation: str = "gelu"

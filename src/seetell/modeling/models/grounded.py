@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seetell.bundle.manifest import ScoreSpec
-from seetell.modeling.models.assembled import AssembledModel, ModelLimits
+from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.attention import KeyValue
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.token_head import TokenHead
@@ -32,7 +32,7 @@ class GroundedImageConfig(_Frozen):
     image_size: tuple[int, int]
     patch_size: int
     embed_dim: int
-    depth: int
+    depth: Depth
     num_heads: int
     mlp_ratio: float
     activation: str
@@ -45,7 +45,7 @@ class GroundedTextConfig(_Frozen):
     vocab_size: int
     context_length: int
     embed_dim: int
-    depth: int
+    depth: Depth
     num_heads: int
     mlp_ratio: float
     activation: str

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from seetell.modeling.models.assembled import AssembledModel, ModelLimits
+from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.resnet import ResNet
 from seetell.modeling.parts.vit import ViT
@@ -24,7 +24,7 @@ class TransformerEncoderConfig(_Frozen):
     kind: Literal["vit"] = "vit"
     patch_size: int = Field(default=16, gt=0)
     embed_dim: int = 768
-    depth: int = 12
+    depth: Depth = 12
     num_heads: int = 12
     hidden_dim: int = 3072
     activation: str = "gelu"
@@ -35,7 +35,7 @@ class ConvolutionalEncoderConfig(_Frozen):
     """A ResNet with the 7x7 stem. Fields as in parts/resnet.py."""
 
     kind: Literal["resnet"] = "resnet"
-    depths: tuple[int, ...] = (3, 4, 6, 3)
+    depths: tuple[Depth, ...] = (3, 4, 6, 3)
     channels: tuple[int, ...] = (256, 512, 1024, 2048)
     bottleneck: int = 4
     stem_channels: int = 64

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from seetell.modeling.models.assembled import AssembledModel, ModelLimits
+from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.positions import grid_for_each
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.token_head import TokenHead
@@ -37,7 +37,7 @@ class SingleStreamConfig(BaseModel):
     num_types: int
     num_modalities: int
     embed_dim: int
-    depth: int
+    depth: Depth
     num_heads: int
     mlp_ratio: float
     activation: str

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seetell.modeling.models.assembled import AssembledModel, ModelLimits
+from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.attention import KeyValue
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 
@@ -24,7 +24,7 @@ class _TextConfig(BaseModel):
     vocab_size: int
     context_length: int
     embed_dim: int
-    depth: int
+    depth: Depth
     num_heads: int
     hidden_dim: int
     activation: str
