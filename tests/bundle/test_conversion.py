@@ -144,8 +144,10 @@ Path(sys.argv[1]).touch()
 time.sleep(600)
 """
 ASKING = """
-import sys
+import signal, sys
 from seetell.bundle import conversion
+# A shell that starts tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 conversion._CLEARING_S = float(sys.argv[4])
 conversion._run([sys.executable, "-c", *sys.argv[1:4]], {})
 """

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
+from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipTokenizer
 from transformers.models.siglip2.tokenization_siglip2 import Siglip2Tokenizer
 
 import seetell
@@ -317,9 +318,6 @@ TEXTS = [
 
 def test_texts_become_the_ids_of_the_reference(tmp_path: Path) -> None:
     """Over a model that sentencepiece itself has learned, with its rules for characters."""
-    sentencepiece = pytest.importorskip("sentencepiece")
-    from transformers import SiglipTokenizer
-
     make("plain", tmp_path)
     # Not of all: what it has not seen is unknown to it.
     seen = [*TEXTS[:5], *TEXTS[7:], "the photo of a boat in the green sea"]
