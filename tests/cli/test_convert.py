@@ -121,6 +121,25 @@ def test_bad_input_is_named_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["vit"]
 
 
+@pytest.mark.parametrize("place", ["vit", ".", "notes", "file"])
+def test_overwriting_costs_nothing_but_a_bundle(place: str, vit: Path, seetell: Any, tmp_path: Path) -> None:
+    """The checkpoint itself, what holds it, another folder, a file."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "precious.txt").write_text("old")
+    (tmp_path / "file").write_text("old")
+    before = sorted(tmp_path.rglob("*"))
+    result = seetell("convert", vit, tmp_path / place, "--overwrite")
+    assert result.status == 1 and "is no bundle" in result.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_overwriting_a_bundle_around_the_checkpoint(vit: Path, seetell: Any, tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text("{}")
+    result = seetell("convert", vit, tmp_path, "--overwrite")
+    assert result.status == 1 and "holds the checkpoint itself" in result.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "vit"]
+
+
 def test_graphs_that_disagree_are_refused(
     vit: Path, seetell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

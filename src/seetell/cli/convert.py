@@ -51,7 +51,7 @@ def convert(
     offline: Annotated[
         bool, option("--offline", help="Fetch nothing: take a hub id's files from the cache.")
     ] = False,
-    overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is there.")] = False,
+    overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
 ) -> None:
     """Turn a training run or a public checkpoint into a bundle."""
     from seetell.cli.interrupt import clearing_up
@@ -64,6 +64,8 @@ def convert(
         raise UsageError(f"--checkpoint belongs to the folder of a training run, which {checkpoint} is not")
     if revision is not None and folder.is_dir():
         raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a folder")
+    if overwrite:
+        _check_replaceable(out, folder)
     with needs_train_extra("to convert a checkpoint"), clearing_up():
         if is_run:
             from seetell.modeling.export.run import export_run
@@ -72,6 +74,18 @@ def convert(
         else:
             _convert_public(checkpoint, out, revision, allow_pickle, offline, overwrite)
     say(f"{out}: bundle written; try `seetell doctor {out}`")
+
+
+def _check_replaceable(out: Path, checkpoint: Path) -> None:
+    """A slip of the keyboard must not cost a folder of other things, or the checkpoint itself."""
+    from seetell.bundle.manifest import MANIFEST_NAME
+    from seetell.core.errors import StorageError
+
+    empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not empty and not (out / MANIFEST_NAME).is_file():
+        raise StorageError(f"{out} is no bundle, and --overwrite replaces nothing else; choose another name")
+    if checkpoint.exists() and checkpoint.resolve().is_relative_to(out.resolve()):
+        raise StorageError(f"{out} holds the checkpoint itself; choose another name")
 
 
 def _convert_public(
