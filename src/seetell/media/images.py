@@ -11,12 +11,10 @@ JPEG by libjpeg-turbo directly, which can decode at a fraction of the size. All 
 from __future__ import annotations
 
 import errno
-import math
 import os
 import re
 import stat
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
@@ -25,9 +23,10 @@ from PIL import Image, ImageFile
 
 from seetell.core import settings
 from seetell.core.errors import ImageError
+from seetell.media.decoded import DecodedPhoto
 from seetell.media.formats import HEADER_BYTES, Format, looks_cut, sniff, tiff_strips_missing
 from seetell.media.listing import list_photos
-from seetell.media.pixels import Box, from_pillow, orientation, upright, upright_box
+from seetell.media.pixels import from_pillow, orientation, upright
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -43,22 +42,6 @@ Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 # No photo is larger; a 178-megapixel TIFF, the largest that is decoded, fits uncompressed.
 MAX_FILE_BYTES = 768 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedPhoto:
-    """A photo decoded in full or at reduced scale.
-
-    pixels: uint8[h, w, 3]. size: (height, width) of the whole photo, upright.
-    box: (left, top, right, bottom), the part of ``pixels`` that is the photo; None for all of it. At reduced
-    scale the last row and column stand for fewer pixels than the others where an edge is no multiple of the
-    scale; taken for whole ones they would shift everything else.
-    """
-
-    pixels: NDArray[np.uint8]
-    size: tuple[int, int]
-    box: Box | None = None
-
 
 # How much larger than its target a photo decoded at reduced scale still is, so that the resizing that
 # follows has enough to filter: mean difference 0.4 of 255.
@@ -113,11 +96,11 @@ def decode_photo(
     name = _one_line(photo_name(photo))
     _silence_pillow()
     if isinstance(photo, np.ndarray):
-        return _whole(_checked_array(photo, name))
+        return DecodedPhoto.whole(_checked_array(photo, name))
     if isinstance(photo, Image.Image):
         _refuse_large(photo.size, limit, name)
         try:
-            return _whole(from_pillow(photo))
+            return DecodedPhoto.whole(from_pillow(photo))
         except Exception as error:  # Pillow decodes a lazily opened image here; see _decode_bytes
             raise _unreadable(error, name, None, b"") from error
     if isinstance(photo, bytes | bytearray | memoryview):
@@ -132,10 +115,6 @@ def decode_photo(
         )
     wanted = None if exact or min_size is None else (min_size[0], min_size[1])
     return _decode_bytes(data, found, name, wanted, limit)
-
-
-def _whole(pixels: NDArray[np.uint8]) -> DecodedPhoto:
-    return DecodedPhoto(pixels, (pixels.shape[0], pixels.shape[1]))
 
 
 def _one_line(name: str) -> str:
@@ -259,7 +238,7 @@ def _decode_bytes(
         if found.name == "JPEG":
             decoded = _decode_jpeg(data, picture, name, wanted, limit)
         else:
-            decoded = _whole(from_pillow(picture))
+            decoded = DecodedPhoto.whole(from_pillow(picture))
         # A switch that makes Pillow fill what is missing with grey; other code may have set it.
         if ImageFile.LOAD_TRUNCATED_IMAGES and looks_cut(found, data):
             raise _truncated(name)
@@ -288,7 +267,7 @@ def _decode_jpeg(
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data, colorspace="RGB", min_height=min_height, min_width=min_width, min_factor=2
             )
-            return _reduced(upright(pixels, turn), (int(height), int(width)), turn)
+            return DecodedPhoto.reduced(upright(pixels, turn), (int(height), int(width)), turn)
         except ValueError as error:
             if "premature end" in str(error).lower() and ImageFile.LOAD_TRUNCATED_IMAGES:
                 raise _truncated(name) from error
@@ -297,23 +276,7 @@ def _decode_jpeg(
     width, height = picture.size
     if wanted is not None:
         picture.draft(None, (min_width, min_height))
-    return _reduced(from_pillow(picture), (height, width), turn)
-
-
-def _reduced(pixels: NDArray[np.uint8], stored: tuple[int, int], turn: int) -> DecodedPhoto:
-    """What upright ``pixels`` are of a JPEG of ``stored`` (height, width), before it was turned.
-
-    libjpeg reduces to so many eighths and rounds edges up: one whose last block is cut off has it whole.
-    """
-    found = pixels.shape[:2] if turn < 5 else pixels.shape[1::-1]
-    size = stored if turn < 5 else stored[::-1]
-    if found == stored:
-        return DecodedPhoto(pixels, size)
-    for eighths in range(1, 8):
-        bottom, right = (edge * eighths / 8 for edge in stored)
-        if (math.ceil(bottom), math.ceil(right)) == found:
-            return DecodedPhoto(pixels, size, upright_box(right, bottom, *found, turn))
-    return _whole(pixels)
+    return DecodedPhoto.reduced(from_pillow(picture), (height, width), turn)
 
 
 # --- refusals -------------------------------------------------------------------------------------------

@@ -8,9 +8,6 @@ from PIL import Image
 
 _ORIENTATION_TAG = 0x0112
 
-# (left, top, right, bottom), in pixels.
-Box = tuple[float, float, float, float]
-
 
 def from_pillow(picture: Image.Image) -> NDArray[np.uint8]:
     """Load a Pillow image and make it uint8[H, W, 3], upright."""
@@ -78,16 +75,3 @@ def upright(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     if turn in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def upright_box(right: float, bottom: float, height: int, width: int, turn: int) -> Box:
-    """Where the part of stored pixels from 0, 0 to ``right``, ``bottom`` lies once they are upright.
-
-    height, width: of the stored pixels.
-    """
-    beyond_x, beyond_y = width - right, height - bottom
-    if turn >= 5:
-        height, width, beyond_x, beyond_y = width, height, beyond_y, beyond_x
-    left = beyond_x if turn in (2, 3, 6, 7) else 0.0
-    top = beyond_y if turn in (3, 4, 7, 8) else 0.0
-    return left, top, left + width - beyond_x, top + height - beyond_y

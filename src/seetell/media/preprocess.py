@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seetell.core.errors import UsageError
-from seetell.media.images import DecodedPhoto
+from seetell.media.decoded import DecodedPhoto
 
 ResizeRule = Literal["squash", "shortest_edge", "longest_edge", "shortest_edge_bounded"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
