@@ -177,7 +177,7 @@ def write_bundle(
     """
     with atomic_folder(out, overwrite=overwrite) as folder:
         written = _write_graphs(folder, load, facts, without, weights_dtype)
-        gc.collect()  # the exporter leaves cycles behind that hold the model
+        gc.collect()  # the exporter leaves cycles behind that hold the weights
         difference = largest_difference(PlainOpenVINO(folder, written.manifest.graphs), written.cases)
         (folder / CHECK_NAME).write_bytes(check_record(written.cases))
         if tokenizer_json is not None:
