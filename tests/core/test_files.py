@@ -341,6 +341,13 @@ def test_a_file_can_be_replaced_by_a_folder_only_when_told(tmp_path: Path) -> No
     assert [entry.name for entry in tmp_path.iterdir()] == ["b"]
 
 
+def test_a_name_is_text_in_any_locale(tmp_path: Path) -> None:
+    assert files.folder_name(tmp_path / "vit ö 船") == "vit ö 船"
+    # As a locale of ASCII alone decodes the same bytes, and bytes that are no text at all.
+    assert files.folder_name(tmp_path / os.fsencode("船").decode("ascii", "surrogateescape")) == "船"
+    assert files.folder_name(tmp_path / b"a\xff".decode("utf-8", "surrogateescape")) == "a\ufffd"
+
+
 # --- the cache ------------------------------------------------------------------------------------------
 
 

@@ -129,6 +129,11 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             os.close(lock)
 
 
+def folder_name(path: Path) -> str:
+    """What a folder is called, as text that can be written down: UTF-8 whatever the locale says it is."""
+    return os.fsencode(path.resolve().name).decode("utf-8", "replace")
+
+
 def cache_folder() -> Path:
     """Where converted models and compiled graphs are kept: ``SEETELL_CACHE``, else the platform's own place.
 

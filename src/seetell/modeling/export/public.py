@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from seetell.bundle.manifest import Manifest, Source
 from seetell.core.errors import CheckpointError
+from seetell.core.files import folder_name
 from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, load_model, understanding
@@ -42,7 +43,7 @@ def convert_checkpoint(
     family, reading = _read(folder, allow_pickle)
     try:
         facts = BundleFacts(
-            name=folder.resolve().name if name is None else name,
+            name=folder_name(folder) if name is None else name,
             licence=_licence(folder),
             languages=reading.languages,
             image=reading.image,

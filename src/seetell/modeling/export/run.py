@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from seetell.bundle.manifest import Manifest, Source, TextSpec
 from seetell.core.errors import ExportError
+from seetell.core.files import folder_name
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.own import Run, read_run
 from seetell.modeling.export.weights import WeightsDtype
@@ -92,7 +93,7 @@ def _defaults(run: Run, run_folder: Path, objectives: frozenset[str]) -> dict[st
     text = text_spec(run.tokenizer_json, run.model.config.text.context_length, objectives)
     languages = tuple(text.decoder_start_ids) or tuple(text.fill_start_ids) or ("en", "zh")
     return {
-        "name": run_folder.resolve().name,
+        "name": folder_name(run_folder),
         "licence": _LICENCE,
         "languages": languages,
         # Training squashes the whole photo, bicubic; random views are relative to that.
@@ -101,7 +102,7 @@ def _defaults(run: Run, run_folder: Path, objectives: frozenset[str]) -> dict[st
         "prompts": _PROMPTS,
         "answers": run.answers,
         "labels": run.labels,
-        "source": Source(recipe=f"{run_folder.resolve().name}, step {run.step}"),
+        "source": Source(recipe=f"{folder_name(run_folder)}, step {run.step}"),
     }
 
 
