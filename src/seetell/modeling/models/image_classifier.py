@@ -36,9 +36,9 @@ class ConvolutionalEncoderConfig(_Frozen):
 
     kind: Literal["resnet"] = "resnet"
     depths: tuple[Depth, ...] = (3, 4, 6, 3)
-    channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    channels: tuple[Annotated[int, Field(gt=0)], ...] = (256, 512, 1024, 2048)
     bottleneck: int = 4
-    stem_channels: int = 64
+    stem_channels: int = Field(default=64, gt=0)
     activation: str = "relu"
     first_stride: int = 1
     stride_first: bool = False
