@@ -17,9 +17,6 @@ from urllib.parse import unquote
 import pytest
 import typer
 
-from seetell.bundle.manifest import MANIFEST_NAME
-from seetell.bundle.store import builtin_folder
-
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")])
 
@@ -181,9 +178,6 @@ def test_the_link_check_tells_good_from_bad(tmp_path: Path) -> None:
     assert broken_links(page) == ["gone.md", "there.md#no"]
 
 
-@pytest.mark.skipif(
-    not (builtin_folder() / MANIFEST_NAME).is_file(), reason="the built-in model is not in this clone"
-)
 @pytest.mark.parametrize(("page", "language"), [("README.md", "en"), ("README.zh-CN.md", "zh")])
 def test_the_readme_prints_what_was_measured(page: str, language: str) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "measured_table.py"), "--language", language]

@@ -1,4 +1,4 @@
-"""The command line with the built-in model, where this clone has it."""
+"""The command line with the built-in model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from typing import Any
 
 import pytest
 
-from seetell.bundle.manifest import MANIFEST_NAME
-from seetell.bundle.store import builtin_folder
 from tests.broken_files import make_broken_folder
-
-pytestmark = pytest.mark.skipif(
-    not (builtin_folder() / MANIFEST_NAME).is_file(), reason="the built-in model is not in this clone"
-)
 
 
 def test_demo(seetell: Any) -> None:
