@@ -56,7 +56,17 @@ MAKING = {"modeling", "learning"}
 MAKING_COMMANDS = {"seetell.cli.train", "seetell.cli.convert", "seetell.cli.compress"}
 # torch, and what brings it along.
 TORCH = ("torch", "torchvision", "transformers", "accelerate", "timm", "open_clip", "lightning", "onnxscript")
-OPTIONAL = ("av", "huggingface_hub", "lancedb", "onnx", "onnxruntime", "skimage", "yaml")
+OPTIONAL = (
+    "av",
+    "huggingface_hub",
+    "lancedb",
+    "onnx",
+    "onnxruntime",
+    "py3langid",
+    "pyarrow",
+    "skimage",
+    "yaml",
+)
 
 
 @dataclass(frozen=True)

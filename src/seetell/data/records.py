@@ -1,22 +1,29 @@
 """What a reader gives: one frozen record per captioned photo, question or labelled photo.
 
 Records name their photo by path and never open it: a missing or broken photo is found when it is
-looked at, so that reading a million records costs no more than reading their text.
+looked at, so that reading a million records costs no more than reading their text. Records out of shards
+carry their photo's bytes instead (``CaptionRecord[bytes]``); a plain ``CaptionRecord`` has a path.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
+
+from typing_extensions import TypeVar
 
 PhotoId = int | str
 
+# Where a record's photo is: a path unless said otherwise.
+P = TypeVar("P", default=Path, covariant=True)
+
 
 @dataclass(frozen=True, slots=True)
-class CaptionRecord:
+class CaptionRecord(Generic[P]):
     """A photo and all its captions, as (text, language) pairs in the file's order."""
 
-    photo: Path
+    photo: P
     captions: tuple[tuple[str, str], ...]
     photo_id: PhotoId
 
@@ -26,14 +33,14 @@ class CaptionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionRecord:
+class QuestionRecord(Generic[P]):
     """A question about a photo.
 
     answers: what people answered, one entry per person, empty where the file has no annotations.
     majority: the file's ``multiple_choice_answer``, where it has one.
     """
 
-    photo: Path
+    photo: P
     question: str
     answers: tuple[str, ...]
     question_id: int | str
@@ -42,8 +49,49 @@ class QuestionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelRecord:
+class LabelRecord(Generic[P]):
     """A photo and the one label it carries."""
 
-    photo: Path
+    photo: P
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question of a :class:`Sample`; the fields of :class:`QuestionRecord` less its photo."""
+
+    question: str
+    answers: tuple[str, ...]
+    question_id: int | str
+    majority: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Generic[P]):
+    """One photo with everything that is said about it.
+
+    key: its name, unique within its source. captions: (text, language) pairs; an empty language is not known.
+    split: as the source names it (``train``, ``dev``), None where it has no splits.
+    """
+
+    key: str
+    photo: P
+    captions: tuple[tuple[str, str], ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()
+    label: str | None = None
+    split: str | None = None
+
+    def caption_record(self) -> CaptionRecord[P] | None:
+        """Its captions; None if it has none."""
+        return CaptionRecord(self.photo, self.captions, self.key) if self.captions else None
+
+    def question_records(self) -> tuple[QuestionRecord[P], ...]:
+        """Its questions, one record each."""
+        return tuple(
+            QuestionRecord(self.photo, one.question, one.answers, one.question_id, self.key, one.majority)
+            for one in self.questions
+        )
+
+    def label_record(self) -> LabelRecord[P] | None:
+        """Its label; None if it has none."""
+        return None if self.label is None else LabelRecord(self.photo, self.label)

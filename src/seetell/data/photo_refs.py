@@ -1,0 +1,115 @@
+"""Where a photo's bytes are: a file, a part of a file (a tar's member), or a cell of a parquet file.
+
+A reference is small and names only what is on the disk, so that a million of them fit in memory and any
+process can read any of them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seetell.core.errors import ImageError
+from seetell.media.images import MAX_FILE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """``size_bytes`` bytes of a file, from ``offset``: a member of an uncompressed tar. ``name`` is the
+    member's own, for people."""
+
+    path: Path
+    offset: int
+    size_bytes: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetCell:
+    """A photo in a parquet file: one row of one row group, in the binary column ``column``, or in the field
+    ``bytes`` of that column where ``nested``."""
+
+    path: Path
+    row_group: int
+    row: int
+    column: str
+    nested: bool
+
+
+PhotoRef = Path | FileSlice | ParquetCell
+
+
+def ref_name(ref: PhotoRef) -> str:
+    """What to call the photo in messages and reports."""
+    if isinstance(ref, FileSlice):
+        return f"{ref.path}:{ref.name}"
+    if isinstance(ref, ParquetCell):
+        return f"{ref.path}: row {ref.row} of row group {ref.row_group}"
+    return str(ref)
+
+
+def ref_file(ref: PhotoRef) -> Path:
+    """The file that holds the photo."""
+    return ref if isinstance(ref, Path) else ref.path
+
+
+def read_photo(ref: PhotoRef) -> bytes:
+    """The photo's bytes. Raises ImageError, whatever is in the way."""
+    if isinstance(ref, ParquetCell):
+        from seetell.data.parquet import read_cell
+
+        return read_cell(ref)
+    if isinstance(ref, FileSlice):
+        return _read(ref.path, ref.offset, ref.size_bytes, ref_name(ref))
+    try:
+        status = ref.stat()
+    except (OSError, ValueError) as error:
+        raise _missing(error, str(ref)) from error
+    if ref.is_dir():
+        raise ImageError("directory", f"{ref}: a folder, not a photo")
+    if not ref.is_file():
+        # Opening a pipe could wait for ever.
+        raise ImageError("unsupported", f"{ref}: a pipe, socket or device, not a file")
+    return _read(ref, 0, status.st_size, str(ref))
+
+
+def _read(path: Path, offset: int, size_bytes: int, name: str) -> bytes:
+    if size_bytes > MAX_FILE_BYTES:
+        raise ImageError(
+            "too_large", f"{name}: {size_bytes:,} bytes, more than the {MAX_FILE_BYTES:,} a photo may have"
+        )
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read(size_bytes)
+    except (OSError, ValueError) as error:
+        raise _missing(error, name) from error
+    if len(data) < size_bytes:
+        raise ImageError("truncated", f"{name}: the file is cut off; copy or download it again")
+    return data
+
+
+def _missing(error: Exception, name: str) -> ImageError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
+        return ImageError("missing", f"{name}: no such file")
+    if isinstance(error, PermissionError):
+        return ImageError("permission", f"{name}: no permission to read it")
+    return ImageError("unreadable", f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})")
+
+
+def ref_state(ref: PhotoRef) -> tuple[Any, ...]:
+    """What changes when the photo's file does: its size and time, with where in it the photo is."""
+    path = ref_file(ref)
+    try:
+        status = os.stat(path)
+        state: tuple[Any, ...] = (status.st_size, status.st_mtime_ns)
+    except (OSError, ValueError):
+        state = ("missing",)
+    where: tuple[Any, ...] = ()
+    if isinstance(ref, FileSlice):
+        where = (ref.offset, ref.size_bytes)
+    elif isinstance(ref, ParquetCell):
+        where = (ref.row_group, ref.row, ref.column)
+    return (str(path), *where, *state)

@@ -1,0 +1,1 @@
+"""Readers of image-text data as it lies about: folders, tables, JSON, tars and parquet."""

@@ -1,0 +1,233 @@
+"""Which format a source is in, and its samples in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from seetell.core.errors import DataError, UsageError
+from seetell.data.photo_refs import PhotoRef
+from seetell.data.records import Sample
+from seetell.data.sources import beside, documents, folders, parquet_files, table, tars
+from seetell.data.sources.fields import BrokenRecord, Columns, Item
+from seetell.media.listing import list_photos
+
+Format = Literal["folder", "table", "coco", "vqa", "webdataset", "imagefolder", "parquet"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+_TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson"})
+# Enough photos to tell whether texts lie beside them.
+_LOOKED_AT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a source holds: its samples and its broken entries, in a fixed order."""
+
+    path: Path
+    format: Format
+    samples: tuple[Sample[PhotoRef], ...]
+    broken: tuple[BrokenRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How to read a source where it does not say so itself. None: what is usual.
+
+    images: the folder of the photos. annotations: the answers to a VQA questions file.
+    """
+
+    format: Format | None = None
+    images: Path | None = None
+    annotations: Path | None = None
+    columns: Columns = field(default_factory=Columns)
+
+
+def read_source(
+    path: Path,
+    options: SourceOptions | None = None,
+    track: Callable[[Iterable[Item], str, int | None], Iterator[Item]] | None = None,
+) -> Source:
+    """Everything in ``path``, a file or a folder. Photos are not opened.
+
+    Raises DataError for a source of no known format or with nothing in it, UsageError for an option that
+    does not fit.
+    """
+    options = SourceOptions() if options is None else options
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if options.images is not None and not options.images.is_dir():
+        raise UsageError(f"--images: {options.images} is no folder")
+    chosen = options.format or detect_format(path)
+    items: Iterable[Item] = _items(path, chosen, options)
+    if track is not None:
+        items = track(items, "entries read", None)
+    samples: list[Sample[PhotoRef]] = []
+    broken: list[BrokenRecord] = []
+    taken: dict[str, int] = {}
+    for item in items:
+        if isinstance(item, BrokenRecord):
+            broken.append(item)
+            continue
+        # Two annotation files may speak of one photo, each in its split.
+        times = taken[item.key] = taken.get(item.key, 0) + 1
+        samples.append(item if times == 1 else replace(item, key=f"{item.key}#{times}"))
+    if not samples:
+        if broken:
+            more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
+            raise DataError(f"{path}: nothing usable in it: {broken[0].message}{more}")
+        raise DataError(f"{path}: nothing in it that reads as {chosen}; name the format with --format")
+    return Source(path, chosen, tuple(samples), tuple(broken))
+
+
+def detect_format(path: Path) -> Format:
+    """The format of a file or folder. Raises DataError where it is none."""
+    return _format_of_folder(path) if path.is_dir() else _format_of_file(path)
+
+
+def _format_of_file(path: Path) -> Format:
+    name = path.name.lower()
+    suffix = path.suffix.lower()
+    if suffix in _TABLE_SUFFIXES:
+        return "table"
+    if suffix == ".tar":
+        return "webdataset"
+    if name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".zip")):
+        raise DataError(f"{path}: compressed; unpack it first and give the folder or the .tar")
+    if suffix == ".parquet":
+        return "parquet"
+    if suffix == ".json":
+        document = table.load_json(path)
+        if isinstance(document, list):
+            return "table"
+        if isinstance(document, dict) and "questions" in document:
+            return "vqa"
+        if isinstance(document, dict) and "annotations" in document and "images" in document:
+            return "coco"
+        raise DataError(f"{path}: neither COCO captions, nor VQAv2 questions, nor a list of objects")
+    raise DataError(
+        f"{path}: of no format that is read; there are .csv .tsv .jsonl .json .tar .parquet and folders"
+    )
+
+
+def _format_of_folder(path: Path) -> Format:
+    if any(path.rglob("*.tar")):
+        return "webdataset"
+    if folders.metadata_files(path):
+        return "imagefolder"
+    if any(path.rglob("*.parquet")):
+        return "parquet"
+    if _captions_files(path):
+        return "coco"
+    if _questions_files(path):
+        return "vqa"
+    tables = _table_files(path)
+    if tables:
+        return "table"
+    for number, photo in enumerate(list_photos([path])):
+        if photo.with_suffix(".txt").is_file() or photo.with_suffix(".json").is_file():
+            return "folder"
+        if number >= _LOOKED_AT:
+            break
+    if folders.label_folders(path) and not any(photo.parent == path for photo in _first_photos(path)):
+        return "imagefolder"
+    return "folder"
+
+
+def _first_photos(path: Path) -> list[Path]:
+    return [entry for entry in list_photos([path]) if entry.parent == path][:1]
+
+
+def _items(path: Path, chosen: Format, options: SourceOptions) -> Iterator[Item]:
+    columns = options.columns
+    if chosen == "folder":
+        yield from beside.read_beside(_folder(path, chosen), columns)
+    elif chosen == "imagefolder":
+        root = _folder(path, chosen)
+        if folders.metadata_files(root):
+            yield from folders.read_metadata_folder(root, columns)
+        else:
+            yield from folders.read_label_folders(root)
+    elif chosen == "table":
+        for file in _files(path, _table_files):
+            yield from table.read_table(file, _images(file, path, options), columns)
+    elif chosen == "coco":
+        for file in _files(path, _captions_files):
+            yield from documents.read_coco(file, _images(file, path, options))
+    elif chosen == "vqa":
+        for file in _files(path, _questions_files):
+            answers = options.annotations or _answers_of(file)
+            yield from documents.read_vqa_samples(file, answers, _images(file, path, options))
+    elif chosen == "webdataset":
+        for file in _files(path, lambda root: sorted(root.rglob("*.tar"))):
+            yield from _going_on(file, tars.read_tar(file, columns))
+    else:
+        for file in _files(path, lambda root: sorted(root.rglob("*.parquet"))):
+            read = parquet_files.read_parquet(file, options.images or file.parent, columns)
+            yield from _going_on(file, read)
+
+
+def _going_on(file: Path, items: Iterator[Item]) -> Iterator[Item]:
+    """One damaged file of many is a broken entry; what was read of it counts."""
+    try:
+        yield from items
+    except DataError as error:
+        yield BrokenRecord(str(file), str(error))
+
+
+def _folder(path: Path, chosen: Format) -> Path:
+    if not path.is_dir():
+        raise DataError(f"{path}: a source of the format {chosen} is a folder, and this is a file")
+    return path
+
+
+def _files(path: Path, listed: Callable[[Path], list[Path]]) -> list[Path]:
+    return listed(path) if path.is_dir() else [path]
+
+
+def _images(file: Path, source: Path, options: SourceOptions) -> Path:
+    """The folder a file's photos are in: the named one, ``images`` beside it (or beside the folder of the
+    annotations), else its own."""
+    if options.images is not None:
+        return options.images
+    for folder in (file.parent, source if source.is_dir() else file.parent, file.parent.parent):
+        for name in ("images", "photos"):
+            if (folder / name).is_dir() and folder / name != file:
+                return folder / name
+    return file.parent
+
+
+def _captions_files(root: Path) -> list[Path]:
+    return _named_json(root, "captions")
+
+
+def _questions_files(root: Path) -> list[Path]:
+    return [path for path in _named_json(root, "questions") if "answer" not in path.name]
+
+
+def _named_json(root: Path, word: str) -> list[Path]:
+    return sorted(
+        path
+        for folder in (root, root / "annotations")
+        if folder.is_dir()
+        for path in folder.glob("*.json")
+        if word in path.name.lower()
+    )
+
+
+def _table_files(root: Path) -> list[Path]:
+    return sorted(
+        path for path in root.iterdir() if path.suffix.lower() in _TABLE_SUFFIXES and path.is_file()
+    )
+
+
+def _answers_of(questions: Path) -> Path | None:
+    """The annotations file of a questions file, by their usual names."""
+    names = {
+        questions.name.replace("questions", "annotations"),
+        questions.name.replace("OpenEnded_", "").replace("questions", "annotations"),
+    }
+    found = sorted(questions.parent / name for name in names - {questions.name})
+    return next((path for path in found if path.is_file()), None)

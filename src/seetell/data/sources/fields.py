@@ -1,0 +1,180 @@
+"""What the fields of a row, of a JSON file beside a photo or of a parquet column mean.
+
+The names are those in use: open_clip's (``filepath``, ``title``), BLIP's (``image``, ``caption``,
+``question``, ``answer``), Hugging Face's (``file_name``, ``text``), LAION's (``TEXT``). Upper and lower case
+are one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
+
+from seetell.core.errors import DataError, UsageError
+from seetell.data.photo_refs import PhotoRef
+from seetell.data.records import AskedQuestion, Sample
+
+PHOTO_FIELDS = (
+    "filepath",
+    "file_name",
+    "filename",
+    "image",
+    "image_path",
+    "img_path",
+    "photo",
+    "path",
+    "img",
+    "file",
+)
+TEXT_FIELDS = ("caption", "captions", "text", "texts", "title", "description", "sentences", "alt_text")
+LANGUAGE_FIELDS = ("language", "lang")
+QUESTION_FIELDS = ("question",)
+QUESTION_ID_FIELDS = ("question_id",)
+ANSWER_FIELDS = ("answers", "answer")
+MAJORITY_FIELDS = ("multiple_choice_answer",)
+LABEL_FIELDS = ("label", "class_name", "class", "category")
+SPLIT_FIELDS = ("split",)
+# A text inside a list: Hugging Face's and Karpathy's forms.
+_NESTED_TEXT = ("text", "caption", "raw", "answer")
+
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test"})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRecord:
+    """An entry of a source that says nothing usable: where it stands, and what is wrong with it."""
+
+    where: str
+    message: str
+
+
+Item = Sample[PhotoRef] | BrokenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns the user named; None takes the first known name that is there."""
+
+    photo: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one row says about its photo."""
+
+    captions: tuple[tuple[str, str], ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()
+    label: str | None = None
+    split: str | None = None
+
+
+def find_field(names: Iterable[str], wanted: Iterable[str]) -> str | None:
+    """The name, as it is written in ``names``, of the first of ``wanted``."""
+    written = {name.strip().lower(): name for name in reversed(list(names))}
+    return next((written[name] for name in wanted if name in written), None)
+
+
+def chosen_field(names: Iterable[str], named: str | None, wanted: Iterable[str], where: str) -> str | None:
+    """The field the user named, or the first known one. Raises UsageError if the named one is not there."""
+    listed = list(names)
+    if named is None:
+        return find_field(listed, wanted)
+    if named not in listed:
+        raise UsageError(f"{where}: has no column {named!r}; it has: {', '.join(map(repr, listed))}")
+    return named
+
+
+def said(row: Mapping[str, Any], columns: Columns, *, where: str, number: int = 0) -> Said:
+    """What ``row`` says. ``number`` names a question that has no id of its own. Raises DataError."""
+    # A named column that a row lacks is an empty caption of that row: JSON lines need not be alike.
+    text_field = find_field(row, TEXT_FIELDS) if columns.text is None else columns.text
+    language = _plain(_value(row, LANGUAGE_FIELDS))
+    text = None if text_field is None else row.get(text_field)
+    captions = captions_of(text, language, f"{where}: {text_field}")
+    question = _plain(_value(row, QUESTION_FIELDS))
+    questions: tuple[AskedQuestion, ...] = ()
+    if question:
+        answers = captions_of(_value(row, ANSWER_FIELDS), "", f"{where}: answers")
+        identity = _value(row, QUESTION_ID_FIELDS)
+        given = identity if isinstance(identity, int | str) and not isinstance(identity, bool) else number
+        texts = tuple(text.strip() for text, _ in answers if text.strip())
+        majority = _plain(_value(row, MAJORITY_FIELDS)) or None
+        questions = (AskedQuestion(question, texts, given, majority),)
+    label = _value(row, LABEL_FIELDS)
+    split = _plain(_value(row, SPLIT_FIELDS)) or None
+    # A label may be a number; its name is what people see.
+    return Said(captions, questions, None if _absent(label) else str(label).strip() or None, split)
+
+
+def captions_of(value: Any, language: str, where: str) -> tuple[tuple[str, str], ...]:
+    """A text, or a list of texts, or of objects that hold one. Raises DataError."""
+    if _absent(value):
+        return ()
+    if isinstance(value, str):
+        return ((value, language),)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ((str(value), language),)
+    if isinstance(value, list | tuple):
+        return tuple(pair for entry in value for pair in _nested(entry, language, where))
+    raise DataError(f"{where} is neither a text nor a list of texts but {type(value).__name__}")
+
+
+def _nested(entry: Any, language: str, where: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(entry, Mapping):
+        return captions_of(entry, language, where)
+    text = _value(entry, _NESTED_TEXT)
+    if not isinstance(text, str):
+        raise DataError(f"{where}: an entry holds no text")
+    return ((text, _plain(_value(entry, LANGUAGE_FIELDS)) or language),)
+
+
+def _value(row: Mapping[str, Any], wanted: tuple[str, ...]) -> Any:
+    name = find_field(row, wanted)
+    return None if name is None else row[name]
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _plain(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def split_in(name: str) -> str | None:
+    """The split a file is named after: ``captions_train2017.json``, ``val-00000-of-00002.parquet``."""
+    words = "".join(c if c.isalpha() else " " for c in name.rpartition(".")[0] or name).lower().split()
+    return next((word for word in words if word in SPLIT_NAMES), None)
+
+
+def photo_in(root: Path, name: str, where: str) -> Path:
+    """The photo that a data file calls ``name``, inside the folder ``root``.
+
+    An absolute name is taken if it lies in ``root``. Raises DataError for one that leaves it: a data file is
+    somebody else's text, and must not be able to make a reader open ``/etc/...`` or ``../../...``.
+    """
+    if "://" in name:
+        raise DataError(f"{where}: {name[:80]!r} is an address; download the photos first")
+    relative: PurePath = PurePosixPath(name)
+    if relative.is_absolute():
+        try:
+            relative = relative.relative_to(root.absolute())
+        except ValueError:
+            raise DataError(
+                f"{where}: the photo {name!r} lies outside {root}; name its folder with --images"
+            ) from None
+    if ".." in relative.parts or "\x00" in name or not relative.parts:
+        raise DataError(f"{where}: the photo's name {name!r} leaves the folder {root}")
+    return root / relative
+
+
+def relative_key(path: Path, root: Path) -> str:
+    """A photo's key: its path within ``root``, with forward slashes."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.as_posix()

@@ -1,0 +1,51 @@
+"""Hugging Face's imagefolder: one folder per label, or a ``metadata.csv`` or ``.jsonl`` naming the photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from seetell.core.errors import DataError
+from seetell.data.imagefolder import read_imagefolder
+from seetell.data.records import Sample
+from seetell.data.sources.fields import SPLIT_NAMES, Columns, Item, relative_key
+from seetell.data.sources.table import grouped, rows_of
+
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
+
+
+def metadata_files(root: Path) -> list[Path]:
+    """The metadata files in ``root`` and its folders, in sorted order."""
+    return sorted(path for name in METADATA_NAMES for path in root.rglob(name) if path.is_file())
+
+
+def read_metadata_folder(root: Path, columns: Columns) -> Iterator[Item]:
+    """The photos that the metadata files of ``root`` name, each file relative to its own folder."""
+    for path in metadata_files(root):
+        folder = path.parent
+        parts = folder.relative_to(root).parts
+        split = next((part for part in parts if part.lower() in SPLIT_NAMES), None)
+        yield from grouped(rows_of(path), folder, root, columns, split)
+
+
+def label_folders(root: Path) -> dict[str | None, Path]:
+    """The folders that hold one folder per label: ``root`` itself, or its splits. Empty if it is none."""
+    try:
+        folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir() and entry.name[:1] != "."]
+    except OSError as error:
+        raise DataError(f"{root}: cannot be listed ({error.strerror or error})") from error
+    splits = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
+    if splits and len(splits) == len(folders):
+        found: dict[str | None, Path] = {folder.name: folder for folder in splits}
+        return found if all(any(e.is_dir() for e in folder.iterdir()) for folder in splits) else {}
+    return {None: root} if folders else {}
+
+
+def read_label_folders(root: Path) -> Iterator[Item]:
+    """Labelled photos; the label is the folder's name. Raises DataError where there are none."""
+    found = label_folders(root)
+    if not found:
+        raise DataError(f"{root}: no photos in it; expected one folder per label with photos inside")
+    for split, folder in found.items():
+        for record in read_imagefolder(folder):
+            yield Sample(relative_key(record.photo, root), record.photo, label=record.label, split=split)
