@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.core.errors import DataError, UsageError
-from seetell.data.holdout import Holdout, split_holdout
-from seetell.data.records import QuestionRecord
+from seetell.data.holdout import Holdout, split_holdout, split_labelled_holdout
+from seetell.data.records import LabelRecord, QuestionRecord
 
 
 def record(photo_id: int | str, number: int = 0) -> QuestionRecord:
@@ -32,6 +32,21 @@ def test_every_question_lands_on_one_side_with_its_photo(photo_ids: list[int], r
     kept, held = split_holdout(records, rule)
     assert sorted(one.question_id for one in kept + held) == list(range(len(records)))
     assert not {one.photo_id for one in kept} & {one.photo_id for one in held}
+
+
+@given(counts=st.lists(st.integers(0, 40), max_size=4), rule=RULES)
+def test_every_label_gives_its_share_of_labelled_photos(counts: list[int], rule: Holdout) -> None:
+    records = [
+        LabelRecord(Path(f"{label}/{number}.jpg"), str(label))
+        for label, count in enumerate(counts)
+        for number in range(count)
+    ]
+    kept, held = split_labelled_holdout(records, rule)
+    assert sorted(kept + held, key=records.index) == records
+    for label, count in enumerate(counts):
+        own = [record for record in held if record.label == str(label)]
+        share = rule.last_fraction if rule.modulo is None else 1 / rule.modulo
+        assert share is not None and abs(len(own) - share * count) <= 1
 
 
 def test_by_remainder() -> None:

@@ -19,6 +19,7 @@ from seetell.learning.sources import (
     QuestionSource,
     Row,
     Shuffle,
+    TemplateSource,
     answer_list,
     label_list,
 )
@@ -143,7 +144,7 @@ def test_a_tag_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
     assert all(names_a_side(source.draw(step)[0].texts()) for step in range(20))
 
 
-def test_labels_are_numbered_by_the_label_space_and_templates_caption_them() -> None:
+def test_labels_are_numbered_by_the_label_space_and_named_among_their_own() -> None:
     records = [LabelRecord(Path(f"{label}.jpg"), label) for label in ("joshua_tree", "cat")]
     space = {label: number for number, label in enumerate(label_list(records))}
     assert space == {"cat": 0, "joshua_tree": 1}
@@ -153,14 +154,41 @@ def test_labels_are_numbered_by_the_label_space_and_templates_caption_them() -> 
         rule=RULE,
         seed=(0,),
         label_space=space,
-        templates={"en": ("a photo of a {}", "one {}")},
+        templates={"en": ("a photo of a {}", "one {}"), "zh": ("一张{}",)},
+        names={"zh": {"cat": "猫"}},
     )
-    rows = {row.photo.stem: row for row in source.draw(0)}
-    assert (rows["cat"].label, rows["joshua_tree"].label) == (0, 1)
-    ((text, language),) = rows["joshua_tree"].captions
-    assert language == "en" and text in {"a photo of a joshua tree", "one joshua tree"}
-    unlabelled = LabelSource(records, batch_size=2, rule=RULE, seed=(0,), label_space={})
-    assert [row.label for row in unlabelled.draw(0)] == [None, None]
+    seen = set()
+    for step in range(30):
+        rows = {row.photo.stem: row for row in source.draw(step)}
+        assert (rows["cat"].label, rows["joshua_tree"].label) == (0, 1)
+        cat, tree = rows["cat"].named, rows["joshua_tree"].named
+        assert cat is not None and tree is not None
+        # One way of naming a step, so that the texts are encoded once.
+        assert cat.names == tree.names
+        seen.add((cat.names[cat.place], tree.names[tree.place]))
+        assert not rows["cat"].captions
+    assert seen == {
+        ("a photo of a cat", "a photo of a joshua tree"),
+        ("one cat", "one joshua tree"),
+        ("一张猫", "一张joshua tree"),
+    }
+    unnamed = LabelSource(records, batch_size=2, rule=RULE, seed=(0,), label_space=space)
+    assert [row.named for row in unnamed.draw(0)] == [None, None]
+
+
+def test_templates_caption_labelled_photos_in_each_language() -> None:
+    source = TemplateSource(
+        [LabelRecord(Path("cat.jpg"), "black_cat")],
+        batch_size=1,
+        rule=RULE,
+        seed=(0,),
+        templates={"en": ("a photo of a {}", "one {}"), "zh": ("一张{}",)},
+        names={"zh": {"black_cat": "黑猫"}},
+    )
+    drawn = [source.draw(step)[0] for step in range(20)]
+    assert {row.captions[0] for row in drawn} == {("a photo of a black cat", "en"), ("one black cat", "en")}
+    assert {row.captions[1] for row in drawn} == {("一张黑猫", "zh")}
+    assert {(row.label, row.named) for row in drawn} == {(None, None)}
 
 
 def test_the_answer_list_is_by_count_then_alphabet() -> None:

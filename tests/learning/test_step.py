@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from seetell.learning.batch import Batch, Captions, Labels, Questions, Tags
+from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
 from seetell.learning.objectives.captioning import next_token_labels
 from seetell.learning.objectives.contrastive import contrastive_loss
 from seetell.learning.objectives.weighting import FixedWeights
@@ -34,6 +35,8 @@ ALL: tuple[ObjectiveName, ...] = (
     "answer_text",
     "answer_tags",
     "labels",
+    "label_names",
+    "caption_words",
 )
 VIT = {"kind": "vit", "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 RESNET = {"kind": "resnet", "depths": (1, 1), "channels": (8, 16), "stem_channels": 8}
@@ -91,13 +94,23 @@ def _questions() -> Questions:
     return Questions(ids, mask, torch.tensor([0, 1, 3]), answer_ids, answer_mask, torch.tensor([2, -100, 0]))
 
 
+def _names() -> tuple[Names, ...]:
+    """Two sources: of three labels and of two."""
+    ids, mask = _rows(CLS, (10, 20), (10, 21, 22), (10, 23))
+    two_ids, two_mask = _rows(CLS, (24,), (25, 26))
+    return (
+        Names(torch.tensor([1, 2]), torch.tensor([2, 0]), ids, mask),
+        Names(torch.tensor([3]), torch.tensor([1]), two_ids, two_mask),
+    )
+
+
 def _batch() -> Batch:
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randn(4, 3, 24, 24, generator=generator)
     labels = Labels(torch.tensor([1, 2, 3]), torch.tensor([0, 2, 1]))
     target = torch.tensor([[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     tags = Tags(torch.tensor([0, 3]), target)
-    return Batch(("a", "b", "c", "d"), pixels, _captions(), _questions(), labels, tags)
+    return Batch(("a", "b", "c", "d"), pixels, _captions(), _questions(), labels, tags, _names())
 
 
 def _overfit(step: JointStep, batch: Batch, steps: int) -> tuple[dict[str, float], dict[str, float]]:
@@ -162,6 +175,52 @@ def test_tags_are_predicted_from_the_photo_alone_by_a_head_no_bundle_has() -> No
     assert batch.tags is not None
     by_hand = -(batch.tags.target * logits).sum(dim=1).mean()
     assert step(batch)["loss"].item() == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+def test_a_label_is_told_from_the_names_of_its_own_source() -> None:
+    step = _step(["label_names"]).eval()
+    image = step.model.encode_image(_batch().pixel_values)
+    by_hand = []
+    for names in _names():
+        # One name at a time, without padding.
+        embeds = torch.cat(
+            [
+                step.model.encode_text(ids[mask][None], mask[mask][None]).embeds
+                for ids, mask in zip(names.ids, names.attention_mask, strict=True)
+            ]
+        )
+        logits = step.model.logit_scale.exp() * image.embeds[names.image_index] @ embeds.T
+        by_hand += (-logits.log_softmax(dim=1)).gather(1, names.target[:, None]).flatten().tolist()
+    found = step(_batch())
+    assert set(found) == {"loss", "label_names"}
+    assert found["loss"].item() == pytest.approx(sum(by_hand) / 3, abs=1e-5)
+
+
+def test_the_words_of_captions_are_predicted_from_the_photo_alone() -> None:
+    step = _step(["caption_words"])
+    batch = dataclasses.replace(_batch(), questions=None, labels=None, tags=None, names=())
+    before = step.eval()(batch)["loss"].item()
+    # No photo has been seen: no word weighs anything yet.
+    assert before == 0.0
+    step.train()(batch)
+    assert step.words_head is not None
+    assert int(step.words_head.photos_seen) == 4
+    counted = step.words_head.photos_with_word
+    assert counted[11].item() == 2 and counted[17].item() == 1
+    assert counted[: LEADS.first_word].sum() == 0 and counted.sum() == 15
+    assert not any("words_head" in name for name in step.model.state_dict())
+    step.eval()
+    loss = step(batch)["loss"]
+    image = step.model.encode_image(batch.pixel_values)
+    scores = step.words_head.transform(image.pooled) @ step.model.text_embedding.tokens.weight.T
+    log_p = (scores + step.words_head.bias).log_softmax(dim=1)
+    said = [(10, 11, 12, 18, 19, 20, 21), (13, 14), (15, 11, 16, 22, 23), (17,)]
+    weight = {word: math.log(4 / (1 + (2 if word == 11 else 1))) for words in said for word in words}
+    rows = [
+        -sum(weight[word] * log_p[place, word].item() for word in words) / sum(weight[w] for w in words)
+        for place, words in enumerate(said)
+    ]
+    assert loss.item() == pytest.approx(sum(rows) / 4, abs=1e-5)
 
 
 def test_texts_of_one_language_teach_those_of_another() -> None:
@@ -240,15 +299,16 @@ def test_loss_is_the_weighted_sum_and_its_parts_carry_no_graph() -> None:
 @pytest.mark.parametrize(
     ("missing", "left"),
     [
-        ("captions", {"answer_list", "answer_text", "answer_tags", "labels"}),
+        ("captions", {"answer_list", "answer_text", "answer_tags", "labels", "label_names"}),
         ("questions", set(ALL) - {"answer_list", "answer_text"}),
         ("tags", set(ALL) - {"answer_tags"}),
         ("labels", set(ALL) - {"labels"}),
+        ("names", set(ALL) - {"label_names"}),
     ],
 )
 @pytest.mark.parametrize("learned_weights", [False, True])
 def test_what_a_batch_lacks_is_skipped(missing: str, left: set[str], learned_weights: bool) -> None:
-    parts: dict[str, Any] = {missing: None}
+    parts: dict[str, Any] = {missing: () if missing == "names" else None}
     batch = dataclasses.replace(_batch(), **parts)
     losses = _step(learned_weights=learned_weights)(batch)
     assert set(losses) == {"loss", *left}
@@ -402,11 +462,10 @@ def test_a_share_uses_fewer_rows_and_another_draw_other_rows(monkeypatch: pytest
 
 
 def test_the_same_seed_gives_the_same_losses() -> None:
-    step = _step()
     found = []
     for _ in range(2):
         torch.manual_seed(9)
-        found.append(step(_batch()))
+        found.append(_step()(_batch()))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 

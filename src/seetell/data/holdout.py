@@ -1,4 +1,4 @@
-"""Splitting questions into a part to learn from and a part held out, by photo.
+"""Splitting questions or labelled photos into a part to learn from and a part held out, by photo.
 
 A photo's questions always fall on one side, whatever the rule: questions about one photo share their
 answers' evidence, and splitting them would leak.
@@ -6,11 +6,11 @@ answers' evidence, and splitting them would leak.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seetell.core.errors import DataError, UsageError
-from seetell.data.records import PhotoId, QuestionRecord
+from seetell.data.records import LabelRecord, PhotoId, QuestionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,34 @@ def split_holdout(
     return kept, [record for record in records if record.photo_id in held]
 
 
+def split_labelled_holdout(
+    records: Sequence[LabelRecord], rule: Holdout
+) -> tuple[list[LabelRecord], list[LabelRecord]]:
+    """(records to learn from, records held out), each in the given order.
+
+    Labelled photos have no numbers of their own: each label's are numbered from 0 as they come, so that
+    every label gives its share.
+    """
+    places: dict[str, list[int]] = {}
+    for place, record in enumerate(records):
+        places.setdefault(record.label, []).append(place)
+    held = {own[number] for own in places.values() for number in _held_numbers(range(len(own)), rule)}
+    kept = [record for place, record in enumerate(records) if place not in held]
+    return kept, [record for place, record in enumerate(records) if place in held]
+
+
 def _held_photos(photo_ids: set[PhotoId], rule: Holdout) -> set[PhotoId]:
-    numbers: dict[PhotoId, int] = {}
+    numbers: dict[int, PhotoId] = {}
     for photo_id in photo_ids:
         if not str(photo_id).isdecimal():
             raise DataError(f"photo {photo_id!r}: a holdout needs photos that are numbered")
-        numbers[photo_id] = int(photo_id)
+        numbers[int(photo_id)] = photo_id
+    return {numbers[number] for number in _held_numbers(numbers, rule)}
+
+
+def _held_numbers(numbers: Iterable[int], rule: Holdout) -> set[int]:
     if rule.modulo is not None:
-        return {one for one, number in numbers.items() if number % rule.modulo == rule.remainder}
-    ordered = sorted(numbers, key=lambda one: numbers[one])
+        return {number for number in numbers if number % rule.modulo == rule.remainder}
+    ordered = sorted(numbers)
     count = round(len(ordered) * (rule.last_fraction or 0.0))
     return set(ordered[len(ordered) - count :])

@@ -63,6 +63,20 @@ class Tags:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """L labelled photos of one source, and what every label of the source is called.
+
+    image_index: int64[L]. target: int64[L], the place of the photo's label among the C names.
+    ids, attention_mask: int64 and bool [C, T].
+    """
+
+    image_index: Tensor
+    target: Tensor
+    ids: Tensor
+    attention_mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised."""
 
@@ -72,3 +86,4 @@ class Batch:
     questions: Questions | None = None
     labels: Labels | None = None
     tags: Tags | None = None
+    names: tuple[Names, ...] = ()

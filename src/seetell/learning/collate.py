@@ -13,7 +13,7 @@ from torch import Tensor
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import DataError, ImageError
 from seetell.learning.augmentation import names_a_side, random_view
-from seetell.learning.batch import Batch, Captions, Labels, Questions, Tags
+from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Row, Source
 
@@ -71,6 +71,7 @@ class Collator:
             questions=self._questions(rows),
             labels=_labels(rows),
             tags=self._tags(rows),
+            names=self._names(rows),
         )
 
     def _views(self, drawn: Iterable[Row], size: int) -> tuple[list[Row], list[NDArray[np.float32]]]:
@@ -125,6 +126,19 @@ class Collator:
         for number, (_, listed) in enumerate(found):
             target[number, listed] = 1.0 / len(listed)
         return Tags(torch.tensor([place for place, _ in found]), target)
+
+    def _names(self, rows: Sequence[Row]) -> tuple[Names, ...]:
+        """One entry per way of naming: the rows of a source share theirs."""
+        found: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+        for place, row in enumerate(rows):
+            if row.named is not None:
+                found.setdefault(row.named.names, []).append((place, row.named.place))
+        named: list[Names] = []
+        for texts, pairs in found.items():
+            ids, mask = self._encode(texts, self._tokenizer.spec.bos_id)
+            places, targets = zip(*pairs, strict=True)
+            named.append(Names(torch.tensor(places), torch.tensor(targets), ids, mask))
+        return tuple(named)
 
     def _encode(self, texts: Sequence[str], lead_id: int | None) -> tuple[Tensor, Tensor]:
         ids, mask = self._tokenizer.encode(texts, lead_id=lead_id)

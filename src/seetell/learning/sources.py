@@ -23,12 +23,20 @@ from seetell.learning.augmentation import Augmentation
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """One label among all of its source: their names in one language and template, and its place."""
+
+    names: tuple[str, ...]
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One photo of one step, with what goes with it.
 
     captions: (text, language) pairs. questions: (question, answer) pairs. tags: every answer given about
-    the photo, to these questions and others, once each. label: its place in the label space. rng: the
-    source of this row's random view, independent of every other row's.
+    the photo, to these questions and others, once each. label: its place in the label space; named: the
+    same by name. rng: the source of this row's random view, independent of every other row's.
     """
 
     photo: Path
@@ -38,6 +46,7 @@ class Row:
     questions: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     label: int | None = None
+    named: Among | None = None
 
     def texts(self) -> Iterable[str]:
         """Every text that speaks about the photo."""
@@ -89,6 +98,10 @@ class Shuffle:
     def rng(self, step: int, row: int) -> np.random.Generator:
         """The random numbers of one row of one step."""
         return np.random.default_rng((*self._seed, 1, step, row))
+
+    def step_rng(self, step: int) -> np.random.Generator:
+        """The random numbers that all rows of one step share."""
+        return np.random.default_rng((*self._seed, 2, step))
 
     def _permutation(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng((*self._seed, 0, epoch)).permutation(self.count)
@@ -197,9 +210,13 @@ def _draw_shares(
 
 
 class LabelSource:
-    """Labelled photos, optionally captioned by templates such as "a photo of a {}".
+    """Labelled photos, each with its label's number and its name among those of all labels.
 
-    label_space: label -> number. templates: language -> templates, where "{}" marks the label.
+    A step's names are in one language and one template, drawn for the whole step, so that they are encoded
+    once.
+
+    label_space: label -> number. templates: language -> templates, where "{}" marks the label; without any
+    there are no names. names: language -> label -> its name in that language, where it is not the label.
     """
 
     def __init__(
@@ -211,12 +228,60 @@ class LabelSource:
         seed: Sequence[int],
         label_space: Mapping[str, int],
         templates: Mapping[str, Sequence[str]] | None = None,
+        names: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._records = list(records)
         self._shuffle = Shuffle(len(self._records), batch_size, seed)
         self._rule = rule
         self._label_space = label_space
-        self._templates = dict(templates or {})
+        self._own_labels = label_list(records)
+        # Every way of naming all labels at once.
+        self._namings = [
+            tuple(
+                template.replace("{}", label_name(label, language, names or {})) for label in self._own_labels
+            )
+            for language, texts in (templates or {}).items()
+            for template in texts
+        ]
+        self.num_photos = len(self._records)
+        self.batch_size = batch_size
+
+    def draw(self, step: int) -> list[Row]:
+        """The rows of one step."""
+        rows: list[Row] = []
+        naming: tuple[str, ...] = ()
+        if self._namings:
+            naming = self._namings[int(self._shuffle.step_rng(step).integers(len(self._namings)))]
+        for row, place in enumerate(self._shuffle.places(step)):
+            record, rng = self._records[place], self._shuffle.rng(step, row)
+            named = Among(naming, self._own_labels.index(record.label)) if naming else None
+            rows.append(
+                Row(record.photo, self._rule, rng, label=self._label_space[record.label], named=named)
+            )
+        return rows
+
+
+class TemplateSource:
+    """Labelled photos captioned by templates such as "a photo of a {}", one caption of each language.
+
+    templates and names as for LabelSource.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[LabelRecord],
+        *,
+        batch_size: int,
+        rule: Augmentation,
+        seed: Sequence[int],
+        templates: Mapping[str, Sequence[str]],
+        names: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self._records = list(records)
+        self._shuffle = Shuffle(len(self._records), batch_size, seed)
+        self._rule = rule
+        self._templates = dict(templates)
+        self._names = dict(names or {})
         self.num_photos = len(self._records)
         self.batch_size = batch_size
 
@@ -225,14 +290,16 @@ class LabelSource:
         rows: list[Row] = []
         for row, place in enumerate(self._shuffle.places(step)):
             record, rng = self._records[place], self._shuffle.rng(step, row)
-            words = label_text(record.label)
             captions = tuple(
-                (templates[int(rng.integers(len(templates)))].replace("{}", words), language)
+                (
+                    templates[int(rng.integers(len(templates)))].replace(
+                        "{}", label_name(record.label, language, self._names)
+                    ),
+                    language,
+                )
                 for language, templates in self._templates.items()
             )
-            # A label outside the space (a source that only captions its photos) is no label.
-            number = self._label_space.get(record.label)
-            rows.append(Row(record.photo, self._rule, rng, captions=captions, label=number))
+            rows.append(Row(record.photo, self._rule, rng, captions=captions))
         return rows
 
 
@@ -247,6 +314,11 @@ def answer_text(answer: str) -> str:
 def label_text(label: str) -> str:
     """A label as words: folders are named ``joshua_tree`` as often as ``joshua tree``."""
     return " ".join(label.replace("_", " ").split())
+
+
+def label_name(label: str, language: str, names: Mapping[str, Mapping[str, str]]) -> str:
+    """What a label is called in a language: as ``names`` says, else as its own words."""
+    return names.get(language, {}).get(label) or label_text(label)
 
 
 def answer_list(records: Iterable[QuestionRecord], size: int) -> tuple[str, ...]:

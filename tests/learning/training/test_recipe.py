@@ -68,7 +68,10 @@ SOURCE = BASE["data"][0]
         ({"data": []}, "data"),
         ({"data": [{"format": "csv", "path": "x", "batch_size": 1}]}, "data.0.format"),
         ({"data": [{**SOURCE, "task": "classify"}]}, "cannot teach 'classify'"),
-        ({"data": [{**SOURCE, "holdout": {"last_fraction": 0.1}}]}, "holdout belongs to the format vqa"),
+        (
+            {"data": [{**SOURCE, "holdout": {"last_fraction": 0.1}}]},
+            "holdout belongs to the formats vqa and imagefolder",
+        ),
         (
             {"data": [{**SOURCE, "augment": {"scale": [0.9, 0.5]}}]},
             "data.0.augment: scale is [smallest, largest]",

@@ -11,13 +11,15 @@ import torch
 import yaml
 
 from seetell.core.errors import RecipeError
+from seetell.data.imagefolder import read_imagefolder
 from seetell.data.vqa import read_vqa
 from seetell.learning.scenes import write_scenes
 from seetell.learning.training import checkpoint as checkpoints
-from seetell.learning.training.corpus import read_corpus, read_questions, write_holdout
+from seetell.learning.training.corpus import LabelData, read_corpus, read_questions, write_holdout
 from seetell.learning.training.metrics_log import read_metrics
 from seetell.learning.training.recipe import Recipe, read_recipe
 from seetell.learning.training.run import build_collator, prepare, read_list, run
+from seetell.learning.training.sections import HoldoutSettings
 
 RECIPE = Path(__file__).resolve().parents[3] / "recipes" / "scenes.yaml"
 SMALL = [
@@ -109,10 +111,54 @@ def test_held_out_photos_are_never_learned_from_and_can_be_written_for_evaluatio
     prepared = prepare(recipe)
     names = {row.photo.name for step in range(3) for row in prepared.sources[1].draw(step)}
     assert not names & {"000009.png", "000019.png", "000029.png"}
-    questions, annotations = write_holdout(source, scenes, tmp_path)
-    assert read_vqa(questions, annotations, scenes / "images") == held
+    write_holdout(source, scenes, tmp_path)
+    files = (tmp_path / "questions_holdout.json", tmp_path / "annotations_holdout.json")
+    assert read_vqa(*files, scenes / "images") == held
     with pytest.raises(RecipeError, match="no holdout"):
         write_holdout(recipe.data[0], scenes, tmp_path)
+
+
+def test_labelled_photos_held_out_are_linked_where_evaluate_reads_them(scenes: Path, tmp_path: Path) -> None:
+    recipe = small(scenes, tmp_path / "run", "data.2.holdout={modulo: 5, remainder: 1}")
+    prepared = prepare(recipe)
+    (learned,) = (part for part in prepared.corpus.parts if isinstance(part, LabelData))
+    linked = tmp_path / "run" / "holdout" / "labelled"
+    held = read_imagefolder(linked)
+    everything = read_imagefolder(scenes / "labelled")
+    names = [{(one.label, one.photo.name) for one in records} for records in (learned.records, held)]
+    assert names[1] and not names[0] & names[1]
+    assert names[0] | names[1] == {(one.label, one.photo.name) for one in everything}
+    assert all(one.photo.read_bytes() for one in held)
+    # Another rule leaves nothing of the one before.
+    again = recipe.data[2].model_copy(update={"holdout": HoldoutSettings(modulo=5, remainder=2)})
+    write_holdout(again, scenes, linked)
+    other = {
+        (one.label, one.photo.name) for one in read_imagefolder(tmp_path / "run" / "holdout" / "labelled")
+    }
+    assert other and not other & names[1]
+
+
+def test_a_run_that_starts_from_another_has_its_tokenizer(scenes: Path, tmp_path: Path) -> None:
+    first = run(small(scenes, tmp_path / "first", "steps=2", "tokenizer.vocab_size=300"))
+    assert first.outcome == "finished"
+    second = prepare(small(scenes, tmp_path / "second", f"init={tmp_path / 'first'}", "data.0.limit=7"))
+    words = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("first", "second")]
+    assert words[0] == words[1]
+    own = prepare(small(scenes, tmp_path / "third", "data.0.limit=7"))
+    assert own.tokenizer.vocab_size != second.tokenizer.vocab_size
+
+
+def test_names_need_templates(scenes: Path, tmp_path: Path) -> None:
+    wanted = "objectives=[{name: label_names}]"
+    with pytest.raises(RecipeError, match="label_names needs templates"):
+        small(scenes, tmp_path, wanted)
+    with pytest.raises(RecipeError, match="a language without templates"):
+        small(scenes, tmp_path, wanted, "data.2.label_names={zh: {circle: 圆}}")
+    named = ["data.2.templates={en: ['a {}'], zh: ['一个{}']}", "data.2.label_names={zh: {circle: 圆}}"]
+    prepared = prepare(small(scenes, tmp_path / "run", wanted, *named))
+    batches = [build_collator(prepared).batch(step) for step in range(8)]
+    found = {prepared.tokenizer.decode(batch.names[0].ids[0].tolist()) for batch in batches}
+    assert found == {"a circle", "一个圆"}
 
 
 def test_limits_take_the_first_photos_but_labels_of_every_kind(scenes: Path, tmp_path: Path) -> None:

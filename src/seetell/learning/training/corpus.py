@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seetell.core.errors import RecipeError
 from seetell.data.coco import read_coco_captions
-from seetell.data.holdout import split_holdout
+from seetell.data.holdout import split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
 from seetell.data.vqa import read_vqa, write_vqa
@@ -17,9 +18,11 @@ from seetell.learning.sources import (
     LabelSource,
     QuestionSource,
     Source,
+    TemplateSource,
     answer_list,
     answer_text,
     label_list,
+    label_name,
     label_text,
 )
 from seetell.learning.training.recipe import Recipe
@@ -65,10 +68,12 @@ class LabelData:
 
     def texts(self) -> Iterator[str]:
         """Each label once, plain and in every template."""
+        settings = self.settings
         for label in label_list(self.records):
             yield label_text(label)
-            for templates in self.settings.templates.values():
-                yield from (template.replace("{}", label_text(label)) for template in templates)
+            for language, templates in settings.templates.items():
+                name = label_name(label, language, settings.label_names)
+                yield from (template.replace("{}", name) for template in templates)
 
 
 Part = CaptionData | QuestionData | LabelData
@@ -129,18 +134,41 @@ def source_name(settings: DataSettings, root: Path) -> str:
     return (root / settings.path).resolve().stem
 
 
-def write_holdout(settings: DataSettings, root: Path, folder: Path) -> tuple[Path, Path]:
-    """Write a ``vqa`` source's held-out questions to ``folder`` as VQAv2 files, for ``seetell evaluate``.
+def read_labelled(settings: DataSettings, root: Path) -> tuple[list[LabelRecord], list[LabelRecord]]:
+    """The records of an ``imagefolder`` source: (to learn from, held out)."""
+    learned: list[LabelRecord] = read_imagefolder(root / settings.path)
+    held: list[LabelRecord] = []
+    if settings.holdout is not None:
+        learned, held = split_labelled_holdout(learned, settings.holdout.rule())
+    if settings.limit is not None:
+        learned, held = _every_nth(learned, settings.limit), _every_nth(held, settings.limit)
+    return learned, held
 
-    Photos stay where they are and are named relative to the source's image folder. Returns the paths
-    of the questions and the annotations. Raises RecipeError for a source that holds nothing out.
+
+def write_holdout(settings: DataSettings, root: Path, folder: Path) -> None:
+    """Write what a source holds out to ``folder``, for ``seetell evaluate``.
+
+    Questions as VQAv2 files, which name their photos relative to the source's image folder; labelled photos
+    as an imagefolder of links. Raises RecipeError for a source that holds nothing out.
     """
     if settings.holdout is None:
         raise RecipeError(f"data: the source {settings.path} has no holdout")
-    questions, annotations = folder / "questions_holdout.json", folder / "annotations_holdout.json"
+    if settings.format == "imagefolder":
+        _link_photos(read_labelled(settings, root)[1], folder)
+        return
     _, held = read_questions(settings, root)
-    write_vqa(held, questions, annotations, root / settings.path / settings.images)
-    return questions, annotations
+    images = root / settings.path / settings.images
+    write_vqa(held, folder / "questions_holdout.json", folder / "annotations_holdout.json", images)
+
+
+def _link_photos(records: Sequence[LabelRecord], folder: Path) -> None:
+    # Another rule, or other photos, would leave links of a run before behind.
+    if folder.exists():
+        shutil.rmtree(folder)
+    for record in records:
+        link = folder / record.label / record.photo.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(record.photo.resolve())
 
 
 def build_sources(recipe: Recipe, corpus: Corpus) -> tuple[Source, ...]:
@@ -156,10 +184,7 @@ def _read_part(place: int, settings: DataSettings, root: Path) -> Part:
         return CaptionData(place, settings, read_captions(settings, root))
     if settings.format == "vqa":
         return QuestionData(place, settings, read_questions(settings, root)[0])
-    records = read_imagefolder(root / settings.path)
-    if settings.limit is not None:
-        records = _every_nth(records, settings.limit)
-    return LabelData(place, settings, records)
+    return LabelData(place, settings, read_labelled(settings, root)[0])
 
 
 def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
@@ -182,14 +207,23 @@ def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
             questions_per_photo=settings.questions_per_photo,
             rare_answers=settings.rare_answers,
         )
-    classifies = settings.teaches == "classify"
+    if settings.teaches == "caption":
+        return TemplateSource(
+            part.records,
+            batch_size=batch_size,
+            rule=rule,
+            seed=own_seed,
+            templates=settings.templates,
+            names=settings.label_names,
+        )
     return LabelSource(
         part.records,
         batch_size=batch_size,
         rule=rule,
         seed=own_seed,
-        label_space={label: number for number, label in enumerate(corpus.labels)} if classifies else {},
+        label_space={label: number for number, label in enumerate(corpus.labels)},
         templates=settings.templates,
+        names=settings.label_names,
     )
 
 

@@ -35,4 +35,6 @@ def _moved(value: T, device: torch.device) -> T:
             one.name: _moved(getattr(value, one.name), device) for one in fields(value)
         }
         return replace(value, **changes)
+    if isinstance(value, tuple):
+        return tuple(_moved(one, device) for one in value)  # type: ignore[return-value]  # T is a tuple here
     return value

@@ -15,6 +15,8 @@ ObjectiveName = Literal[
     "answer_text",
     "answer_tags",
     "labels",
+    "label_names",
+    "caption_words",
 ]
 
 
@@ -23,7 +25,9 @@ class ObjectiveSpec(BaseModel):
 
     name: ``answer_tags`` predicts, from the photo alone, every answer given about it. It teaches the image
         encoder what questions will ask about, before the fusion can pass that on; its head is left behind at
-        export.
+        export. ``caption_words`` does the same with the words of the captions. ``label_names`` tells a
+        labelled photo's label from the others of its source by the text encoder's embeddings of their names,
+        as zero-shot classification will (Radford et al. 2021, section 3.1).
 
     weight: factor on the loss.
     share: the part of the batch's texts it uses, drawn at random each step; less is faster.

@@ -45,6 +45,8 @@ _NEEDED_TASK: dict[ObjectiveName, Task] = {
     "answer_text": "ask",
     "answer_tags": "ask",
     "labels": "classify",
+    "label_names": "classify",
+    "caption_words": "caption",
 }
 
 
@@ -121,6 +123,9 @@ class Recipe(Section):
         missing = [spec.name for spec in self.objectives if not self._serves(_NEEDED_TASK[spec.name])]
         if missing:
             raise ValueError(f"no source in data serves the objective {missing[0]}")
+        named = any(source.teaches == "classify" and source.templates for source in self.data)
+        if not named and any(spec.name == "label_names" for spec in self.objectives):
+            raise ValueError("the objective label_names needs templates on a source of labelled photos")
         positions = model_config(self.model, vocab_size=1).text.context_length
         if positions < self.tokenizer.context_length:
             raise ValueError(
@@ -130,8 +135,7 @@ class Recipe(Section):
         return self
 
     def _serves(self, task: Task) -> bool:
-        captioned = task == "caption"
-        return any(source.teaches == task or (captioned and source.templates) for source in self.data)
+        return any(source.teaches == task for source in self.data)
 
     def batch_sizes(self) -> tuple[int, ...]:
         """Photos per step of each source: its own number, or its share by weight of what is left."""

@@ -173,7 +173,7 @@ def read_list(path: Path) -> tuple[str, ...]:
 
 
 def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Tokenizer:
-    """The recipe's tokenizer, the one the run began with, or a new one trained on the corpus."""
+    """The recipe's tokenizer, the one the run began with, that of ``init``, or a new one of the corpus."""
     spec = built_in_text_spec(recipe.tokenizer.context_length)
     path = folder / TOKENIZER_FILE
     if recipe.tokenizer.path is not None:
@@ -184,7 +184,12 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Tokenizer:
     # A run that goes on must keep its words' numbers whatever the recipe says by now; the fingerprint
     # notices where that cannot be.
     elif checkpoints.latest(folder / "checkpoints") is None or not path.is_file():
-        write_tokenizer(path, train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size))
+        # Weights learned with one tokenizer's numbers mean nothing with another's.
+        inherited = Path(recipe.init or "") / TOKENIZER_FILE
+        if recipe.init is not None and inherited.is_file():
+            write_tokenizer(path, inherited.read_text(encoding="utf-8"))
+        else:
+            write_tokenizer(path, train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size))
     return Tokenizer.from_file(path, spec)
 
 

@@ -88,6 +88,9 @@ class DataSettings(Section):
     images: the folder of photos, relative to ``path``'s folder.
     task: what the source teaches; ``classify`` for an imagefolder unless it says ``caption``, which
         captions photos by ``templates`` and leaves the labels out of the classification head.
+    templates: for ``imagefolder``, language -> texts with "{}" where the label goes: captions where the task
+        is ``caption``, else what the objective ``label_names`` tells labels apart by.
+    label_names: for ``imagefolder``, language -> label -> its name, where the folder's name is not it.
     rare_answers: for ``vqa``, how much more often questions with rare answers are drawn: 0 evenly, 1 in
         inverse proportion to how common the answer is.
     batch_size: photos per step; or else ``weight``, its share of the recipe's ``batch_size``.
@@ -106,6 +109,7 @@ class DataSettings(Section):
     questions_per_photo: int = Field(default=4, gt=0)
     rare_answers: _Unit = 0.0
     templates: dict[str, tuple[str, ...]] = {}
+    label_names: dict[str, dict[str, str]] = {}
     holdout: HoldoutSettings | None = None
     # The first photos only, for quick tries and for validation on a part.
     limit: int | None = Field(default=None, gt=0)
@@ -114,12 +118,15 @@ class DataSettings(Section):
     def _task_fits(self) -> DataSettings:
         if self.task is not None and self.task not in _TASKS[self.format]:
             raise ValueError(f"a source in the format {self.format} cannot teach {self.task!r}")
-        if self.holdout is not None and self.format != "vqa":
-            raise ValueError("holdout belongs to the format vqa")
+        if self.holdout is not None and self.format == "coco_captions":
+            raise ValueError("holdout belongs to the formats vqa and imagefolder")
         if self.rare_answers and self.format != "vqa":
             raise ValueError("rare_answers belongs to the format vqa")
-        if self.templates and self.format != "imagefolder":
-            raise ValueError("templates belong to the format imagefolder")
+        if (self.templates or self.label_names) and self.format != "imagefolder":
+            raise ValueError("templates and label_names belong to the format imagefolder")
+        unused = self.label_names.keys() - self.templates.keys()
+        if unused:
+            raise ValueError(f"label_names has {sorted(unused)[0]!r}, a language without templates")
         if self.task == "caption" and self.format == "imagefolder" and not self.templates:
             raise ValueError("an imagefolder that teaches captions needs templates")
         if any("{}" not in text for texts in self.templates.values() for text in texts):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seetell.learning.batch import Batch, Captions, Questions
+from seetell.learning.batch import Batch, Captions, Names, Questions
 from seetell.learning.objectives.captioning import captioning_loss, next_token_labels
 from seetell.learning.objectives.classification import classification_loss, tagging_loss
 from seetell.learning.objectives.contrastive import (
@@ -26,10 +26,13 @@ from seetell.learning.objectives.masked_language import mask_words, masked_langu
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.objective_spec import ObjectiveSpec
+from seetell.learning.training.training_heads import CaptionWordsHead
 from seetell.modeling.models.unified import EncodedImage, UnifiedModel
 from seetell.modeling.parts.attention import KeyValue
 
 _LENGTH_PARTS = 4
+# The objectives that look at image tokens through the decoder's keys and values.
+_READ_MEMORY = frozenset({"matching", "masked_language", "captioning", "answer_list", "answer_text"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class JointStep(nn.Module):
         self.tag_head = (
             nn.Linear(config.text.embed_dim, config.num_answers) if "answer_tags" in self.objectives else None
         )
+        self.words_head = (
+            CaptionWordsHead(config.text.embed_dim, config.text.vocab_size)
+            if "caption_words" in self.objectives
+            else None
+        )
         self.weighting = LearnedWeights(weights) if learned_weights else FixedWeights(weights)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -79,7 +87,8 @@ class JointStep(nn.Module):
             limit_logit_scale(self.model.logit_scale)
         image = self.model.encode_image(batch.pixel_values)
         memory: list[KeyValue] = []
-        if batch.captions is not None or batch.questions is not None:
+        has_text = batch.captions is not None or batch.questions is not None
+        if has_text and _READ_MEMORY & self.objectives.keys():
             memory = self.model.memory(image.tokens)
         if batch.captions is not None:
             self._caption_losses(batch.captions, image, memory, losses)
@@ -92,6 +101,8 @@ class JointStep(nn.Module):
         if batch.tags is not None and self.tag_head is not None:
             tagged = self.tag_head(image.pooled[batch.tags.image_index])
             losses["answer_tags"] = tagging_loss(tagged, batch.tags.target)
+        if batch.names and "label_names" in self.objectives:
+            losses["label_names"] = self._label_names(batch.names, image)
         if not losses:
             raise ValueError("this batch holds data for none of the objectives")
         total = self.weighting(losses)
@@ -109,6 +120,14 @@ class JointStep(nn.Module):
         if "contrastive" in self.objectives or "matching" in self.objectives:
             embeds = self._text_embeds(captions.ids, captions.attention_mask)
             self._contrastive_and_matching(captions, image, memory, embeds, losses)
+        if self.words_head is not None:
+            losses["caption_words"] = self.words_head(
+                image.pooled,
+                self.model.text_embedding.tokens.weight,
+                captions.ids,
+                captions.image_index,
+                self.leads.first_word,
+            )
         if "masked_language" in self.objectives:
             losses["masked_language"] = self._masked_language(captions, image, memory)
         if "captioning" in self.objectives:
@@ -165,6 +184,16 @@ class JointStep(nn.Module):
                 losses["contrastive"] = losses["contrastive"] + cross_lingual * between
         if matching:
             losses["matching"] = torch.stack(matching).mean()
+
+    def _label_names(self, named: Sequence[Names], image: EncodedImage) -> Tensor:
+        """The mean over all labelled photos of the batch, each told from its own source's other labels."""
+        found: list[Tensor] = []
+        for names in named:
+            embeds = self.model.encode_text(names.ids, names.attention_mask).embeds
+            logits = contrastive_logits(image.embeds[names.image_index], embeds, self.model.logit_scale)
+            smoothing = self.objectives["label_names"].label_smoothing
+            found.append(classification_loss(logits, names.target, smoothing) * len(names.target))
+        return torch.stack(found).sum() / sum(len(names.target) for names in named)
 
     def _text_embeds(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
         """float[R, S] of all texts, encoded shortest first in a few parts, each trimmed to its own longest:
