@@ -93,7 +93,9 @@ class FakeModel:
         decode_image(photo)
         return [Match(text, 0.5, 0.25, NAME, PRECISION) for text in texts]
 
-    def classify(self, photo: Any, labels: Sequence[str] | None = None) -> Classification:
+    def classify(
+        self, photo: Any, labels: Sequence[str] | None = None, *, language: str | None = None
+    ) -> Classification:
         decode_image(photo)
         if labels is None:
             raise TaskUnavailable("fake has no labels of its own; give --labels")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from seetell.bundle.manifest import read_manifest
+from seetell.core.results import Classification, RankedLabel
 from tests.bundle.test_store import make_bundle
 
 
@@ -84,6 +87,76 @@ def test_questions(seetell: Any, fake: Any, photos: Path, questions: tuple[Path,
     shown = seetell(*words)
     assert shown.status == 0
     assert "exact match\t33.3" in shown.out
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Ten photos of each of three labels."""
+    folder = tmp_path / "labelled"
+    for label in ("red_kite", "tench", "church"):
+        (folder / label).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (8, 8), "red").save(folder / label / f"{number}.png")
+    return folder
+
+
+def test_labels(seetell: Any, fake: Any, labelled: Path) -> None:
+    [found] = seetell("evaluate", "--labelled", labelled, "--holdout", "5:4", "--json").lines
+    assert found["zero_shot"]["top_1"] == pytest.approx(100 / 3, abs=0.01), "the made-up model says the first"
+    assert found["zero_shot"]["intervals"].keys() == {"top_1", "top_5", "mean_per_class"}
+    assert (found["n_images"], found["n_texts"], found["language"]) == (6, 3, "en")
+    assert found["holdout"] == {"modulo": 5, "remainder": 4}
+    assert fake.calls == [("classify", {"labels": ["church", "red kite", "tench"], "language": "en"})]
+    shown = seetell("evaluate", "--labelled", labelled, "--holdout", "0.2")
+    assert (shown.status, shown.out.splitlines()[0].split("\t")[:3]) == (
+        0,
+        ["zero-shot labels", "top-1", "33.3"],
+    )
+    assert "held out" in shown.err
+
+
+def test_labels_in_another_language(seetell: Any, fake: Any, labelled: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"red_kite": "赤鸢", "tench": "丁鲷", "church": "教堂"}))
+    words = ("evaluate", "--labelled", labelled, "--label-names", names, "--json")
+    refused = seetell(*words)
+    assert (refused.status, refused.out) == (2, "")
+    assert "one of en, zh" in refused.err
+    [found] = seetell(*words, "--language", "zh").lines
+    assert found["language"] == "zh"
+    assert set(found["zero_shot"]["per_class"]) == {"赤鸢", "丁鲷", "教堂"}
+    assert fake.calls[-1] == ("classify", {"labels": ["教堂", "赤鸢", "丁鲷"], "language": "zh"})
+
+
+def test_labels_the_model_was_taught(
+    seetell: Any, fake: Any, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = SimpleNamespace(labels=("church", "red kite"))
+    monkeypatch.setattr(fake, "manifest", manifest, raising=False)
+    refused = seetell("evaluate", "--labelled", labelled, "--own-labels")
+    assert (refused.status, refused.out) == (2, "")
+    assert "not taught 'tench'" in refused.err
+    manifest.labels = ("church", "other", "red kite", "tench")
+    ranking = tuple(RankedLabel(label, 0.25) for label in manifest.labels)
+
+    def classify(photo: Any, labels: Any = None) -> Classification:
+        assert labels is None
+        return Classification("church", 0.25, ranking, "fake", "fp32")
+
+    monkeypatch.setattr(fake, "classify", classify)
+    [found] = seetell("evaluate", "--labelled", labelled, "--own-labels", "--json").lines
+    assert found["own_labels"]["top_1"] == pytest.approx(100 / 3, abs=0.01)
+    assert "zero_shot" not in found and "language" not in found
+
+
+def test_figures_of_labels_are_recorded(seetell: Any, fake: Any, labelled: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    words = ("evaluate", "--labelled", labelled, "--model", bundle, "--record", "pets:held out")
+    assert seetell(*words).status == 0
+    recorded = {row.metric: row for row in read_manifest(bundle).measurements}
+    top = recorded["zero_shot.top_1"]
+    assert (top.task, top.dataset, top.split) == ("classify", "pets (en)", "held out")
+    assert top.interval is not None and top.interval[0] < top.value < top.interval[1]
 
 
 def test_a_photo_that_fails_counts_and_is_said(seetell: Any, fake: Any, photos: Path, captions: Path) -> None:
@@ -167,6 +240,17 @@ def test_nothing_is_recorded_when_an_input_failed(
         ["--questions", "F", "--images", "DIR"],
         ["--captions", "F", "--annotations", "F", "--images", "DIR"],
         ["--captions", "F", "--images", "DIR", "--limit", "0"],
+        ["--captions", "F", "--images", "DIR", "--holdout", "10:9"],
+        ["--captions", "F", "--images", "DIR", "--target-accuracy", "90"],
+        ["--labelled", "DIR", "--target-accuracy", "101"],
+        ["--labelled", "DIR", "--images", "DIR"],
+        ["--labelled", "DIR", "--captions", "F", "--images", "DIR"],
+        ["--labelled", "gone"],
+        ["--labelled", "DIR", "--annotations", "F"],
+        ["--labelled", "DIR", "--own-labels", "--language", "en"],
+        ["--captions", "F", "--images", "DIR", "--label-names", "F"],
+        ["--captions", "F", "--images", "DIR", "--own-labels"],
+        *(["--labelled", "DIR", "--holdout", rule] for rule in ("9", "x", "10:", "10:10", "1:0", "0", "nan")),
     ],
     ids=" ".join,
 )

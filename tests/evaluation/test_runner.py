@@ -15,6 +15,7 @@ import pytest
 from seetell.bundle.manifest import Measurement
 from seetell.core.errors import DataError, EngineError, ImageError, TextError, UsageError
 from seetell.core.results import Answer, Caption, Classification, Failure, RankedLabel
+from seetell.data.holdout import Holdout
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict, as_table, measurement_rows, rows
@@ -272,6 +273,152 @@ def test_labels_are_measured() -> None:
     assert (found["n_images"], found["n_texts"]) == (12, 2)
 
 
+def test_labels_of_a_held_out_part() -> None:
+    labels = [LabelRecord(Path(f"{place}.jpg"), "cat" if place < 9 else "dog") for place in range(N)]
+    # Each label's photos are numbered on their own: 0..8 and 0..2, of which 2, 5 and 8, and 2 are held out.
+    found = evaluate_labels(Oracle().predictors(), labels, holdout=Holdout(modulo=3, remainder=2))
+    assert found.n_images == 4
+    assert found.zero_shot is not None and found.zero_shot.scores["top_1"].value == 75
+    assert as_dict(found)["holdout"] == {"modulo": 3, "remainder": 2}
+    assert "leaves 2 when divided by 3" in rendered(as_table(found))
+    with pytest.raises(DataError, match="the holdout leaves none of 12"):
+        evaluate_labels(Oracle().predictors(), labels, holdout=Holdout(modulo=30, remainder=29))
+
+
+def test_a_limit_takes_of_every_label() -> None:
+    labels = [LabelRecord(Path(f"{place}.jpg"), "cat" if place < 9 else "dog") for place in range(N)]
+    found = evaluate_labels(Oracle().predictors(), labels, limit=4)
+    assert (found.n_images, found.n_texts, found.limit) == (4, 2, 4)
+    assert found.zero_shot is not None and found.zero_shot.scores["top_1"].value == 50
+    assert "4 photos only" in rendered(as_table(found))
+    assert "first 4" not in rendered(as_table(found))
+    assert measurement_rows(found, "pets", "dev")[0]["split"] == "dev, 4 photos"
+
+
+def test_own_labels_are_another_figure_than_zero_shot() -> None:
+    labels = [LabelRecord(Path("0.jpg"), "cat"), LabelRecord(Path("1.jpg"), "dog")]
+    found = evaluate_labels(Oracle().predictors(), labels, own_labels=True, language="en")
+    document = as_dict(found)
+    assert document["own_labels"]["top_1"] == 50 and "zero_shot" not in document
+    [top, *_] = measurement_rows(found, "pets", "dev")
+    assert (top["metric"], top["task"], top["dataset"]) == ("own_labels.top_1", "classify", "pets (en)")
+
+
+def test_questions_of_a_held_out_part() -> None:
+    found = evaluate_questions(
+        Oracle().predictors(), questions(each=2), holdout=Holdout(last_fraction=0.25), limit=2
+    )
+    assert (found.n_images, found.n_texts, found.limit) == (2, 4, 2)
+    assert found.holdout == Holdout(last_fraction=0.25)
+    assert as_dict(found)["holdout"] == {"last_fraction": 0.25}
+    with pytest.raises(DataError, match="the holdout leaves none"):
+        evaluate_questions(Oracle().predictors(), questions(), holdout=Holdout(modulo=99, remainder=98))
+
+
+def test_confidence_is_measured_and_a_threshold_found() -> None:
+    def ask(pairs: Iterable[tuple[Path, str]]) -> Iterator[Any]:
+        for photo, _ in pairs:
+            place = int(photo.stem)
+            # Sure and right about the first 40, unsure and wrong about the rest, which it abstains from.
+            said = ("yes" if place % 2 else "no") if place < 40 else "?"
+            yield Answer(said, 0.9 if place < 40 else 0.3, (), place >= 40, "m", "fp32")
+
+    found = evaluate_questions(Predictors("m", "fp32", ask=ask), questions(100), target_accuracy=95)
+    document = as_dict(found)["calibration"]
+    assert document["of"] == "exact_match"
+    assert document["ece"] == pytest.approx(0.4 * 10 + 0.6 * 30)
+    assert (document["coverage"], document["accuracy_answered"]) == (40, 100)
+    assert document["abstain_below"]["threshold"] == pytest.approx(0.6)
+    assert document["abstain_below"]["coverage"] == 40
+    assert document["curve"][0]["coverage"] == 100 and document["curve"][0]["accuracy"] == 40
+    assert len(document["bins"]) == 15
+    text = rendered(as_table(found))
+    for words in ("calibration error (ECE)", "22.0", "right of the most", "abstain below 0.6", "40.0% are"):
+        assert words in text
+    recorded = {row["metric"]: row for row in measurement_rows(found, "mine", "dev")}
+    assert recorded["calibration.ece"]["task"] == "ask"
+    unreachable = evaluate_questions(
+        Predictors("m", "fp32", ask=ask),
+        [replace(one, answers=("other",)) for one in questions(100)],
+        target_accuracy=95,
+    )
+    assert as_dict(unreachable)["calibration"]["abstain_below"] is None
+    assert "no confidence is high enough for 95% right" in rendered(as_table(unreachable))
+    for wrong in (-1, 101, float("nan")):
+        with pytest.raises(UsageError, match="accuracy lies between"):
+            evaluate_questions(Predictors("m", "fp32", ask=ask), questions(), target_accuracy=wrong)
+
+
+def test_with_enough_people_an_answer_is_right_as_far_as_they_agree() -> None:
+    people = ("no", "no", "no", *["never"] * 7)
+    ten = [replace(one, answers=people) for one in questions()]
+    found = evaluate_questions(Oracle().predictors(), ten)
+    assert found.calibration is not None and found.calibration.of == "accuracy"
+    # "no" of three in ten: 0.9; "Yes!" of none.
+    assert found.calibration.curve[0].accuracy.value == pytest.approx(45)
+    [shown] = found.examples
+    assert (shown.best[0].verdict, shown.best[0].said, shown.worst[0].verdict) == ("90% right", "no", "wrong")
+
+
+def test_a_model_that_states_no_confidence_is_measured_all_the_same() -> None:
+    def ask(pairs: Iterable[tuple[Path, str]]) -> Iterator[Any]:
+        return (Answer("no", float("nan"), (), False, "m", "fp32") for _ in pairs)
+
+    found = evaluate_questions(Predictors("m", "fp32", ask=ask), questions())
+    assert found.vqa is not None and found.vqa["exact_match"].value == 50
+    assert found.calibration is None and "calibration" not in as_dict(found)
+
+
+def test_labels_are_calibrated_too() -> None:
+    labels = [LabelRecord(Path(f"{place}.jpg"), "cat" if place < 9 else "dog") for place in range(N)]
+    found = evaluate_labels(Oracle(bad=["0"]).predictors(), labels)
+    assert found.calibration is not None
+    # Always 0.9; 8 of the 11 that could be read are right.
+    assert found.calibration.scores["ece"].value == pytest.approx(90 - 800 / 11)
+    assert found.calibration.curve[0].coverage == pytest.approx(1100 / 12)
+    assert measurement_rows(found, "pets", "dev")[-1]["task"] == "classify"
+
+
+def test_examples_are_what_the_model_did_best_and_worst_on() -> None:
+    def caption(photos: Iterable[Path]) -> Iterator[Any]:
+        for photo in photos:
+            place = int(photo.stem)
+            said = EN[place] if place != 7 else "something else entirely"
+            yield Caption(said, -1.0, "en", "m", "fp32")
+
+    found = evaluate_captions(Predictors("m", "fp32", caption=caption), records(), "en")
+    [shown] = found.examples  # it cannot embed
+    assert shown.part == "captions"
+    assert shown.worst[0].photo == Path("7.jpg")
+    assert shown.worst[0].said == "something else entirely"
+    assert shown.worst[0].wanted == (EN[7], EN[7] + " too")
+    assert "7.jpg" not in {one.photo.name for one in shown.best}
+    bad = evaluate_captions(Oracle(bad=["3"]).predictors(), records(), "en").examples
+    assert all(one.photo.name != "3.jpg" for part in bad for one in (*part.best, *part.worst))
+
+
+def test_searches_that_went_wrong_are_shown_with_what_was_found() -> None:
+    def embed_texts(texts: Sequence[str]) -> Any:
+        rows = Oracle().embed_texts(texts)
+        # The captions of photo 4 lead to photo 9.
+        return np.array([np.eye(N, dtype=np.float32)[9] if row[4] else row for row in rows])
+
+    oracle = Oracle(bad=["2"])
+    found = evaluate_captions(Predictors("m", "fp32", oracle.embed_images, embed_texts), records(), "en")
+    to_text, to_photo = found.examples
+    assert (to_text.part, to_photo.part) == ("image_to_text", "text_to_image")
+    worst = to_photo.worst[0]
+    assert (worst.photo, worst.found, worst.question) == (Path("4.jpg"), Path("9.jpg"), EN[4])
+    # Not found at all: the 10 other photos that could be read score the same, and a tie counts against it.
+    assert worst.verdict == "at place 11 of 12"
+    assert to_text.worst[0].photo == Path("4.jpg")
+    assert to_text.worst[0].wanted == (EN[4], EN[4] + " too")
+    best = to_text.best[0]
+    assert best.verdict == "found first" and best.said in best.wanted
+    everything = [*to_text.best, *to_text.worst, *to_photo.best, *to_photo.worst]
+    assert "2.jpg" not in {one.photo.name for one in everything}, "it could not be read"
+
+
 def rendered(table: Any) -> str:
     from rich.console import Console
 
@@ -287,7 +434,7 @@ def test_the_table_shows_every_figure_and_what_to_know() -> None:
     for word in ("photo -> text", "text -> photo", "R@10", "median rank", "BLEU-4", "ROUGE-L", "CIDEr-D"):
         assert word in text
     assert "1 inputs failed" not in text and "1 input failed and counts as wrong" in text
-    assert "the first 10 photos only" in text
+    assert "first 10 photos only" in text
     asked = rendered(as_table(evaluate_questions(Oracle().predictors(), questions())))
     assert "read exact match" in asked and "VQA accuracy" in asked
 

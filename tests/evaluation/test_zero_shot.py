@@ -36,6 +36,13 @@ def test_a_frequent_label_does_not_hide_a_rare_one() -> None:
     assert found.scores["top_5"].value == 100
 
 
+def test_what_was_taken_for_what() -> None:
+    said = [["cat"], ["cat"], ["dog"], ["dog"], [], ["cow"]]
+    labels = ["dog", "dog", "cat", "dog", "cat", "cat"]
+    found = [(one.label, one.said, one.n_images) for one in score_labels(said, labels).confused]
+    assert found == [("dog", "cat", 2), ("cat", "cow", 1), ("cat", "dog", 1)]
+
+
 def test_a_photo_that_failed_is_wrong() -> None:
     found = score_labels([["cat"], []], ["cat", "cat"])
     assert (found.scores["top_1"].value, found.scores["top_5"].value) == (50, 50)

@@ -1,18 +1,16 @@
-"""``seetell evaluate``: published metrics over captions or questions that people wrote."""
+"""``seetell evaluate``: published metrics over captions, answers or labels that people gave."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from seetell.cli.evaluation_task import Task, measure
 from seetell.cli.options import Shared, open_model, option, shared_options
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
-    from seetell.evaluation.predictors import Predictors
     from seetell.evaluation.runner import Evaluation
-    from seetell.tasks.model import Model
 
 
 @shared_options
@@ -27,14 +25,61 @@ def evaluate(
         Path | None, option("--annotations", metavar="F", help="Their answers, VQAv2 JSON.")
     ] = None,
     images: Annotated[Path | None, option("--images", metavar="DIR", help="Folder of the photos.")] = None,
+    labelled: Annotated[
+        Path | None, option("--labelled", metavar="DIR", help="Photos to classify, one folder per label.")
+    ] = None,
+    label_names: Annotated[
+        Path | None,
+        option(
+            "--label-names",
+            metavar="F",
+            help="What the labels are called, as JSON: {folder: name}.",
+            show_default="as their folders",
+        ),
+    ] = None,
+    own_labels: Annotated[
+        bool, option("--own-labels", help="Classify by the labels the model was taught, not zero-shot.")
+    ] = False,
     language: Annotated[
         str | None,
         option(
-            "--language", metavar="en|zh", help="Which captions to use.", show_default="the model's first"
+            "--language",
+            metavar="en|zh",
+            help="Which captions to use, or of the labels.",
+            show_default="the model's first",
+        ),
+    ] = None,
+    holdout: Annotated[
+        str | None,
+        option(
+            "--holdout",
+            metavar="N:R|PART",
+            help="Held-out photos only: those whose number leaves R divided by N, or the last PART.",
+            show_default="all photos",
         ),
     ] = None,
     limit: Annotated[
-        int | None, option("--limit", min=1, help="Use the first photos only.", show_default="all")
+        int | None, option("--limit", min=1, help="Use so many photos only.", show_default="all")
+    ] = None,
+    target_accuracy: Annotated[
+        float | None,
+        option(
+            "--target-accuracy",
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            help="Find the confidence to abstain below, so that so many of the answers given are right.",
+            show_default="none",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        option(
+            "--report",
+            metavar="F.html",
+            help="Also write a page with the best and worst photos.",
+            show_default="none",
+        ),
     ] = None,
     record: Annotated[
         str | None,
@@ -48,31 +93,34 @@ def evaluate(
     *,
     shared: Shared,
 ) -> None:
-    """Measure a model: retrieval and captions, or answers.
+    """Measure a model: retrieval and captions, answers, or labels.
 
     A photo that cannot be read stays in every figure and counts as wrong.
     """
-    from seetell.core.errors import UsageError
-
-    if (captions is None) == (questions is None):
-        raise UsageError("evaluate: give --captions F, or --questions F with --annotations F")
-    if images is None:
-        raise UsageError("evaluate: where are the photos? Give --images DIR")
-    if not images.is_dir():
-        raise UsageError(f"--images: {images} is no folder")
-    if questions is not None and annotations is None:
-        raise UsageError("evaluate: questions need their answers; give --annotations F")
-    if captions is not None and annotations is not None:
-        raise UsageError("evaluate: --annotations goes with --questions")
+    task = Task(
+        captions=captions,
+        questions=questions,
+        annotations=annotations,
+        images=images,
+        labelled=labelled,
+        label_names=label_names,
+        own_labels=own_labels,
+        language=language,
+        holdout=holdout,
+        limit=limit,
+        target_accuracy=target_accuracy,
+    )
+    task.check()
     dataset, split = _set_name(record)
     with Output(json=shared.json) as out:
         model = open_model(shared)
-        if captions is not None:
-            found = _captions(model, captions, images, language, limit, out)
-        else:
-            assert questions is not None and annotations is not None  # checked above
-            found = _questions(model, questions, annotations, images, limit, out)
+        found = measure(model, task, out.progress)
         _report(found, out)
+        if report is not None:
+            from seetell.evaluation.html_report import write_html_report
+
+            write_html_report(report, found)
+            out.note(f"report written to {report}")
         if record is not None:
             _record(found, shared.model, dataset, split, out)
 
@@ -100,42 +148,6 @@ def _record(found: Evaluation, model: str, dataset: str, split: str, out: Output
     folder = resolve(model).folder
     record_measurements(folder, rows)
     out.note(f"{len(rows)} figures recorded in {folder}")
-
-
-def _captions(
-    model: Model, captions: Path, images: Path, language: str | None, limit: int | None, out: Output
-) -> Evaluation:
-    from seetell.data.coco import read_coco_captions
-    from seetell.evaluation.runner import evaluate_captions
-
-    records = read_coco_captions(captions, images)
-    spoken = language or (model.languages[0] if model.languages else "en")
-    return evaluate_captions(_predictors(model, spoken), records, spoken, limit=limit, track=out.progress)
-
-
-def _questions(
-    model: Model, questions: Path, annotations: Path, images: Path, limit: int | None, out: Output
-) -> Evaluation:
-    from seetell.data.vqa import read_vqa
-    from seetell.evaluation.runner import evaluate_questions
-
-    records = read_vqa(questions, annotations, images)
-    return evaluate_questions(_predictors(model, None), records, limit=limit, track=out.progress)
-
-
-def _predictors(model: Model, language: str | None) -> Predictors:
-    """What this model can do, as functions."""
-    from seetell.evaluation.predictors import Predictors
-
-    embeds = "embed" in model.tasks
-    return Predictors(
-        model.name,
-        model.precision,
-        embed_images=partial(model.stream, "embed_images") if embeds else None,
-        embed_texts=model.embed_texts if embeds else None,
-        caption=partial(model.stream, "caption", language=language) if "caption" in model.tasks else None,
-        ask=partial(model.stream, "ask") if "ask" in model.tasks else None,
-    )
 
 
 def _report(found: Evaluation, out: Output) -> None:

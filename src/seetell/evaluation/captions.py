@@ -31,17 +31,32 @@ def score_captions(
     Returns:
         ``bleu_1`` to ``bleu_4`` and ``rouge_l`` in 0..100, and ``cider``, where 1.0 is 100 in papers.
     """
-    return score_tokens(
-        [caption_tokens(text, language) for text in captions],
-        [[caption_tokens(text, language) for text in several] for several in references],
-        bootstrap,
-    )
+    return score_each_caption(captions, references, language, bootstrap)[0]
+
+
+def score_each_caption(
+    captions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    language: str,
+    bootstrap: Bootstrap | None = None,
+) -> tuple[dict[str, Estimate], NDArray[np.float64]]:
+    """:func:`score_captions`, and the CIDEr-D of each caption, float64[N]."""
+    tokens = [caption_tokens(text, language) for text in captions]
+    known = [[caption_tokens(text, language) for text in several] for several in references]
+    _check(tokens, known)
+    cider = cider_d(tokens, known)
+    return _estimates(tokens, known, cider, bootstrap), cider
 
 
 def score_tokens(
     captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]], bootstrap: Bootstrap | None = None
 ) -> dict[str, Estimate]:
     """:func:`score_captions` for texts that are tokens already. Raises UsageError for missing references."""
+    _check(captions, references)
+    return _estimates(captions, references, cider_d(captions, references), bootstrap)
+
+
+def _check(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> None:
     if not captions or len(captions) != len(references):
         raise UsageError(
             f"{len(captions)} captions and references for {len(references)}; give both per photo"
@@ -49,11 +64,19 @@ def score_tokens(
     for row, several in enumerate(references):
         if not several:
             raise UsageError(f"caption {row} has no reference to compare with")
+
+
+def _estimates(
+    captions: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
+    cider: NDArray[np.float64],
+    bootstrap: Bootstrap | None,
+) -> dict[str, Estimate]:
     counts = bleu_counts(captions, references)
     # The words' weights stay those of the full set: resampling asks how other captions would have fared.
     per_photo = {
         "rouge_l": 100 * np.array([rouge_l(*pair) for pair in zip(captions, references, strict=True)]),
-        "cider": cider_d(captions, references),
+        "cider": cider,
     }
 
     def statistic(weights: Weights) -> dict[str, NDArray[np.float64]]:

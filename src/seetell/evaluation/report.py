@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from seetell.data.holdout import Holdout
 from seetell.evaluation.bootstrap import Estimate
+from seetell.evaluation.calibration import LEAST, Calibration, Point
 from seetell.evaluation.machine import describe_machine
 from seetell.evaluation.runner import Evaluation
 from seetell.evaluation.vqa import ENOUGH_ANSWERS
+from seetell.evaluation.zero_shot import ZeroShotScores
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +23,10 @@ _PARTS = {
     "text_to_image": ("embed", "text -> photo"),
     "captions": ("caption", "captions"),
     "vqa": ("ask", "answers"),
-    "zero_shot": ("classify", "labels"),
+    "zero_shot": ("classify", "zero-shot labels"),
+    "own_labels": ("classify", "own labels"),
+    # Of answers or of labels: whichever was measured.
+    "calibration": ("", "confidence"),
 }
 _NAMES = {
     "r1": "R@1",
@@ -37,10 +44,48 @@ _NAMES = {
     "top_1": "top-1",
     "top_5": "top-5",
     "mean_per_class": "mean per class",
+    "ece": "calibration error (ECE)",
+    "mean_confidence": "mean confidence",
+    "coverage": "answered, not abstained",
+    "accuracy_answered": "right of those answered",
 }
 # Not out of 100, and so shown with another number of digits.
 _DECIMALS = {"cider": 3}
+_NO_PERCENT = {"cider", "median_rank"}
 _DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure for people. ``heading``: of its part. ``value`` and ``interval`` are ``estimate`` as text;
+    ``is_percent``: it lies in 0..100."""
+
+    heading: str
+    name: str
+    value: str
+    interval: str
+    estimate: Estimate
+    is_percent: bool
+
+
+def heading(part: str) -> str:
+    """What a part of the evaluation is called."""
+    return _PARTS[part][1]
+
+
+def figures(evaluation: Evaluation) -> Iterator[Figure]:
+    """All of them, in the order they are shown."""
+    for part, scores in _parts(evaluation):
+        for name, one in scores.items():
+            decimals = _DECIMALS.get(name, 1)
+            yield Figure(
+                heading(part),
+                _NAMES[name],
+                f"{one.value:.{decimals}f}",
+                f"{one.low:.{decimals}f} to {one.high:.{decimals}f}",
+                one,
+                name not in _NO_PERCENT,
+            )
 
 
 def as_dict(evaluation: Evaluation) -> dict[str, Any]:
@@ -59,20 +104,26 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         }
     if evaluation.answers_per_question is not None:
         document["vqa"]["answers_per_question"] = round(evaluation.answers_per_question, _DIGITS)
-    if evaluation.zero_shot is not None:
-        document["zero_shot"]["per_class"] = {
+    for part, labelled in _labelled(evaluation):
+        document[part]["per_class"] = {
             one.label: {
                 "n_images": one.n_images,
                 "top_1": round(one.top_1, _DIGITS),
                 "top_5": round(one.top_5, _DIGITS),
             }
-            for one in evaluation.zero_shot.per_class
+            for one in labelled.per_class
         }
+        document[part]["confused"] = [asdict(one) for one in labelled.confused]
+    if evaluation.calibration is not None:
+        document["calibration"] |= _calibration(evaluation.calibration)
     document |= {"n_images": evaluation.n_images, "n_texts": evaluation.n_texts}
     if evaluation.language is not None:
         document["language"] = evaluation.language
     if evaluation.limit is not None:
         document["limit"] = evaluation.limit
+    if evaluation.holdout is not None:
+        rule = asdict(evaluation.holdout)
+        document["holdout"] = {name: value for name, value in rule.items() if value is not None}
     document |= {"model": evaluation.model, "precision": evaluation.precision}
     document["n_failed"] = len(evaluation.failed)
     document["failed"] = [
@@ -104,21 +155,25 @@ def as_table(evaluation: Evaluation) -> Table:
     table.add_column("95% interval", justify="right")
     above = ""
     for part, name, value, interval in rows(evaluation):
-        heading, above = "" if part == above else part, part
-        table.add_row(
-            Text(heading, style="cyan"), name, Text(value, style="bold"), Text(interval, style="dim")
-        )
+        shown, above = "" if part == above else part, part
+        table.add_row(Text(shown, style="cyan"), name, Text(value, style="bold"), Text(interval, style="dim"))
     return table
 
 
 def rows(evaluation: Evaluation) -> Iterator[tuple[str, str, str, str]]:
     """(part, metric, value, interval) as text."""
-    for part, scores in _parts(evaluation):
-        heading = _PARTS[part][1]
-        for name, one in scores.items():
-            decimals = _DECIMALS.get(name, 1)
-            interval = f"{one.low:.{decimals}f} to {one.high:.{decimals}f}"
-            yield heading, _NAMES[name], f"{one.value:.{decimals}f}", interval
+    for figure in figures(evaluation):
+        yield figure.heading, figure.name, figure.value, figure.interval
+    if evaluation.calibration is not None:
+        for point in evaluation.calibration.curve:
+            one = point.accuracy
+            interval = f"{one.low:.1f} to {one.high:.1f}"
+            yield (
+                "right of the most confident",
+                f"{point.coverage:.0f}%, from {point.threshold:.3f}",
+                f"{one.value:.1f}",
+                interval,
+            )
 
 
 def remarks(evaluation: Evaluation) -> list[str]:
@@ -129,12 +184,16 @@ def remarks(evaluation: Evaluation) -> list[str]:
         what = "inputs failed and count" if many else "input failed and counts"
         lines.append(f"{len(evaluation.failed)} {what} as wrong")
     if evaluation.limit is not None:
-        lines.append(f"the first {evaluation.limit} photos only: not the figures of the whole set")
+        lines.append(f"{_limited(evaluation)} only: not the figures of the whole set")
+    if evaluation.holdout is not None:
+        lines.append(f"held out: {_rule(evaluation.holdout)}")
     answers = evaluation.answers_per_question
     if answers is not None and answers < ENOUGH_ANSWERS:
         lines.append(
             f"VQA accuracy needs {ENOUGH_ANSWERS} answers per question, here {answers:.3g}: read exact match"
         )
+    if evaluation.calibration is not None and evaluation.calibration.target is not None:
+        lines.append(_wish(evaluation.calibration))
     return lines
 
 
@@ -148,13 +207,13 @@ def measurement_rows(
     """
     where = {
         "dataset": dataset if evaluation.language is None else f"{dataset} ({evaluation.language})",
-        "split": split if evaluation.limit is None else f"{split}, first {evaluation.limit} photos",
+        "split": split if evaluation.limit is None else f"{split}, {_limited(evaluation)}",
         "machine": describe_machine() if machine is None else machine,
     }
     return [
         {
             "precision": evaluation.precision,
-            "task": _PARTS[part][0],
+            "task": _verb(evaluation, part),
             "metric": f"{part}.{name}",
             "value": round(one.value, _DIGITS),
             "interval": (round(one.low, _DIGITS), round(one.high, _DIGITS)),
@@ -167,18 +226,87 @@ def measurement_rows(
 
 def _parts(evaluation: Evaluation) -> Iterator[tuple[str, Mapping[str, Estimate]]]:
     """The parts that were measured, with their figures, in the order of ``_PARTS``."""
-    zero_shot = evaluation.zero_shot
-    found = {
+    labelled = dict(_labelled(evaluation))
+    found: dict[str, Mapping[str, Estimate] | None] = {
         "image_to_text": evaluation.image_to_text,
         "text_to_image": evaluation.text_to_image,
         "captions": evaluation.captions,
         "vqa": evaluation.vqa,
-        "zero_shot": None if zero_shot is None else zero_shot.scores,
+        **{part: scores.scores for part, scores in labelled.items()},
+        "calibration": None if evaluation.calibration is None else evaluation.calibration.scores,
     }
     for part in _PARTS:
-        scores = found[part]
+        scores = found.get(part)
         if scores is not None:
             yield part, scores
+
+
+def _calibration(found: Calibration) -> dict[str, Any]:
+    """What stands in the object beside the figures."""
+    document: dict[str, Any] = {
+        "of": found.of,
+        "bins": [
+            {
+                "low": round(one.low, _DIGITS),
+                "high": round(one.high, _DIGITS),
+                "n": one.n,
+                "confidence": round(one.confidence, _DIGITS),
+                "accuracy": round(one.accuracy, _DIGITS),
+            }
+            for one in found.bins
+        ],
+        "curve": [_point(one) for one in found.curve],
+    }
+    if found.target is not None:
+        document["target_accuracy"] = found.target
+        document["abstain_below"] = None if found.chosen is None else _point(found.chosen)
+    return document
+
+
+def _point(point: Point) -> dict[str, Any]:
+    one = point.accuracy
+    return {
+        # As it is: rounded, it could fall on the other side of a confidence.
+        "threshold": point.threshold,
+        "coverage": round(point.coverage, _DIGITS),
+        "accuracy": round(one.value, _DIGITS),
+        "interval": [round(one.low, _DIGITS), round(one.high, _DIGITS)],
+    }
+
+
+def _wish(found: Calibration) -> str:
+    if found.chosen is None:
+        return (
+            f"no confidence is high enough for {found.target:g}% right, with {LEAST} answers or more above it"
+        )
+    return (
+        f"for {found.target:g}% right abstain below {found.chosen.threshold:.4g}: "
+        f"{found.chosen.coverage:.1f}% are answered, {found.chosen.accuracy.value:.1f}% of them right"
+    )
+
+
+def _verb(evaluation: Evaluation, part: str) -> str:
+    if part == "calibration":
+        return "ask" if evaluation.vqa is not None else "classify"
+    return _PARTS[part][0]
+
+
+def _labelled(evaluation: Evaluation) -> Iterator[tuple[str, ZeroShotScores]]:
+    """The parts that are about labels."""
+    for part, scores in (("zero_shot", evaluation.zero_shot), ("own_labels", evaluation.own_labels)):
+        if scores is not None:
+            yield part, scores
+
+
+def _limited(evaluation: Evaluation) -> str:
+    # Labelled photos are taken evenly, so they are not the first ones.
+    return f"{'' if dict(_labelled(evaluation)) else 'first '}{evaluation.limit} photos"
+
+
+def _rule(holdout: Holdout) -> str:
+    if holdout.modulo is not None:
+        return f"photos whose number leaves {holdout.remainder} when divided by {holdout.modulo}"
+    return f"the last {holdout.last_fraction:.3g} of the photos by number"
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -54,14 +54,19 @@ def score_retrieval(
     text_failed: ArrayLike | None = None,
     bootstrap: Bootstrap | None = None,
 ) -> RetrievalScores:
-    """Both directions with intervals. Arguments as for :func:`retrieval_ranks`.
+    """Both directions with intervals. Arguments as for :func:`retrieval_ranks`."""
+    ranks = retrieval_ranks(
+        image_embeds, text_embeds, photo_of_text, image_failed=image_failed, text_failed=text_failed
+    )
+    return score_ranks(ranks, bootstrap)
+
+
+def score_ranks(ranks: Ranks, bootstrap: Bootstrap | None = None) -> RetrievalScores:
+    """Recall and median rank in both directions.
 
     The intervals resample photos and keep each one's rank in the full gallery: they say how the figure would
     vary over other photos of this kind in a gallery of this size.
     """
-    ranks = retrieval_ranks(
-        image_embeds, text_embeds, photo_of_text, image_failed=image_failed, text_failed=text_failed
-    )
     n_photos, n_texts = len(ranks.image_to_text), len(ranks.text_to_image)
     chosen = Bootstrap() if bootstrap is None else bootstrap
     return RetrievalScores(

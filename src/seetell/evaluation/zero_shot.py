@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from seetell.core.errors import UsageError
 from seetell.evaluation.bootstrap import Bootstrap, Estimate, Weights, estimates
 
 TOP = 5
+CONFUSIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,24 @@ class ClassAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """``n_images`` photos of ``label`` were called ``said``."""
+
+    label: str
+    said: str
+    n_images: int
+
+
+@dataclass(frozen=True, slots=True)
 class ZeroShotScores:
-    """``scores``: top_1, top_5 and mean_per_class (the mean of the labels' top_1), in 0..100."""
+    """``scores``: top_1, top_5 and mean_per_class (the mean of the labels' top_1), in 0..100.
+
+    ``confused``: the most frequent mistakes, most frequent first.
+    """
 
     scores: dict[str, Estimate]
     per_class: tuple[ClassAccuracy, ...]
+    confused: tuple[Confusion, ...] = ()
 
 
 def score_labels(
@@ -72,7 +87,18 @@ def score_labels(
         ClassAccuracy(str(name), int(size), 100 * float(one / size), 100 * float(five / size))
         for name, size, one, five in zip(names, sizes, ones, fives, strict=True)
     )
-    return ZeroShotScores(found, per_class)
+    return ZeroShotScores(found, per_class, _confused(rankings, labels))
+
+
+def _confused(rankings: Sequence[Sequence[str]], labels: Sequence[str]) -> tuple[Confusion, ...]:
+    mistakes = Counter(
+        (label, ranking[0])
+        for ranking, label in zip(rankings, labels, strict=True)
+        if ranking and ranking[0] != label
+    )
+    # Equally frequent ones in alphabetical order: the same figures, the same report.
+    ordered = sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Confusion(label, said, count) for (label, said), count in ordered[:CONFUSIONS])
 
 
 def _hits(rankings: Sequence[Sequence[str]], labels: Sequence[str], top: int) -> NDArray[np.float64]:

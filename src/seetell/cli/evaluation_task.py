@@ -1,0 +1,179 @@
+"""What ``seetell evaluate`` was asked to measure: whether it makes sense, and the measuring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seetell.data.holdout import Holdout
+    from seetell.evaluation.predictors import Predictors, Track
+    from seetell.evaluation.runner import Evaluation
+    from seetell.tasks.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The options that say what to measure, and on which photos."""
+
+    captions: Path | None = None
+    questions: Path | None = None
+    annotations: Path | None = None
+    images: Path | None = None
+    labelled: Path | None = None
+    label_names: Path | None = None
+    own_labels: bool = False
+    language: str | None = None
+    holdout: str | None = None
+    limit: int | None = None
+    target_accuracy: float | None = None
+
+    def check(self) -> None:
+        """Raises UsageError for options that do not go together, before anything is opened."""
+        from seetell.core.errors import UsageError
+
+        kinds = (self.captions, self.questions, self.labelled)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise UsageError(
+                "evaluate: give one of --captions F, --questions F with --annotations F, or --labelled DIR"
+            )
+        if self.labelled is None and self.images is None:
+            raise UsageError("evaluate: where are the photos? Give --images DIR")
+        if self.labelled is not None and self.images is not None:
+            raise UsageError("evaluate: --labelled names the photos itself; leave --images out")
+        for option, folder in (("--images", self.images), ("--labelled", self.labelled)):
+            if folder is not None and not folder.is_dir():
+                raise UsageError(f"{option}: {folder} is no folder")
+        if self.questions is not None and self.annotations is None:
+            raise UsageError("evaluate: questions need their answers; give --annotations F")
+        if self.questions is None and self.annotations is not None:
+            raise UsageError("evaluate: --annotations goes with --questions")
+        if self.labelled is None and (self.label_names is not None or self.own_labels):
+            raise UsageError("evaluate: --label-names and --own-labels go with --labelled")
+        if self.own_labels and self.language is not None:
+            raise UsageError("evaluate: --own-labels asks in no language; leave --language out")
+        if self.captions is not None and self.holdout is not None:
+            raise UsageError("evaluate: --holdout goes with --questions and --labelled")
+        if self.captions is not None and self.target_accuracy is not None:
+            raise UsageError("evaluate: --target-accuracy goes with --questions and --labelled")
+        self.rule()
+
+    def rule(self) -> Holdout | None:
+        """``10:9`` as modulo and remainder, ``0.1`` as the last tenth. Raises UsageError."""
+        from seetell.core.errors import UsageError
+        from seetell.data.holdout import Holdout
+
+        if self.holdout is None:
+            return None
+        try:
+            modulo, colon, remainder = self.holdout.partition(":")
+            if colon:
+                return Holdout(modulo=int(modulo), remainder=int(remainder))
+            return Holdout(last_fraction=float(self.holdout))
+        except ValueError:
+            raise UsageError(
+                f"--holdout: give 10:9 or 0.1, for every tenth photo or the last tenth, not {self.holdout!r}"
+            ) from None
+
+
+def measure(model: Model, task: Task, track: Track) -> Evaluation:
+    """Run the evaluation. ``task`` has been checked. Raises what reading and evaluating raise."""
+    if task.captions is not None:
+        return _captions(model, task, track)
+    if task.questions is not None:
+        return _questions(model, task, track)
+    return _labels(model, task, track)
+
+
+def _captions(model: Model, task: Task, track: Track) -> Evaluation:
+    from seetell.data.coco import read_coco_captions
+    from seetell.evaluation.runner import evaluate_captions
+
+    assert task.captions is not None and task.images is not None  # checked
+    records = read_coco_captions(task.captions, task.images)
+    language = task.language or _first_language(model) or "en"
+    return evaluate_captions(_predictors(model, language), records, language, limit=task.limit, track=track)
+
+
+def _questions(model: Model, task: Task, track: Track) -> Evaluation:
+    from seetell.data.vqa import read_vqa
+    from seetell.evaluation.runner import evaluate_questions
+
+    assert task.questions is not None and task.images is not None  # checked
+    records = read_vqa(task.questions, task.annotations, task.images)
+    return evaluate_questions(
+        _predictors(model, None),
+        records,
+        holdout=task.rule(),
+        limit=task.limit,
+        target_accuracy=task.target_accuracy,
+        track=track,
+    )
+
+
+def _labels(model: Model, task: Task, track: Track) -> Evaluation:
+    from seetell.core.errors import UsageError
+    from seetell.data.imagefolder import read_imagefolder
+    from seetell.evaluation.labelled import read_label_names, with_names
+    from seetell.evaluation.predictors import Predictors
+    from seetell.evaluation.runner import evaluate_labels
+
+    assert task.labelled is not None  # checked
+    names = None if task.label_names is None else read_label_names(task.label_names)
+    if names is not None and task.language is None and not task.own_labels and len(model.languages) > 1:
+        # The words around a name are of its language: guessing wrong would measure something else.
+        raise UsageError(
+            f"--label-names: in which language are they? Give --language, one of {', '.join(model.languages)}"
+        )
+    records = with_names(read_imagefolder(task.labelled), names)
+    labels = list(dict.fromkeys(record.label for record in records))
+    language = None if task.own_labels else task.language or _first_language(model)
+    options: dict[str, Any] = {"labels": labels, "language": language}
+    if task.own_labels:
+        _check_own_labels(model, labels)
+        options = {"labels": None}
+    classify = partial(model.stream, "classify", **options) if "classify" in model.tasks else None
+    return evaluate_labels(
+        Predictors(model.name, model.precision, classify=classify),
+        records,
+        language=language,
+        own_labels=task.own_labels,
+        holdout=task.rule(),
+        limit=task.limit,
+        target_accuracy=task.target_accuracy,
+        track=track,
+    )
+
+
+def _check_own_labels(model: Model, labels: list[str]) -> None:
+    """Raises UsageError for a folder whose label the model was never taught: it could only be wrong."""
+    from seetell.core.errors import UsageError
+
+    unknown = sorted(set(labels) - set(model.manifest.labels))
+    if unknown:
+        raise UsageError(
+            f"--own-labels: {model.name} was not taught {', '.join(map(repr, unknown[:3]))}"
+            f"{', ...' if len(unknown) > 3 else ''}; say with --label-names which of its "
+            f"{len(model.manifest.labels)} labels each folder is"
+        )
+
+
+def _first_language(model: Model) -> str | None:
+    return model.languages[0] if model.languages else None
+
+
+def _predictors(model: Model, language: str | None) -> Predictors:
+    """What this model can do, as functions."""
+    from seetell.evaluation.predictors import Predictors
+
+    embeds = "embed" in model.tasks
+    return Predictors(
+        model.name,
+        model.precision,
+        embed_images=partial(model.stream, "embed_images") if embeds else None,
+        embed_texts=model.embed_texts if embeds else None,
+        caption=partial(model.stream, "caption", language=language) if "caption" in model.tasks else None,
+        ask=partial(model.stream, "ask") if "ask" in model.tasks else None,
+    )
