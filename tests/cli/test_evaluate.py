@@ -149,6 +149,18 @@ def test_labels_the_model_was_taught(
     assert "zero_shot" not in found and "language" not in found
 
 
+def test_a_page_for_people(seetell: Any, fake: Any, labelled: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    result = seetell("evaluate", "--labelled", labelled, "--report", page, "--json")
+    assert result.status == 0 and len(result.lines) == 1
+    assert str(page) in result.err
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<img") == 10 + 12, "of those it got right there are ten"
+    assert "zero-shot labels" in text
+    refused = seetell("evaluate", "--labelled", labelled, "--report", labelled / "tench" / "0.png" / "x")
+    assert refused.status == 1 and "cannot write" in refused.err
+
+
 def test_figures_of_labels_are_recorded(seetell: Any, fake: Any, labelled: Path, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     words = ("evaluate", "--labelled", labelled, "--model", bundle, "--record", "pets:held out")

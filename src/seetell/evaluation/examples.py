@@ -43,16 +43,17 @@ def best_and_worst(part: str, examples: Sequence[Example], shown: int = SHOWN) -
 
     Where everything has the same score nothing is best or worst, and both are empty.
     """
-    scores = {example.score for example in examples}
+    scores = sorted({example.score for example in examples})
     if len(scores) < 2:
         return Examples(part, (), ())
-    middle = (min(scores) + max(scores)) / 2
+    # The middle of the distinct scores: of ranks, which are uneven, hardly any lie beyond half of the worst.
+    middle = scores[len(scores) // 2]
     upper = sorted(examples, key=lambda one: (-one.score, -(one.confidence or 0.0)))
     lower = sorted(examples, key=lambda one: (one.score, -(one.confidence or 0.0)))
     return Examples(
         part,
-        _first_of_each_photo([one for one in upper if one.score > middle], shown),
-        _first_of_each_photo([one for one in lower if one.score <= middle], shown),
+        _first_of_each_photo([one for one in upper if one.score >= middle], shown),
+        _first_of_each_photo([one for one in lower if one.score < middle], shown),
     )
 
 

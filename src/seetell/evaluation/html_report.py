@@ -75,6 +75,7 @@ svg .ring {{ fill: none; stroke: var(--bad); stroke-width: 2; }}
 .photos span {{ flex: 1 1 0; min-width: 0; position: relative; }}
 .photos img, .photos .gone {{ display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; }}
 .photos .gone {{ display: grid; place-items: center; opacity: .6; }}
+.photos.pair img, .photos.pair .gone {{ aspect-ratio: 1; }}
 .photos em {{ position: absolute; left: 0; bottom: 0; font: 11px system-ui; padding: 1px 6px; color: #fff;
  background: #000a; }}
 figcaption {{ font-size: 13px; padding: .5rem .7rem .6rem; overflow-wrap: anywhere; }}
@@ -128,7 +129,7 @@ def _figures(evaluation: Evaluation) -> str:
         shown, above = "" if one.heading == above else one.heading, one.heading
         bar = charts.interval_bar(one.estimate) if one.is_percent else ""
         lines.append(
-            f"<tr><td>{_escaped(shown)}</td><td>{_escaped(one.name)}</td>"
+            f"<tr><td>{_heading(shown)}</td><td>{_escaped(one.name)}</td>"
             f'<td class="number"><strong>{one.value}</strong></td><td class="number">{one.interval}</td>'
             f'<td class="wide">{bar}</td></tr>'
         )
@@ -186,7 +187,7 @@ def _confused(found: ZeroShotScores) -> Iterator[str]:
 
 
 def _examples(examples: Examples) -> str:
-    parts = [f"<h2>Examples: {_escaped(heading(examples.part))}</h2>"]
+    parts = [f"<h2>Examples: {_heading(heading(examples.part))}</h2>"]
     for kind, chosen in (("worst", examples.worst), ("best", examples.best)):
         if chosen:
             cards = "\n".join(_card(example, kind) for example in chosen)
@@ -198,6 +199,7 @@ def _card(example: Example, kind: str) -> str:
     photos = [("", example.photo)]
     if example.found is not None and example.found != example.photo:
         photos = [("found", example.found), ("the right one", example.photo)]
+    pair = " pair" if len(photos) > 1 else ""
     pictures = "".join(_picture(photo, label) for label, photo in photos)
     confidence = "" if example.confidence is None else f", confidence {100 * example.confidence:.0f}%"
     lines = [
@@ -207,7 +209,8 @@ def _card(example: Example, kind: str) -> str:
         f'<p class="verdict">{_escaped(example.verdict)}{confidence}</p>',
     ]
     return (
-        f'<figure class="{kind}" title="{_escaped(str(example.photo))}"><div class="photos">{pictures}</div>'
+        f'<figure class="{kind}" title="{_escaped(str(example.photo))}">'
+        f'<div class="photos{pair}">{pictures}</div>'
         f"<figcaption>{''.join(lines)}</figcaption></figure>"
     )
 
@@ -241,6 +244,10 @@ def _failures(evaluation: Evaluation) -> str:
     more = len(evaluation.failed) - _MOST_FAILURES
     rest = f"<li>and {more} more</li>" if more > 0 else ""
     return f'<h2>Inputs that failed</h2><ul class="failed">{lines}{rest}</ul>'
+
+
+def _heading(text: str) -> str:
+    return _escaped(text.replace("->", "→"))
 
 
 def _escaped(text: str) -> str:
