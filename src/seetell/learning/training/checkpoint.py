@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from seetell.core.errors import CheckpointError
 from seetell.core.files import atomic_folder
 from seetell.learning.training.ema import Ema
+from seetell.modeling.parts.lora import merge_weights
 
 FORMAT = 1
 STEP_FILE = "step.safetensors"
@@ -159,7 +160,7 @@ def load_initial_weights(model: nn.Module, source: Path) -> list[str]:
     its trunk. Returns the names that stayed as they were. Raises CheckpointError when nothing agrees.
     """
     file = _weights_file(source)
-    stored = _read(file)
+    stored = _without_adapters(_read(file), file)
     if not any(name in stored for name in model.state_dict()):
         stored = {name.removeprefix("model."): tensor for name, tensor in stored.items()}
     own = model.state_dict()
@@ -172,6 +173,13 @@ def load_initial_weights(model: nn.Module, source: Path) -> list[str]:
         raise CheckpointError(f"{file}: none of its weights has a name and shape of this model")
     model.load_state_dict(taken, strict=False)
     return [name for name in own if name not in taken]
+
+
+def _without_adapters(weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+    try:
+        return merge_weights(weights)
+    except KeyError as error:
+        raise CheckpointError(f"{file}: an adapter in it lacks {error}") from error
 
 
 def prune(folder: Path, keep: int, spared: int | None) -> None:

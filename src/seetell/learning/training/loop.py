@@ -35,6 +35,7 @@ from seetell.learning.training.optimisation import (
 from seetell.learning.training.progress import ProgressDisplay
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.stopping import EarlyStopping, StopSignals
+from seetell.learning.training.tuning import hold_frozen_statistics, rate_scales, tuned_summary
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
 Outcome = Literal["finished", "stopped_early", "interrupted"]
@@ -90,7 +91,14 @@ class TrainingLoop:
         self._fingerprint = fingerprint
         self._validate = validate if recipe.validation is not None else None
         self._skipped = skipped
-        self._optimizer = build_optimizer(step, recipe.optimizer)
+        scale = rate_scales(model, recipe.tune.layer_decay)
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._optimizer = build_optimizer(
+            step,
+            recipe.optimizer,
+            # What serves the training alone is no layer of the model.
+            lambda parameter: scale(names[id(parameter)]) if id(parameter) in names else 1.0,
+        )
         self._warmup = warmup_steps(recipe.schedule, total_steps)
         self._ema = Ema(model, recipe.ema.decay) if recipe.ema is not None else None
         self._stopping = EarlyStopping(recipe.validation) if recipe.validation is not None else None
@@ -110,6 +118,8 @@ class TrainingLoop:
             log = stack.enter_context(MetricsLog(self._folder, resume_step=self._done))
             display = stack.enter_context(ProgressDisplay(self._total, self._done))
             batches = stack.enter_context(self._batches())
+            if told := tuned_summary(self._model):
+                display.say(told)
             if self._done:
                 display.say(f"going on from step {self._done} of {self._total}")
             if self._exhausted:
@@ -145,6 +155,7 @@ class TrainingLoop:
         )
         set_learning_rate(self._optimizer, rate)
         self._step.train()
+        hold_frozen_statistics(self._step)
         self._optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
         photos = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -11,10 +12,13 @@ from seetell.core.errors import NonFiniteLoss, RecipeError
 from seetell.learning.training.sections import OptimizerSettings, ScheduleSettings
 
 DEFAULT_WARMUP = 0.03
+LR_SCALE = "lr_scale"
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: weights that decay and parameters that do not.
+def parameter_groups(
+    module: nn.Module, weight_decay: float, scale: Callable[[nn.Parameter], float] = lambda _: 1.0
+) -> list[dict[str, object]]:
+    """Two groups: weights that decay and parameters that do not; two for each different ``scale``.
 
     Decay is for matrices and kernels. Norms, biases, temperatures and loss weights are not directions
     to shrink, and embeddings of rare words would fade between their few updates; everything with
@@ -22,19 +26,19 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, o
     """
     tables = [part for part in module.modules() if isinstance(part, nn.Embedding)]
     spared = {id(part.weight) for part in tables}
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    decayed: dict[float, list[nn.Parameter]] = {}
+    kept: dict[float, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
         # Learned positions and class tokens are tables looked up by place, stored [1, N, D].
         table = parameter.ndim < 2 or id(parameter) in spared or _looked_up(name)
-        (kept if table else decayed).append(parameter)
-    groups: list[dict[str, object]] = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+        (kept if table else decayed).setdefault(scale(parameter), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, LR_SCALE: factor}
+        for by_scale, decay in ((decayed, weight_decay), (kept, 0.0))
+        for factor, parameters in by_scale.items()
     ]
-    return [group for group in groups if group["params"]]
 
 
 def _looked_up(name: str) -> bool:
@@ -42,10 +46,13 @@ def _looked_up(name: str) -> bool:
     return "position" in last or last.endswith("token") or "embed" in last
 
 
-def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over all parameters of ``module``."""
+def build_optimizer(
+    module: nn.Module, settings: OptimizerSettings, scale: Callable[[nn.Parameter], float] = lambda _: 1.0
+) -> torch.optim.AdamW:
+    """AdamW over all parameters of ``module`` that learn; ``scale``: what each's learning rate is multiplied
+    by."""
     return torch.optim.AdamW(
-        parameter_groups(module, settings.weight_decay),
+        parameter_groups(module, settings.weight_decay, scale),
         lr=settings.lr,
         betas=settings.betas,
         eps=settings.eps,
@@ -77,9 +84,9 @@ def learning_rate(step: int, *, peak: float, warmup: int, total: int, min_ratio:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Give every group the same learning rate."""
+    """Give every group the learning rate, times its own scale."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get(LR_SCALE, 1.0)
 
 
 def clip_gradients(module: nn.Module, limit: float) -> float:

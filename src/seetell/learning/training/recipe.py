@@ -30,6 +30,7 @@ from seetell.learning.training.sections import (
     Section,
     Task,
     TokenizerSettings,
+    TuneSettings,
     ValidationSettings,
 )
 from seetell.modeling.models.config import UnifiedConfig
@@ -70,6 +71,7 @@ class Recipe(Section):
     answers: int = Field(default=400, ge=0)
     objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1)
     loss_weights: Literal["fixed", "learned"] = "fixed"
+    tune: TuneSettings = TuneSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     batch_size: int | None = Field(default=None, gt=0)

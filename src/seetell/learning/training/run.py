@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -36,7 +37,9 @@ from seetell.learning.training.corpus import (
 )
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.sections import TuneSettings
 from seetell.learning.training.step import JointStep
+from seetell.learning.training.tuning import apply_tuning
 
 RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
@@ -103,8 +106,10 @@ def prepare(recipe: Recipe) -> Prepared:
         raise RecipeError(
             f"model.text.vocab_size: {rows} is too few for the tokenizer's {tokenizer.vocab_size}"
         )
-    if recipe.init is not None:
+    # A run that goes on has its weights in its checkpoint, wherever those it began with are by now.
+    if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
         checkpoints.load_initial_weights(step.model, Path(recipe.init))
+    apply_tuning(step.model, recipe.tune)
     prepared = Prepared(
         recipe=recipe,
         folder=folder,
@@ -148,7 +153,7 @@ def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
 
     Learning rate, number of steps, validation and the like may change when a run goes on.
     """
-    document = {
+    document: dict[str, Any] = {
         "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
         "photos": [(part.settings.format, part.settings.path, len(part.records)) for part in corpus.parts],
         "answers": corpus.answers,
@@ -158,6 +163,8 @@ def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
         "seed": recipe.seed,
         "ema": recipe.ema is not None,
     }
+    if recipe.tune != TuneSettings():
+        document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay"})
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from seetell.bundle.manifest import DataTerms, GenerationDefaults
+from seetell.bundle.manifest import AnswerCalibration, DataTerms, GenerationDefaults
 from seetell.core.errors import UsageError
 from seetell.data.holdout import Holdout
 from seetell.learning.augmentation import Augmentation
@@ -172,6 +172,43 @@ class ScheduleSettings(Section):
         return self
 
 
+class LoraSettings(Section):
+    """Low-rank adapters (Hu et al. 2021); everything but them, and ``also``, is frozen.
+
+    on: which linear layers get one: ``attention`` (queries, keys, values and outputs), ``mlp``, or patterns
+        of layers' names, in which ``*`` stands for anything.
+    rank, alpha: the adapters' width, and their scale times ``rank``.
+    also: patterns of what learns in full beside them, such as a new head.
+    """
+
+    rank: int = Field(default=8, gt=0)
+    alpha: float = Field(default=16.0, gt=0)
+    on: tuple[str, ...] = Field(default=("attention", "mlp"), min_length=1)
+    also: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, value: Any) -> Any:
+        # YAML 1.1 reads a bare "on" as yes.
+        if isinstance(value, dict) and True in value:
+            return {("on" if key is True else key): entry for key, entry in value.items()}
+        return value
+
+
+class TuneSettings(Section):
+    """What of the model learns, and how fast.
+
+    lora: adapters instead of the weights themselves.
+    freeze: patterns of the names of parameters, or of modules with all they hold, that learn nothing.
+    layer_decay: each block learns at this times the rate of the block above it, and what lies below the
+        blocks slowest (Clark et al. 2020, appendix A; Bao et al. 2022, "BEiT").
+    """
+
+    lora: LoraSettings | None = None
+    freeze: tuple[str, ...] = ()
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+
+
 class ResolutionStage(Section):
     """Picture size in pixels until this part of the run."""
 
@@ -234,3 +271,5 @@ class BundleSettings(Section):
     data: tuple[DataTerms, ...] = ()
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
+    calibration: AnswerCalibration = AnswerCalibration()
+    notes: dict[str, tuple[str, ...]] = {}

@@ -26,6 +26,7 @@ from seetell.bundle.manifest import read_manifest
 from seetell.core.errors import BundleDamaged, CheckpointError
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.parts.lora import merge_weights
 
 _STEP_NAME = re.compile(r"^step-(\d+)$")
 # Where the model lies in the training step's state dict.
@@ -164,13 +165,16 @@ def _checkpoint_weights(path: Path, use_ema: bool) -> dict[str, Tensor]:
         weights = load_file(path / name)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path / name}: cannot be read as safetensors ({_line(error)})") from error
-    if name == "ema.safetensors":
-        return weights
-    return {
-        key.removeprefix(_MODEL_PREFIX): tensor
-        for key, tensor in weights.items()
-        if key.startswith(_MODEL_PREFIX)
-    }
+    if name != "ema.safetensors":
+        weights = {
+            key.removeprefix(_MODEL_PREFIX): tensor
+            for key, tensor in weights.items()
+            if key.startswith(_MODEL_PREFIX)
+        }
+    try:
+        return merge_weights(weights)
+    except KeyError as error:
+        raise CheckpointError(f"{path / name}: an adapter in it lacks {error}; take another step") from error
 
 
 def _state(path: Path) -> dict[str, Any]:
