@@ -144,9 +144,61 @@ def test_labels_the_model_was_taught(
         return Classification("church", 0.25, ranking, "fake", "fp32")
 
     monkeypatch.setattr(fake, "classify", classify)
+    monkeypatch.setenv("SEETELL_LANGUAGE", "zh")  # set for all commands, and of no use to this one
     [found] = seetell("evaluate", "--labelled", labelled, "--own-labels", "--json").lines
     assert found["own_labels"]["top_1"] == pytest.approx(100 / 3, abs=0.01)
     assert "zero_shot" not in found and "language" not in found
+
+
+@pytest.fixture
+def objects(photos: Path) -> Path:
+    lines = [
+        {"image": "red.png", "objects": ["photo", "cup", "fork"]},
+        {"image": "green.png", "objects": ["photo", "cup", "bowl"]},
+        {"image": "blue.png", "objects": []},
+    ]
+    path = photos / "objects.json"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_objects_are_asked_about(seetell: Any, fake: Any, photos: Path, objects: Path) -> None:
+    [found] = seetell("evaluate", "--objects", objects, "--images", photos, "--json").lines
+    assert found["pope"].keys() == {"random", "popular", "adversarial"}
+    for setting in found["pope"].values():
+        # The made-up model says red, which is no no.
+        assert (setting["recall"], setting["yes_ratio"]) == (100, 100)
+        assert setting["accuracy"] == 75, "of each photo three objects are there, and one is not"
+    assert (found["n_images"], found["n_texts"], found["n_unclear"]) == (2, 8, 8)
+
+
+def test_published_questions(seetell: Any, fake: Any, photos: Path) -> None:
+    paths = []
+    for setting, label in (("random", "yes"), ("popular", "no")):
+        paths.append(photos / f"coco_pope_{setting}.json")
+        line = {"question_id": 1, "image": "red.png", "text": "Is there a cup in the image?", "label": label}
+        paths[-1].write_text(json.dumps(line) + "\n")
+    words = ("evaluate", "--pope", paths[0], "--pope", paths[1], "--images", photos, "--json")
+    [found] = seetell(*words).lines
+    assert found["pope"]["random"]["accuracy"] == 100 and found["pope"]["popular"]["accuracy"] == 0
+    again = seetell("evaluate", "--pope", paths[0], "--pope", paths[0], "--images", photos)
+    assert again.status == 2 and "second 'random'" in again.err
+
+
+def test_objects_in_captions(
+    seetell: Any, fake: Any, photos: Path, captions: Path, objects: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", "--captions", captions, "--images", photos, "--json")
+    synonyms = tmp_path / "synonyms.txt"
+    synonyms.write_text("photo, picture\ncup, mug\nfork\nbowl\n")
+    [found] = seetell(*words, "--synonyms", synonyms, "--objects", objects).lines
+    # "a photo of 10 by 8": the photo is there, cup, fork and bowl are never named.
+    assert (found["chair"]["chair_i"], found["chair"]["chair_s"]) == (0, 0)
+    assert found["chair"]["object_recall"] == pytest.approx(100 * 3 / 7, abs=1e-5)
+    [found] = seetell(*words, "--objects", objects).lines
+    assert found["chair"]["object_recall"] == pytest.approx(100 * 3 / 7, abs=1e-5)
+    refused = seetell(*words, "--synonyms", synonyms, "--language", "zh")
+    assert (refused.status, refused.out) == (2, "")
 
 
 def test_a_page_for_people(seetell: Any, fake: Any, labelled: Path, tmp_path: Path) -> None:
@@ -255,11 +307,17 @@ def test_nothing_is_recorded_when_an_input_failed(
         ["--captions", "F", "--images", "DIR", "--holdout", "10:9"],
         ["--captions", "F", "--images", "DIR", "--target-accuracy", "90"],
         ["--labelled", "DIR", "--target-accuracy", "101"],
+        ["--pope", "F"],
+        ["--objects", "F"],
+        ["--pope", "F", "--images", "DIR", "--captions", "F"],
+        ["--pope", "F", "--images", "DIR", "--objects", "F"],
+        ["--objects", "F", "--labelled", "DIR"],
+        ["--objects", "F", "--images", "DIR", "--synonyms", "F"],
+        ["--objects", "F", "--images", "DIR", "--holdout", "10:9"],
         ["--labelled", "DIR", "--images", "DIR"],
         ["--labelled", "DIR", "--captions", "F", "--images", "DIR"],
         ["--labelled", "gone"],
         ["--labelled", "DIR", "--annotations", "F"],
-        ["--labelled", "DIR", "--own-labels", "--language", "en"],
         ["--captions", "F", "--images", "DIR", "--label-names", "F"],
         ["--captions", "F", "--images", "DIR", "--own-labels"],
         *(["--labelled", "DIR", "--holdout", rule] for rule in ("9", "x", "10:", "10:10", "1:0", "0", "nan")),

@@ -17,6 +17,11 @@ from seetell.core.errors import DataError, EngineError, ImageError, TextError, U
 from seetell.core.results import Answer, Caption, Classification, Failure, RankedLabel
 from seetell.data.holdout import Holdout
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.evaluation.chair import Vocabulary
+from seetell.evaluation.hallucination import known_objects
+from seetell.evaluation.objects import ObjectRecord
+from seetell.evaluation.pope import PopeQuestion
+from seetell.evaluation.pope_runner import evaluate_pope
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict, as_table, measurement_rows, rows
 from seetell.evaluation.runner import evaluate_captions, evaluate_labels, evaluate_questions
@@ -417,6 +422,102 @@ def test_searches_that_went_wrong_are_shown_with_what_was_found() -> None:
     assert best.verdict == "found first" and best.said in best.wanted
     everything = [*to_text.best, *to_text.worst, *to_photo.best, *to_photo.worst]
     assert "2.jpg" not in {one.photo.name for one in everything}, "it could not be read"
+
+
+def test_objects_in_captions_that_are_not_there() -> None:
+    words = Vocabulary([["dog", "puppy"], ["cat"], ["grass"], ["thing"]])
+    annotated = [ObjectRecord(Path("0.jpg"), ("thing",)), ObjectRecord(Path("1.jpg"), ("cat",))]
+
+    def caption(photos: Iterable[Path]) -> Iterator[Any]:
+        for photo in photos:
+            said = {"1.jpg": "a puppy and a cat", "2.jpg": "a cat"}.get(photo.name, "a thing in the grass")
+            yield Caption(said, -1.0, "en", "m", "fp32")
+
+    found = evaluate_captions(
+        Predictors("m", "fp32", caption=caption), records(), "en", objects=known_objects(words, annotated)
+    )
+    # All photos show a thing and grass, as their captions say; 23 words name an object, "puppy" and the second
+    # "cat" none that is there.
+    document = as_dict(found)["chair"]
+    assert document["chair_i"] == pytest.approx(100 * 2 / 23, abs=1e-5)
+    assert document["chair_s"] == pytest.approx(100 * 2 / 12, abs=1e-5)
+    assert document["intervals"]["chair_s"][0] < document["chair_s"] < document["intervals"]["chair_s"][1]
+    shown = {one.part: one for one in found.examples}["chair"]
+    assert {one.verdict for one in shown.worst} == {"not there: puppy", "not there: cat"}
+    assert "CHAIRs" in rendered(as_table(found))
+    assert measurement_rows(found, "x", "dev")[-1]["task"] == "caption"
+    with pytest.raises(UsageError, match="English captions only"):
+        evaluate_captions(
+            Predictors("m", "fp32", caption=caption), records(), "zh", objects=known_objects(words, None)
+        )
+    blind = Predictors("m", "fp32", Oracle().embed_images, Oracle().embed_texts)
+    with pytest.raises(UsageError, match="cannot caption"):
+        evaluate_captions(blind, records(), "en", objects=known_objects(words, None))
+
+
+def test_objects_go_by_their_names_where_there_are_no_synonyms() -> None:
+    known = known_objects(
+        None, [ObjectRecord(Path("0.jpg"), ("thing",)), ObjectRecord(Path("0.jpg"), ("wall",))]
+    )
+    assert known.vocabulary.mentions("things on walls in the grass") == [("thing", "thing"), ("wall", "wall")]
+    assert known.annotated == {Path("0.jpg"): ("thing", "wall")}
+    with pytest.raises(UsageError, match="no words"):
+        known_objects(None, [])
+
+
+def test_pope_asks_every_question_once_and_scores_each_setting() -> None:
+    asked: list[tuple[Path, str]] = []
+
+    def ask(pairs: Iterable[tuple[Path, str]]) -> Iterator[Any]:
+        for photo, question in pairs:
+            asked.append((photo, question))
+            if photo.name == "2.jpg":
+                yield Failure(str(photo), ImageError("truncated", f"{photo}: ends too early"))
+            else:
+                said = "No, it is not." if "dog" in question else "a cat, I think"
+                yield Answer(said, 0.5, (), False, "m", "fp32")
+
+    def question(number: int, name: str, label: bool) -> PopeQuestion:
+        return PopeQuestion(Path(f"{number}.jpg"), f"Is there a {name}?", label)
+
+    settings = {
+        "random": [question(0, "cat", True), question(0, "dog", False), question(1, "cat", True)],
+        "popular": [question(0, "cat", True), question(0, "bus", False), question(2, "cat", True)],
+    }
+    found = evaluate_pope(Predictors("m", "fp32", ask=ask), settings)
+    assert len(asked) == len(set(asked)) == 5
+    document = as_dict(found)
+    assert document["pope"]["random"]["accuracy"] == 100
+    assert document["pope"]["popular"]["accuracy"] == pytest.approx(100 / 3, abs=1e-5)
+    assert document["pope"]["popular"]["intervals"].keys() == {
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "yes_ratio",
+    }
+    assert (document["n_images"], document["n_texts"], document["n_unclear"], document["n_failed"]) == (
+        3,
+        5,
+        3,
+        1,
+    )
+    text = rendered(as_table(found))
+    assert "POPE popular" in text and "3 of 5 answers say neither yes nor no" in text
+    assert "VQA accuracy" not in text
+    metrics = {row["metric"]: row["task"] for row in measurement_rows(found, "coco", "val")}
+    assert metrics["pope.random.f1"] == "ask"
+    assert [one.part for one in found.examples] == ["pope.random", "pope.popular"]
+    assert found.examples[1].worst[0].question == "Is there a bus?"
+    limited = evaluate_pope(Predictors("m", "fp32", ask=ask), settings, limit=1)
+    assert (limited.n_images, limited.n_texts, limited.limit) == (1, 3, 1)
+    for wrong in ({}, {"random": []}):
+        with pytest.raises(DataError, match="no questions"):
+            evaluate_pope(Predictors("m", "fp32", ask=ask), wrong)
+    with pytest.raises(UsageError, match="cannot ask"):
+        evaluate_pope(Predictors("m", "fp32"), settings)
+    with pytest.raises(UsageError, match="at least 1"):
+        evaluate_pope(Predictors("m", "fp32", ask=ask), settings, limit=0)
 
 
 def rendered(table: Any) -> str:

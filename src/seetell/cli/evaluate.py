@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from seetell.cli.evaluation_task import Task, measure
-from seetell.cli.options import Shared, open_model, option, shared_options
+from seetell.cli.options import Shared, open_model, option, repeatable, shared_options
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
@@ -40,6 +40,19 @@ def evaluate(
     own_labels: Annotated[
         bool, option("--own-labels", help="Classify by the labels the model was taught, not zero-shot.")
     ] = False,
+    objects: Annotated[
+        Path | None,
+        option(
+            "--objects",
+            metavar="F",
+            help="Objects on the photos, COCO instances JSON or lines of POPE: to ask about, or with "
+            "--captions to look for in captions.",
+        ),
+    ] = None,
+    synonyms: Annotated[
+        Path | None,
+        option("--synonyms", metavar="F", help="Words for objects to look for in captions (CHAIR)."),
+    ] = None,
     language: Annotated[
         str | None,
         option(
@@ -91,9 +104,13 @@ def evaluate(
         ),
     ] = None,
     *,
+    pope: Annotated[
+        list[Path],
+        repeatable("--pope", metavar="F", help="POPE questions; once for each of its settings' files."),
+    ],
     shared: Shared,
 ) -> None:
-    """Measure a model: retrieval and captions, answers, or labels.
+    """Measure a model: retrieval and captions, answers, labels, or objects that are not there.
 
     A photo that cannot be read stays in every figure and counts as wrong.
     """
@@ -109,6 +126,9 @@ def evaluate(
         holdout=holdout,
         limit=limit,
         target_accuracy=target_accuracy,
+        pope=tuple(pope),
+        objects=objects,
+        synonyms=synonyms,
     )
     task.check()
     dataset, split = _set_name(record)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seetell.data.holdout import Holdout
+    from seetell.evaluation.hallucination import KnownObjects
     from seetell.evaluation.predictors import Predictors, Track
     from seetell.evaluation.runner import Evaluation
     from seetell.tasks.model import Model
@@ -29,16 +30,25 @@ class Task:
     holdout: str | None = None
     limit: int | None = None
     target_accuracy: float | None = None
+    pope: tuple[Path, ...] = ()
+    objects: Path | None = None
+    synonyms: Path | None = None
 
     def check(self) -> None:
         """Raises UsageError for options that do not go together, before anything is opened."""
         from seetell.core.errors import UsageError
 
-        kinds = (self.captions, self.questions, self.labelled)
-        if sum(kind is not None for kind in kinds) != 1:
+        kinds = (self.captions, self.questions, self.labelled, self.pope or None)
+        # Objects alone are asked about; beside captions they are looked for in them.
+        if sum(kind is not None for kind in kinds) != 1 and not (self.objects and not any(kinds)):
             raise UsageError(
-                "evaluate: give one of --captions F, --questions F with --annotations F, or --labelled DIR"
+                "evaluate: give one of --captions F, --questions F with --annotations F, --labelled DIR, "
+                "--pope F or --objects F"
             )
+        if self.objects is not None and any(kinds) and self.captions is None:
+            raise UsageError("evaluate: --objects goes with --captions, or alone")
+        if self.synonyms is not None and self.captions is None:
+            raise UsageError("evaluate: --synonyms goes with --captions")
         if self.labelled is None and self.images is None:
             raise UsageError("evaluate: where are the photos? Give --images DIR")
         if self.labelled is not None and self.images is not None:
@@ -52,11 +62,10 @@ class Task:
             raise UsageError("evaluate: --annotations goes with --questions")
         if self.labelled is None and (self.label_names is not None or self.own_labels):
             raise UsageError("evaluate: --label-names and --own-labels go with --labelled")
-        if self.own_labels and self.language is not None:
-            raise UsageError("evaluate: --own-labels asks in no language; leave --language out")
-        if self.captions is not None and self.holdout is not None:
+        held = self.questions or self.labelled
+        if held is None and self.holdout is not None:
             raise UsageError("evaluate: --holdout goes with --questions and --labelled")
-        if self.captions is not None and self.target_accuracy is not None:
+        if held is None and self.target_accuracy is not None:
             raise UsageError("evaluate: --target-accuracy goes with --questions and --labelled")
         self.rule()
 
@@ -84,7 +93,9 @@ def measure(model: Model, task: Task, track: Track) -> Evaluation:
         return _captions(model, task, track)
     if task.questions is not None:
         return _questions(model, task, track)
-    return _labels(model, task, track)
+    if task.labelled is not None:
+        return _labels(model, task, track)
+    return _pope(model, task, track)
 
 
 def _captions(model: Model, task: Task, track: Track) -> Evaluation:
@@ -94,7 +105,47 @@ def _captions(model: Model, task: Task, track: Track) -> Evaluation:
     assert task.captions is not None and task.images is not None  # checked
     records = read_coco_captions(task.captions, task.images)
     language = task.language or _first_language(model) or "en"
-    return evaluate_captions(_predictors(model, language), records, language, limit=task.limit, track=track)
+    return evaluate_captions(
+        _predictors(model, language),
+        records,
+        language,
+        objects=_known_objects(task),
+        limit=task.limit,
+        track=track,
+    )
+
+
+def _known_objects(task: Task) -> KnownObjects | None:
+    from seetell.evaluation.chair import read_synonyms
+    from seetell.evaluation.hallucination import known_objects
+    from seetell.evaluation.objects import read_objects
+
+    if task.synonyms is None and task.objects is None:
+        return None
+    assert task.images is not None  # checked
+    return known_objects(
+        None if task.synonyms is None else read_synonyms(task.synonyms),
+        None if task.objects is None else read_objects(task.objects, task.images),
+    )
+
+
+def _pope(model: Model, task: Task, track: Track) -> Evaluation:
+    from seetell.core.errors import UsageError
+    from seetell.evaluation.objects import read_objects
+    from seetell.evaluation.pope import SETTINGS, PopeQuestion, build_pope, read_pope, setting_of
+    from seetell.evaluation.pope_runner import evaluate_pope
+
+    assert task.images is not None  # checked
+    settings: dict[str, list[PopeQuestion]] = {}
+    if task.objects is not None:
+        records = read_objects(task.objects, task.images)
+        settings = {setting: build_pope(records, setting) for setting in SETTINGS}
+    for path in task.pope:
+        setting = setting_of(path)
+        if setting in settings:
+            raise UsageError(f"--pope: {path} would be the second {setting!r}; name the files differently")
+        settings[setting] = read_pope(path, task.images)
+    return evaluate_pope(_predictors(model, None), settings, limit=task.limit, track=track)
 
 
 def _questions(model: Model, task: Task, track: Track) -> Evaluation:

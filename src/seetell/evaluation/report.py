@@ -22,9 +22,11 @@ _PARTS = {
     "image_to_text": ("embed", "photo -> text"),
     "text_to_image": ("embed", "text -> photo"),
     "captions": ("caption", "captions"),
+    "chair": ("caption", "objects in captions"),
     "vqa": ("ask", "answers"),
     "zero_shot": ("classify", "zero-shot labels"),
     "own_labels": ("classify", "own labels"),
+    "pope": ("ask", "POPE"),
     # Of answers or of labels: whichever was measured.
     "calibration": ("", "confidence"),
 }
@@ -41,6 +43,14 @@ _NAMES = {
     "rouge_l": "ROUGE-L",
     "accuracy": "VQA accuracy",
     "exact_match": "exact match",
+    "chair_i": "CHAIRi (lower is better)",
+    "chair_s": "CHAIRs (lower is better)",
+    "object_recall": "objects named, of those there",
+    "pope.accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "yes_ratio": "says yes",
     "top_1": "top-1",
     "top_5": "top-5",
     "mean_per_class": "mean per class",
@@ -69,8 +79,9 @@ class Figure:
 
 
 def heading(part: str) -> str:
-    """What a part of the evaluation is called."""
-    return _PARTS[part][1]
+    """What a part of the evaluation is called; ``pope.random`` is a part of a part."""
+    part, _, setting = part.partition(".")
+    return f"{_PARTS[part][1]} {setting}".strip()
 
 
 def figures(evaluation: Evaluation) -> Iterator[Figure]:
@@ -80,7 +91,7 @@ def figures(evaluation: Evaluation) -> Iterator[Figure]:
             decimals = _DECIMALS.get(name, 1)
             yield Figure(
                 heading(part),
-                _NAMES[name],
+                _NAMES.get(f"{part.partition('.')[0]}.{name}") or _NAMES[name],
                 f"{one.value:.{decimals}f}",
                 f"{one.low:.{decimals}f} to {one.high:.{decimals}f}",
                 one,
@@ -96,12 +107,17 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
     """
     document: dict[str, Any] = {}
     for part, scores in _parts(evaluation):
-        document[part] = {
+        holder = document
+        for name in part.split(".")[:-1]:
+            holder = holder.setdefault(name, {})
+        holder[part.rpartition(".")[2]] = {
             **{name: round(one.value, _DIGITS) for name, one in scores.items()},
             "intervals": {
                 name: [round(one.low, _DIGITS), round(one.high, _DIGITS)] for name, one in scores.items()
             },
         }
+    if evaluation.n_unclear is not None:
+        document["n_unclear"] = evaluation.n_unclear
     if evaluation.answers_per_question is not None:
         document["vqa"]["answers_per_question"] = round(evaluation.answers_per_question, _DIGITS)
     for part, labelled in _labelled(evaluation):
@@ -187,6 +203,9 @@ def remarks(evaluation: Evaluation) -> list[str]:
         lines.append(f"{_limited(evaluation)} only: not the figures of the whole set")
     if evaluation.holdout is not None:
         lines.append(f"held out: {_rule(evaluation.holdout)}")
+    if evaluation.n_unclear:
+        unclear = f"{evaluation.n_unclear} of {evaluation.n_texts} answers"
+        lines.append(f"{unclear} say neither yes nor no and are read as yes")
     answers = evaluation.answers_per_question
     if answers is not None and answers < ENOUGH_ANSWERS:
         lines.append(
@@ -231,13 +250,17 @@ def _parts(evaluation: Evaluation) -> Iterator[tuple[str, Mapping[str, Estimate]
         "image_to_text": evaluation.image_to_text,
         "text_to_image": evaluation.text_to_image,
         "captions": evaluation.captions,
+        "chair": evaluation.chair,
         "vqa": evaluation.vqa,
         **{part: scores.scores for part, scores in labelled.items()},
         "calibration": None if evaluation.calibration is None else evaluation.calibration.scores,
     }
     for part in _PARTS:
         scores = found.get(part)
-        if scores is not None:
+        if part == "pope":
+            for setting, of_setting in (evaluation.pope or {}).items():
+                yield f"pope.{setting}", of_setting
+        elif scores is not None:
             yield part, scores
 
 
@@ -288,7 +311,7 @@ def _wish(found: Calibration) -> str:
 def _verb(evaluation: Evaluation, part: str) -> str:
     if part == "calibration":
         return "ask" if evaluation.vqa is not None else "classify"
-    return _PARTS[part][0]
+    return _PARTS[part.partition(".")[0]][0]
 
 
 def _labelled(evaluation: Evaluation) -> Iterator[tuple[str, ZeroShotScores]]:

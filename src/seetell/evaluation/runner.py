@@ -7,10 +7,9 @@ on a prediction for everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +21,15 @@ from seetell.data.records import CaptionRecord, LabelRecord, PhotoId, QuestionRe
 from seetell.evaluation.bootstrap import Bootstrap, Estimate
 from seetell.evaluation.calibration import Calibration, score_calibration
 from seetell.evaluation.captions import score_each_caption
+from seetell.evaluation.collecting import once_each, results
 from seetell.evaluation.examples import Example, Examples, best_and_worst
+from seetell.evaluation.hallucination import KnownObjects, chair_of
 from seetell.evaluation.labelled import evenly
 from seetell.evaluation.predictors import Embeds, Predictors, Track, untracked
 from seetell.evaluation.retrieval import RetrievalScores, retrieval_ranks, score_ranks
 from seetell.evaluation.retrieval_examples import retrieval_examples
 from seetell.evaluation.vqa import ENOUGH_ANSWERS, exact_match, score_answers, vqa_accuracy
 from seetell.evaluation.zero_shot import ZeroShotScores, score_labels
-
-T = TypeVar("T")
 
 # Texts are short and run many at a time; the progress bar moves once per this many.
 _TEXTS_AT_ONCE = 512
@@ -56,10 +55,13 @@ class Evaluation:
     image_to_text: dict[str, Estimate] | None = None
     text_to_image: dict[str, Estimate] | None = None
     captions: dict[str, Estimate] | None = None
+    chair: dict[str, Estimate] | None = None
     vqa: dict[str, Estimate] | None = None
     answers_per_question: float | None = None
     zero_shot: ZeroShotScores | None = None
     own_labels: ZeroShotScores | None = None
+    pope: dict[str, dict[str, Estimate]] | None = None
+    n_unclear: int | None = None
     calibration: Calibration | None = None
     examples: tuple[Examples, ...] = ()
     failed: tuple[Failure, ...] = ()
@@ -70,6 +72,7 @@ def evaluate_captions(
     records: Sequence[CaptionRecord],
     language: str,
     *,
+    objects: KnownObjects | None = None,
     limit: int | None = None,
     track: Track = untracked,
     bootstrap: Bootstrap | None = None,
@@ -77,30 +80,35 @@ def evaluate_captions(
     """Retrieval in both directions, and generated captions, against captions people wrote.
 
     Retrieval needs ``embed_images`` and ``embed_texts``, captions need ``caption``; what is there is
-    measured. Photos without a caption in ``language`` are left out.
+    measured. Photos without a caption in ``language`` are left out. With ``objects`` captions are also looked
+    through for objects that are not there (CHAIR), in English only.
 
     Raises:
-        DataError: no caption in this language, or every photo failed.
-        UsageError: nothing to measure with, or a limit below 1.
+        DataError: no caption in this language, every photo failed, or an annotated object without a word.
+        UsageError: nothing to measure with, a limit below 1, or ``objects`` with another language.
     """
     embed_images, embed_texts = predict.embed_images, predict.embed_texts
     if predict.caption is None and (embed_images is None or embed_texts is None):
         raise UsageError(
             f"{predict.model} can neither embed photos and texts nor caption: nothing to measure"
         )
+    if objects is not None and predict.caption is None:
+        raise UsageError(f"{predict.model} cannot caption: no objects to look for")
+    if objects is not None and language != "en":
+        raise UsageError(f"objects are looked for in English captions only, not in {language!r}")
     everything = _spoken(records, language)
     chosen = everything[: _checked_limit(limit)]
     photos = [record.photo for record in chosen]
     references = [record.texts(language) for record in chosen]
     failed: list[Failure] = []
     examples: list[Examples] = []
-    retrieval = captions = None
+    retrieval = captions = chair = None
     if embed_images is not None and embed_texts is not None:
-        vectors = _results(track(embed_images(photos), "photos", len(photos)), photos, failed)
+        vectors = results(track(embed_images(photos), "photos", len(photos)), photos, failed)
         retrieval, shown = _retrieval(vectors, photos, references, embed_texts, failed, track, bootstrap)
         examples.extend(shown)
     if predict.caption is not None:
-        found = _results(track(predict.caption(photos), "captions", len(photos)), photos, failed)
+        found = results(track(predict.caption(photos), "captions", len(photos)), photos, failed)
         texts = ["" if caption is None else caption.text for caption in found]
         captions, cider = score_each_caption(texts, references, language, bootstrap)
         examples.append(
@@ -113,6 +121,9 @@ def evaluate_captions(
                 ],
             )
         )
+        if objects is not None:
+            chair, shown_objects = chair_of(found, chosen, objects, bootstrap)
+            examples.append(shown_objects)
     return Evaluation(
         predict.model,
         predict.precision,
@@ -123,8 +134,9 @@ def evaluate_captions(
         image_to_text=None if retrieval is None else retrieval.image_to_text,
         text_to_image=None if retrieval is None else retrieval.text_to_image,
         captions=captions,
+        chair=chair,
         examples=tuple(examples),
-        failed=_once_each(failed),
+        failed=once_each(failed),
     )
 
 
@@ -170,7 +182,7 @@ def evaluate_questions(
     photos = [record.photo for record in chosen]
     failed: list[Failure] = []
     pairs = [(record.photo, record.question) for record in chosen]
-    found = _results(track(predict.ask(pairs), "questions", len(pairs)), photos, failed)
+    found = results(track(predict.ask(pairs), "questions", len(pairs)), photos, failed)
     people = [record.answers or (str(record.majority),) for record in chosen]
     photo_ids = [record.photo_id for record in chosen]
     said = ["" if answer is None else answer.answer for answer in found]
@@ -216,7 +228,7 @@ def evaluate_questions(
                 ],
             ),
         ),
-        failed=_once_each(failed),
+        failed=once_each(failed),
     )
 
 
@@ -259,7 +271,7 @@ def evaluate_labels(
     photos = [record.photo for record in chosen]
     labels = [record.label for record in chosen]
     failed: list[Failure] = []
-    found = _results(track(predict.classify(photos), "labels", len(photos)), photos, failed)
+    found = results(track(predict.classify(photos), "labels", len(photos)), photos, failed)
     rankings = [[] if one is None else [choice.label for choice in one.ranking] for one in found]
     scores = score_labels(rankings, labels, bootstrap)
     right = [float(ranking[:1] == [label]) for ranking, label in zip(rankings, labels, strict=True)]
@@ -298,7 +310,7 @@ def evaluate_labels(
                 ],
             ),
         ),
-        failed=_once_each(failed),
+        failed=once_each(failed),
     )
 
 
@@ -346,26 +358,6 @@ def _embed_texts(
                     bad[row] = True
                     failed.append(Failure(texts[row], error))
     return embeds, bad
-
-
-def _results(stream: Iterable[T | Failure], photos: Sequence[Path], failed: list[Failure]) -> list[T | None]:
-    """One result per photo, None for a failed one, which is added to ``failed``.
-
-    Raises DataError if all failed: then it is the folder that is wrong, and a row of zeros would hide it.
-    """
-    found: list[T | None] = []
-    for result in stream:
-        if isinstance(result, Failure):
-            failed.append(result)
-            found.append(None)
-        else:
-            found.append(result)
-    if len(found) != len(photos):
-        raise UsageError(f"a predict function gave {len(found)} results for {len(photos)} inputs")
-    if all(one is None for one in found):
-        first = failed[-len(found)]
-        raise DataError(f"none of {len(photos)} inputs could be used; the first: {first.error}")
-    return found
 
 
 def _calibration(
@@ -424,8 +416,3 @@ def _checked_limit(limit: int | None) -> int | None:
     if limit is not None and limit < 1:
         raise UsageError(f"limit is at least 1 photo, not {limit}")
     return limit
-
-
-def _once_each(failed: Iterable[Failure]) -> tuple[Failure, ...]:
-    """A photo that fails to embed fails to be captioned too, and every time it is asked about."""
-    return tuple({failure.photo: failure for failure in failed}.values())
