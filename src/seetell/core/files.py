@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from seetell.core import settings
 from seetell.core.errors import StorageError
@@ -52,6 +53,17 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
     Raises StorageError.
     """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write in parts, which stands under its name only when the block has ended well.
+
+    As :func:`atomic_write_bytes`, for what is too large to hold in memory. Errors of the block pass through,
+    except OSErrors of a failed write, which become StorageError.
+    """
     target = Path(os.path.realpath(path))
     temporary = _temporary_name(target)
     try:
@@ -62,7 +74,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             with suppress(OSError):  # a file that is replaced keeps its permissions
@@ -74,7 +86,18 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             raise
         _sync_folder(target.parent)
     except OSError as error:
+        # A failed write names no file; an OSError about another file is the block's own affair.
+        if not _names(error, temporary, target):
+            raise
         raise storage_error(error, path) from error
+
+
+def _names(error: OSError, *paths: Path) -> bool:
+    """Whether the error is about one of these or a folder they are in, or names no file at all."""
+    if not isinstance(error.filename, str | bytes):
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return any(named in (path, *path.parents) for path in paths)
 
 
 def atomic_write_text(path: Path, text: str) -> None:

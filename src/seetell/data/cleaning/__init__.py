@@ -1,0 +1,1 @@
+"""What makes a photo or a text unfit, one small function each."""

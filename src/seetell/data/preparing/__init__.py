@@ -1,0 +1,1 @@
+"""From a source to checked, sharded data with a report."""

@@ -1,0 +1,235 @@
+"""Writing shards: tars in the WebDataset layout, each with a parquet sidecar, on all cores.
+
+Which sample goes into which shard depends on the samples alone, and a shard's bytes on its samples alone: a
+run that was killed and goes on writes the very same files. A sidecar holds the digest of what its shard was
+made from and is written after it, so a shard with a fitting sidecar is whole and is not written again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from seetell.core.errors import StorageError
+from seetell.core.files import atomic_file, atomic_write_bytes
+from seetell.data.parquet import parquet_bytes, parquet_digest
+from seetell.data.photo_refs import PhotoRef, ref_state
+from seetell.data.preparing.deciding import Verdict
+from seetell.data.preparing.folder import FORMAT_VERSION, digest_of
+from seetell.data.preparing.measuring import Looked, photo_bytes
+from seetell.data.preparing.parallel import WorkerDied, check_stopped, in_parallel
+from seetell.data.records import Sample
+from seetell.data.shards import NO_SPLIT
+
+SIDECAR = (
+    ("key", "string"),
+    ("name", "string"),
+    ("split", "string"),
+    ("captions", "list<string>"),
+    ("best_score", "float64"),
+    ("n_questions", "int64"),
+    ("label", "string"),
+    ("width", "int64"),
+    ("height", "int64"),
+    ("size_bytes", "int64"),
+    ("sha256", "string"),
+    ("phash", "string"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A sample as it goes into a shard: under ``name``, with ``document`` as its JSON."""
+
+    name: str
+    sample: Sample[PhotoRef]
+    looked: Looked
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One shard to write: its path without suffix, and what goes into it."""
+
+    path: Path
+    split: str
+    entries: tuple[Entry, ...]
+    digest: str
+
+    @property
+    def tar(self) -> Path:
+        """The shard."""
+        return self.path.with_name(f"{self.path.name}.tar")
+
+    @property
+    def sidecar(self) -> Path:
+        """What is in it."""
+        return self.path.with_name(f"{self.path.name}.parquet")
+
+
+def plan_shards(
+    out: Path,
+    samples: Sequence[Sample[PhotoRef]],
+    looked: Sequence[Looked],
+    verdicts: Sequence[Verdict],
+    max_samples: int,
+    max_bytes: int,
+) -> list[Plan]:
+    """What goes into which shard: the samples that stay, split by split, in the source's order."""
+    splits: dict[str, list[int]] = {}
+    for place, verdict in enumerate(verdicts):
+        if verdict.reason is None:
+            splits.setdefault(samples[place].split or NO_SPLIT, []).append(place)
+    plans: list[Plan] = []
+    taken: set[str] = set()
+    for split, places in sorted(splits.items()):
+        name = _safe(split)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        for number, (first, part) in enumerate(_cut(places, looked, max_samples, max_bytes)):
+            entries = tuple(
+                _entry(f"{first + offset:09d}", samples[place], looked[place], verdicts[place])
+                for offset, place in enumerate(part)
+            )
+            plans.append(Plan(out / f"{name}-{number:06d}", split, entries, _digest(entries)))
+    return plans
+
+
+def _cut(
+    places: Sequence[int], looked: Sequence[Looked], max_samples: int, max_bytes: int
+) -> Iterator[tuple[int, list[int]]]:
+    first, size_bytes = 0, 0
+    part: list[int] = []
+    for number, place in enumerate(places):
+        photo_size = looked[place].photo.size_bytes
+        if part and (len(part) >= max_samples or size_bytes + photo_size > max_bytes):
+            yield first, part
+            first, size_bytes, part = number, 0, []
+        part.append(place)
+        size_bytes += photo_size
+    if part:
+        yield first, part
+
+
+def _safe(split: str) -> str:
+    """A split's name as part of a file's."""
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "-_" else "_" for c in split)[:60] or NO_SPLIT
+
+
+def _entry(name: str, sample: Sample[PhotoRef], looked: Looked, verdict: Verdict) -> Entry:
+    document = {
+        "key": sample.key,
+        "split": sample.split,
+        "captions": [
+            {"text": one.text, "language": one.language, "origin": one.origin, "score": one.score}
+            for one in verdict.kept_texts
+        ],
+        "questions": [asdict(one) for one in verdict.questions],
+        "label": sample.label,
+        "width": looked.photo.width,
+        "height": looked.photo.height,
+        "sha256": looked.photo.sha256,
+    }
+    return Entry(name, sample, looked, document)
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    return digest_of(
+        [FORMAT_VERSION, [(one.name, one.looked.photo.extension, one.document) for one in entries]]
+    )
+
+
+def write_shards(plans: Sequence[Plan], workers: int) -> Iterator[Plan]:
+    """Write the shards that are not there yet; gives each plan once its shard is.
+
+    Raises StorageError for a full disk or a process that died, ImageError for a photo that has changed.
+    """
+    waiting: list[Plan] = []
+    for plan in plans:
+        if plan.tar.is_file() and parquet_digest_of(plan.sidecar) == plan.digest:
+            yield plan
+        else:
+            waiting.append(plan)
+    for place, result in in_parallel(write_shard, waiting, workers):
+        if isinstance(result, WorkerDied):
+            raise StorageError(
+                f"cannot write {waiting[place].tar}: the process died (out of memory?); give fewer --workers "
+                "and run the command again, which goes on from here"
+            )
+        yield waiting[place]
+
+
+def parquet_digest_of(path: Path) -> str | None:
+    """The digest in a sidecar, None where it is missing or damaged."""
+    return parquet_digest(path) if path.is_file() else None
+
+
+def write_shard(plan: Plan) -> None:
+    """Write one shard and its sidecar. Raises StorageError and ImageError."""
+    with atomic_file(plan.tar) as file:
+        _write_tar(file, plan.entries)
+    rows = [_row(entry) for entry in plan.entries]
+    atomic_write_bytes(plan.sidecar, parquet_bytes(rows, SIDECAR, plan.digest))
+
+
+def _write_tar(file: BinaryIO, entries: Sequence[Entry]) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for entry in entries:
+            check_stopped()
+            data = photo_bytes(entry.sample, entry.looked.photo.sha256)
+            captions = entry.document["captions"]
+            # The order open_clip and webdataset take for granted: members of a sample side by side.
+            _add(archive, f"{entry.name}.{entry.looked.photo.extension}", data)
+            if captions:
+                _add(archive, f"{entry.name}.txt", captions[0]["text"].encode())
+            text = json.dumps(entry.document, ensure_ascii=False)
+            _add(archive, f"{entry.name}.json", text.encode("utf-8", "surrogatepass"))
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    # No time, owner or mode of the machine: the same samples give the same bytes.
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    member.mode = 0o644
+    archive.addfile(member, io.BytesIO(data))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    captions = entry.document["captions"]
+    scores = [one["score"] for one in captions if one["score"] is not None]
+    photo = entry.looked.photo
+    return {
+        "key": storable(entry.document["key"]),
+        "name": entry.name,
+        "split": storable(entry.document["split"]),
+        "captions": [storable(one["text"]) for one in captions],
+        "best_score": max(scores, default=None),
+        "n_questions": len(entry.document["questions"]),
+        "label": storable(entry.document["label"]),
+        "width": photo.width,
+        "height": photo.height,
+        "size_bytes": photo.size_bytes,
+        "sha256": photo.sha256,
+        "phash": f"{photo.phash:016x}",
+    }
+
+
+def storable(text: str | None) -> str | None:
+    """Parquet holds UTF-8 only; a file's name may be anything."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def source_state(samples: Sequence[Sample[PhotoRef]]) -> str:
+    """A digest of everything in a source that a result depends on, by the files' sizes and times."""
+    return digest_of(
+        [
+            (one.key, ref_state(one.photo), one.captions, [asdict(q) for q in one.questions], one.label)
+            for one in samples
+        ]
+    )
