@@ -22,6 +22,8 @@ HEADINGS = {
         "image_to_text": "photo → text R@1 / 5 / 10",
         "captions": "BLEU-4 / ROUGE-L / CIDEr-D",
         "vqa": "answers: exact match (95% interval)",
+        "zero_shot": "labels, zero-shot: top-1 (95% interval)",
+        "top_5": "top-5",
     },
     "zh": {
         "set": "数据",
@@ -30,20 +32,25 @@ HEADINGS = {
         "image_to_text": "照片 → 文字 R@1 / 5 / 10",
         "captions": "BLEU-4 / ROUGE-L / CIDEr-D",
         "vqa": "回答完全匹配（95% 区间）",
+        "zero_shot": "零样本分类：top-1（95% 区间）",
+        "top_5": "top-5",
     },
 }
 RECALLS = ("r1", "r5", "r10")
 
 
 def tables(rows: list[Measurement], language: str) -> str:
-    """One table of retrieval and captions, one of answers, in the order the figures were recorded."""
+    """One table of retrieval and captions, one of answers, and one of labels where any were measured, each in
+    the order the figures were recorded."""
     heading = HEADINGS[language]
     sets: dict[tuple[str, str, str], dict[str, Measurement]] = {}
     for row in rows:
         sets.setdefault((row.dataset, row.split, row.precision), {})[row.metric] = row
     pictures = [heading[key] for key in ("set", "text_to_image", "image_to_text", "captions", "precision")]
     answers = [heading[key] for key in ("set", "vqa", "precision")]
+    labels = [heading[key] for key in ("set", "zero_shot", "top_5", "precision")]
     first, second = [_line(pictures), _rule(pictures)], [_line(answers), _rule(answers)]
+    third: list[str] = []
     for (dataset, split, precision), found in sets.items():
         name = f"{dataset} {split}"
         if "text_to_image.r1" in found:
@@ -55,10 +62,18 @@ def tables(rows: list[Measurement], language: str) -> str:
             recalls = [_recalls(found, "text_to_image"), _recalls(found, "image_to_text")]
             first.append(_line([name, *recalls, " / ".join(captions), precision]))
         if "vqa.exact_match" in found:
-            measured = found["vqa.exact_match"]
-            low, high = measured.interval or (measured.value, measured.value)
-            second.append(_line([name, f"{measured.value:.1f} ({low:.1f} – {high:.1f})", precision]))
-    return "\n".join([*first, "", *second])
+            second.append(_line([name, _with_interval(found["vqa.exact_match"]), precision]))
+        if "zero_shot.top_1" in found:
+            top_5 = _value(found, "zero_shot.top_5", 1)
+            third.append(_line([name, _with_interval(found["zero_shot.top_1"]), top_5, precision]))
+    if third:
+        third = ["", _line(labels), _rule(labels), *third]
+    return "\n".join([*first, "", *second, *third])
+
+
+def _with_interval(measured: Measurement) -> str:
+    low, high = measured.interval or (measured.value, measured.value)
+    return f"{measured.value:.1f} ({low:.1f} – {high:.1f})"
 
 
 def _recalls(found: Mapping[str, Measurement], part: str) -> str:

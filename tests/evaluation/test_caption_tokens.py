@@ -42,6 +42,10 @@ TREEBANK = [
     ("a child 's pool by the ocean 's edge .", "a child 's pool by the ocean 's edge"),
     ("A dog .", "a dog"),
     ("sun.", "sun"),
+    ("on Jan. 5 at 5 ft. by the ave.", "on jan. 5 at 5 ft. by the ave."),
+    ("No. 5 and no. fig. 2 of a fig.", "no. 5 and no fig. 2 of a fig"),
+    ("approx. 3 sat. by the sun.", "approx 3 sat by the sun"),
+    ("Coast Guard Capt. Bob and Co.", "coast guard capt. bob and co."),
     ("", ""),
 ]
 

@@ -436,8 +436,8 @@ def test_objects_in_captions_that_are_not_there() -> None:
     found = evaluate_captions(
         Predictors("m", "fp32", caption=caption), records(), "en", objects=known_objects(words, annotated)
     )
-    # All photos show a thing and grass, as their captions say; 23 words name an object, "puppy" and the second
-    # "cat" none that is there.
+    # All photos show a thing and grass, as their captions say. 23 words name an object, "puppy" and a
+    # second "cat" none that is there.
     document = as_dict(found)["chair"]
     assert document["chair_i"] == pytest.approx(100 * 2 / 23, abs=1e-5)
     assert document["chair_s"] == pytest.approx(100 * 2 / 12, abs=1e-5)

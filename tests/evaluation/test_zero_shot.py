@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seetell.core.errors import UsageError
-from seetell.evaluation.zero_shot import score_labels
+from seetell.core.errors import ImageError, UsageError
+from seetell.core.results import Failure
+from seetell.data.records import LabelRecord
+from seetell.evaluation.predictors import Predictors
+from seetell.evaluation.runner import evaluate_labels
+from seetell.evaluation.zero_shot import classify_by_prompts, score_labels
 
 LABELS = list("abcdefgh")
 
@@ -34,6 +44,55 @@ def test_a_frequent_label_does_not_hide_a_rare_one() -> None:
     assert found.scores["top_1"].value == 90
     assert found.scores["mean_per_class"].value == 50
     assert found.scores["top_5"].value == 100
+
+
+VECTORS = {
+    "a cat": (1, 0, 0),
+    "the cat": (0.6, 0.8, 0),
+    "a dog": (0, 0, 1),
+    "the dog": (0, 0.6, 0.8),
+}
+
+
+def embed_texts(texts: Sequence[str]) -> Any:
+    return np.array([VECTORS[text] for text in texts], dtype=np.float32)
+
+
+def embed_images(photos: Iterable[Path]) -> Iterator[Any]:
+    for photo in photos:
+        if photo.name == "broken":
+            yield Failure("broken", ImageError("truncated", "broken: ends too early"))
+        else:
+            yield np.array((1, 0, 0) if photo.name == "cat" else (0, 0, 1), dtype=np.float32)
+
+
+def test_prompts_are_averaged() -> None:
+    classify = classify_by_prompts(
+        embed_images, embed_texts, ["cat", "dog"], ["a {}", "the {}"], scale=3.0, model="m"
+    )
+    cat, broken, dog = classify([Path("cat"), Path("broken"), Path("dog")])
+    assert isinstance(broken, Failure)
+    # The mean of (1, 0, 0) and (0.6, 0.8, 0) has this cosine to the photo, that of the dogs has 0.
+    expected = 1 / (1 + math.exp(-3 * 1.6 / math.hypot(1.6, 0.8)))
+    assert (cat.label, cat.model) == ("cat", "m")
+    assert cat.probability == pytest.approx(expected)
+    assert [one.label for one in dog.ranking] == ["dog", "cat"]
+    assert sum(one.probability for one in dog.ranking) == pytest.approx(1)
+    records = [
+        LabelRecord(Path(name), name if name != "broken" else "cat") for name in ("cat", "broken", "dog")
+    ]
+    found = evaluate_labels(Predictors("m", "fp32", classify=classify), records)
+    assert found.zero_shot is not None
+    assert found.zero_shot.scores["top_1"].value == pytest.approx(200 / 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "templates"),
+    [([], ["{}"]), (["cat", "cat"], ["{}"]), (["cat"], []), (["cat"], ["a photo"])],
+)
+def test_prompts_that_cannot_be_meant(labels: list[str], templates: list[str]) -> None:
+    with pytest.raises(UsageError):
+        classify_by_prompts(embed_images, embed_texts, labels, templates)
 
 
 def test_what_was_taken_for_what() -> None:

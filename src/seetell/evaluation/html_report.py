@@ -31,6 +31,8 @@ _THUMBNAIL_PX = 320
 _FEW_LABELS = 20
 _MOST_FAILURES = 100
 _WANTED = 3
+# What people's side of an example is called, where it is more than the right answer.
+_WANTED_NAME = {"image_to_text": "people", "captions": "people", "vqa": "people", "chair": "there"}
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -190,12 +192,13 @@ def _examples(examples: Examples) -> str:
     parts = [f"<h2>Examples: {_heading(heading(examples.part))}</h2>"]
     for kind, chosen in (("worst", examples.worst), ("best", examples.best)):
         if chosen:
-            cards = "\n".join(_card(example, kind) for example in chosen)
+            wanted = _WANTED_NAME.get(examples.part, "right")
+            cards = "\n".join(_card(example, kind, wanted) for example in chosen)
             parts.append(f'<h3>{kind.capitalize()}</h3><div class="cards">{cards}</div>')
     return "\n".join(parts)
 
 
-def _card(example: Example, kind: str) -> str:
+def _card(example: Example, kind: str, wanted: str) -> str:
     photos = [("", example.photo)]
     if example.found is not None and example.found != example.photo:
         photos = [("found", example.found), ("the right one", example.photo)]
@@ -205,7 +208,7 @@ def _card(example: Example, kind: str) -> str:
     lines = [
         f"<p>{_escaped(example.question)}</p>" if example.question else "",
         f'<p class="said">{_escaped(example.said) or "(nothing)"}</p>' if example.wanted else "",
-        f'<p class="wanted">{_wanted(example.wanted)}</p>' if example.wanted else "",
+        f'<p class="wanted">{wanted}: {_wanted(example.wanted)}</p>' if example.wanted else "",
         f'<p class="verdict">{_escaped(example.verdict)}{confidence}</p>',
     ]
     return (
@@ -217,7 +220,7 @@ def _card(example: Example, kind: str) -> str:
 
 def _wanted(wanted: Sequence[str]) -> str:
     shown = " · ".join(_escaped(text) for text in wanted[:_WANTED])
-    return f"people: {shown}" + (f" (+{len(wanted) - _WANTED})" if len(wanted) > _WANTED else "")
+    return shown + (f" (+{len(wanted) - _WANTED})" if len(wanted) > _WANTED else "")
 
 
 def _picture(photo: Path, label: str) -> str:

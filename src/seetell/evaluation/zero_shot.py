@@ -1,19 +1,72 @@
-"""Zero-shot classification: how often the right label comes first, or among the first five."""
+"""Zero-shot classification: how often the right label comes first, or among the first five.
+
+A model that embeds photos and texts classifies by prompts: for each label the mean of its prompts' vectors,
+and the label whose mean is nearest (Radford et al. 2021, section 3.1.4).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import UsageError
+from seetell.core.results import Classification, Failure, RankedLabel
 from seetell.evaluation.bootstrap import Bootstrap, Estimate, Weights, estimates
+from seetell.evaluation.predictors import Embeds
 
 TOP = 5
 CONFUSIONS = 10
+
+
+def classify_by_prompts(
+    embed_images: Callable[[Iterable[Path]], Iterable[Embeds | Failure]],
+    embed_texts: Callable[[Sequence[str]], Embeds],
+    labels: Sequence[str],
+    templates: Sequence[str] = ("{}",),
+    *,
+    scale: float = 1.0,
+    model: str = "",
+    precision: str = "fp32",
+) -> Callable[[Iterable[Path]], Iterator[Classification | Failure]]:
+    """A ``classify`` for Predictors, of anything that embeds photos and texts and of any templates.
+
+    Args:
+        embed_images, embed_texts: as in Predictors.
+        labels: what to choose from; the names in the records.
+        templates: ``{}`` marks where the label goes, as in ``a photo of a {}``.
+        scale: cosines are multiplied with it before the softmax, exp(logit_scale) of a dual encoder. It
+            changes the probabilities and never the order.
+        model, precision: for the results.
+
+    Raises UsageError for no label or one given twice, no template or one without ``{}``.
+    """
+    if not labels or len(set(labels)) < len(labels):
+        raise UsageError("give at least one label to choose from, and none twice")
+    if not templates or any("{}" not in template for template in templates):
+        raise UsageError("a template says with {} where the label goes, as in 'a photo of a {}'")
+    prompts = [template.replace("{}", label) for label in labels for template in templates]
+    each = np.asarray(embed_texts(prompts), dtype=np.float64).reshape(len(labels), len(templates), -1)
+    means = each.mean(axis=1)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+    def classify(photos: Iterable[Path]) -> Iterator[Classification | Failure]:
+        for vector in embed_images(photos):
+            if isinstance(vector, Failure):
+                yield vector
+                continue
+            logits = scale * (means @ np.asarray(vector, dtype=np.float64))
+            chances = np.exp(logits - logits.max())
+            chances /= chances.sum()
+            order = np.argsort(-chances, kind="stable")
+            ranking = tuple(RankedLabel(labels[one], float(chances[one])) for one in order)
+            yield Classification(ranking[0].label, ranking[0].probability, ranking, model, precision)
+
+    return classify
 
 
 @dataclass(frozen=True, slots=True)
