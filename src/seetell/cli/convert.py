@@ -68,9 +68,11 @@ def convert(
         _check_replaceable(out, folder)
     with needs_train_extra("to convert a checkpoint"), clearing_up():
         if is_run:
+            from seetell.modeling.export.fine_tuned import export_fine_tuned, is_fine_tuned
             from seetell.modeling.export.run import export_run
 
-            export_run(folder, out, checkpoint=which or "latest", overwrite=overwrite)
+            export = export_fine_tuned if is_fine_tuned(folder) else export_run
+            export(folder, out, checkpoint=which or "latest", overwrite=overwrite)
         else:
             _convert_public(checkpoint, out, revision, allow_pickle, offline, overwrite)
     say(f"{out}: bundle written; try `seetell doctor {out}`")

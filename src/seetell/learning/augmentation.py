@@ -83,6 +83,26 @@ def random_view(
     return np.ascontiguousarray(view)
 
 
+def random_part(
+    photo: NDArray[np.uint8], rule: Augmentation, rng: np.random.Generator, *, may_flip: bool
+) -> NDArray[np.uint8]:
+    """A random part of ``photo`` uint8[H, W, 3] as a photo of its own, uint8[h, w, 3]: crop, flip and light,
+    for models that prepare photos in a way of their own. Where ``rule`` changes nothing it is the photo.
+    """
+    draws = rng.random(12)
+    left, top, right, bottom = (
+        round(edge) for edge in crop_box(photo.shape[0], photo.shape[1], rule, draws[:4])
+    )
+    part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
+    if rule.flip and may_flip and draws[4] < 0.5:
+        part = part[:, ::-1]
+    lit = jitter_light(part.astype(np.float32), rule, draws[5:8])
+    seen = lit.round().astype(np.uint8)
+    if draws[8] < rule.erase:
+        _erase_pixels(seen, draws[9:12])
+    return np.ascontiguousarray(seen)
+
+
 def crop_box(
     height: int, width: int, rule: Augmentation, draws: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
@@ -127,7 +147,18 @@ def jitter_light(
 
 def _erase(view: NDArray[np.float32], draws: NDArray[np.float64]) -> None:
     """Cover a rectangle of 2 to 20 percent of ``view`` with zeros, which is the mean colour. In place."""
-    size = view.shape[0]
-    side = max(1, round(size * float(np.sqrt(0.02 + 0.18 * draws[0]))))
-    top, left = (round(float(draw) * (size - side)) for draw in draws[1:])
-    view[top : top + side, left : left + side] = 0.0
+    top, left, tall, wide = _covered(view.shape[0], view.shape[1], draws)
+    view[top : top + tall, left : left + wide] = 0.0
+
+
+def _erase_pixels(photo: NDArray[np.uint8], draws: NDArray[np.float64]) -> None:
+    """The same of uint8[H, W, 3], with its own mean colour. In place."""
+    top, left, tall, wide = _covered(photo.shape[0], photo.shape[1], draws)
+    photo[top : top + tall, left : left + wide] = photo.mean(axis=(0, 1)).round()
+
+
+def _covered(height: int, width: int, draws: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the rectangle that three draws in 0..1 choose."""
+    share = float(np.sqrt(0.02 + 0.18 * draws[0]))
+    tall, wide = max(1, round(height * share)), max(1, round(width * share))
+    return round(float(draws[1]) * (height - tall)), round(float(draws[2]) * (width - wide)), tall, wide

@@ -78,7 +78,8 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised."""
+    """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised. pixel_mask:
+    bool[B, H, W], True on the photo, where photos may be smaller than their row."""
 
     keys: tuple[str, ...]
     pixel_values: Tensor
@@ -87,3 +88,4 @@ class Batch:
     labels: Labels | None = None
     tags: Tags | None = None
     names: tuple[Names, ...] = ()
+    pixel_mask: Tensor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import DataError, ImageError
-from seetell.learning.augmentation import names_a_side, random_view
+from seetell.learning.augmentation import names_a_side, random_part, random_view
 from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Row, Source
+from seetell.media.preprocess import ImageSpec, preprocess
 
 IGNORED = -100
 
@@ -24,8 +25,9 @@ class Collator:
     """Turns sources into batches; ``batch(step)`` depends on nothing but the step.
 
     mean, std: float32[3], of values in 0..1. size_at: the picture size in pixels at a step.
-    answers: answer -> place in the answer list. skip_unreadable: leave out photos that cannot be
-    decoded, counting them in ``skipped``, instead of raising.
+    image: how the model prepares photos, in place of ``size_at``, ``mean`` and ``std``; views are then random
+    parts of the photo, prepared so. answers: answer -> place in the answer list. skip_unreadable: leave out
+    photos that cannot be decoded, counting them in ``skipped``, instead of raising.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Collator:
         mean: Sequence[float],
         std: Sequence[float],
         answers: Mapping[str, int],
+        image: ImageSpec | None = None,
         skip_unreadable: bool = False,
     ) -> None:
         self._sources = tuple(sources)
@@ -47,6 +50,7 @@ class Collator:
         self._mean = np.asarray(mean, dtype=np.float32)
         self._std = np.asarray(std, dtype=np.float32)
         self._answers = answers
+        self._image = image
         self._skip_unreadable = skip_unreadable
         self._lock = threading.Lock()
         self.skipped = 0
@@ -58,12 +62,12 @@ class Collator:
         DataError when no photo of the step could be.
         """
         drawn = [row for source in self._sources for row in source.draw(step)]
-        rows, pixels = self._views(drawn, self._size_at(step))
-        if not rows:
+        readable = [(row, photo) for row in drawn if (photo := self._photo(row)) is not None]
+        if not readable:
             names = f"{len(drawn)} photos can be read, the first is {drawn[0].photo}"
             raise DataError(f"step {step}: none of its {names}")
-        # [B, H, W, 3] seen as [B, 3, H, W] is what torch calls channels_last: no copy is made.
-        pixel_values = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        rows = [row for row, _ in readable]
+        pixel_values, pixel_mask = self._views(readable, step)
         return Batch(
             keys=tuple(str(row.photo) for row in rows),
             pixel_values=pixel_values,
@@ -72,26 +76,37 @@ class Collator:
             labels=_labels(rows),
             tags=self._tags(rows),
             names=self._names(rows),
+            pixel_mask=pixel_mask,
         )
 
-    def _views(self, drawn: Iterable[Row], size: int) -> tuple[list[Row], list[NDArray[np.float32]]]:
-        rows: list[Row] = []
-        pixels: list[NDArray[np.float32]] = []
-        for row in drawn:
-            try:
-                photo = self._photos.read(row.photo)
-            except ImageError:
-                if not self._skip_unreadable:
-                    raise
-                with self._lock:
-                    self.skipped += 1
-                continue
-            may_flip = not names_a_side(row.texts())
-            rows.append(row)
-            pixels.append(
-                random_view(photo, size, row.rule, row.rng, mean=self._mean, std=self._std, may_flip=may_flip)
+    def _photo(self, row: Row) -> NDArray[np.uint8] | None:
+        try:
+            return self._photos.read(row.photo)
+        except ImageError:
+            if not self._skip_unreadable:
+                raise
+            with self._lock:
+                self.skipped += 1
+            return None
+
+    def _views(
+        self, readable: Sequence[tuple[Row, NDArray[np.uint8]]], step: int
+    ) -> tuple[Tensor, Tensor | None]:
+        if self._image is not None:
+            parts = [
+                random_part(photo, row.rule, row.rng, may_flip=_may_flip(row)) for row, photo in readable
+            ]
+            values, mask = preprocess(parts, self._image)
+            return torch.from_numpy(values), None if mask is None else torch.from_numpy(mask)
+        size = self._size_at(step)
+        pixels = [
+            random_view(
+                photo, size, row.rule, row.rng, mean=self._mean, std=self._std, may_flip=_may_flip(row)
             )
-        return rows, pixels
+            for row, photo in readable
+        ]
+        # [B, H, W, 3] seen as [B, 3, H, W] is what torch calls channels_last: no copy is made.
+        return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), None
 
     def _captions(self, rows: Sequence[Row]) -> Captions | None:
         found = [(text, language, place) for place, row in enumerate(rows) for text, language in row.captions]
@@ -143,6 +158,10 @@ class Collator:
     def _encode(self, texts: Sequence[str], lead_id: int | None) -> tuple[Tensor, Tensor]:
         ids, mask = self._tokenizer.encode(texts, lead_id=lead_id)
         return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _may_flip(row: Row) -> bool:
+    return not names_a_side(row.texts())
 
 
 def _labels(rows: Sequence[Row]) -> Labels | None:

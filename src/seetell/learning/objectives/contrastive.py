@@ -1,7 +1,8 @@
 """Image-text contrastive loss: symmetric InfoNCE with a learned temperature.
 
 Sources: van den Oord et al. 2018, equation 4; Radford et al. 2021, figure 3. Several texts of one photo
-in a batch are all positives, as in supervised contrastive learning (Khosla et al. 2020, L_out).
+in a batch are all positives, as in supervised contrastive learning (Khosla et al. 2020, L_out). Beside it,
+the pairwise sigmoid loss of SigLIP.
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ def contrastive_loss(logits: Tensor, image_index: Tensor, label_smoothing: float
     has_text = count > 0
     image_to_text = torch.where(has_text, per_image, 0.0).sum() / has_text.sum()
     return (text_to_image + image_to_text) / 2
+
+
+def sigmoid_contrastive_loss(logits: Tensor, image_index: Tensor) -> Tensor:
+    """Each photo and text told apart by itself, summed over photos and averaged over texts: SigLIP's loss
+    (Zhai et al. 2023, equation in section 3.2 and algorithm 1).
+
+    logits: float[B, R], scaled and with the bias added. image_index: int64[R], the photo of each text.
+    """
+    wanted = 2.0 * F.one_hot(image_index, logits.shape[0]).T.to(logits.dtype) - 1.0  # [B, R]
+    return -F.logsigmoid(wanted * logits).sum() / logits.shape[1]
 
 
 def text_means(text_embeds: Tensor, image_index: Tensor, num_images: int) -> tuple[Tensor, Tensor]:

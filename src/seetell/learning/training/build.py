@@ -1,11 +1,20 @@
-"""The training step a recipe asks for."""
+"""The training step a recipe asks for, and what each kind of model can be taught."""
 
 from __future__ import annotations
 
+from seetell.bundle.manifest import TextSpec
 from seetell.core.errors import RecipeError
 from seetell.learning.tokenizer_training import SPECIAL_TOKENS, built_in_text_spec
+from seetell.learning.training.dual_encoder_step import DualEncoderStep
+from seetell.learning.training.grounded_step import GroundedStep
+from seetell.learning.training.objective_spec import ObjectiveName
 from seetell.learning.training.recipe import Recipe, model_config
-from seetell.learning.training.step import JointStep, LeadIds
+from seetell.learning.training.single_stream_step import SingleStreamStep
+from seetell.learning.training.step import JointStep, LeadIds, TrainingStep
+from seetell.modeling.models.assembled import AssembledModel
+from seetell.modeling.models.dual_encoder import DualEncoder
+from seetell.modeling.models.grounded import GroundedModel
+from seetell.modeling.models.single_stream import SingleStreamModel
 from seetell.modeling.models.unified import UnifiedModel
 
 # objective -> what it classifies over, which must not be empty
@@ -25,6 +34,37 @@ def lead_ids(context_length: int) -> LeadIds:
     )
 
 
+def teachable(model: AssembledModel) -> tuple[ObjectiveName, ...]:
+    """The objectives that a model of a public family can be taught by; none for what cannot be taught."""
+    if isinstance(model, DualEncoder):
+        return ("contrastive",)
+    if isinstance(model, SingleStreamModel):
+        return ("answer_list",) if model.config.num_answers else ()
+    if isinstance(model, GroundedModel):
+        config = model.config
+        found: list[ObjectiveName] = ["contrastive", "matching"] if config.shared_dim else []
+        if config.decoder:
+            found.append("answer_text" if config.encoder else "captioning")
+        return tuple(found)
+    return ()
+
+
+def build_public_step(model: AssembledModel, recipe: Recipe, text: TextSpec) -> TrainingStep:
+    """The step of a public model. Raises RecipeError for an objective that does not teach it."""
+    able = teachable(model)
+    for objective in recipe.objectives:
+        if objective.name not in able:
+            known = ", ".join(able) or "nothing"
+            raise RecipeError(f"objectives: {objective.name} does not teach this model; what does: {known}")
+    if isinstance(model, GroundedModel):
+        learned = recipe.loss_weights == "learned"
+        return GroundedStep(model, recipe.objectives, text, learned_weights=learned)
+    if isinstance(model, DualEncoder):
+        return DualEncoderStep(model, recipe.objectives[0])
+    assert isinstance(model, SingleStreamModel)
+    return SingleStreamStep(model, recipe.objectives[0])
+
+
 def build_step(recipe: Recipe, vocab_size: int, num_answers: int, num_labels: int) -> JointStep:
     """A freshly initialised step; seed torch before.
 
@@ -35,7 +75,9 @@ def build_step(recipe: Recipe, vocab_size: int, num_answers: int, num_labels: in
         needed = _NEEDS.get(objective.name)
         if needed and not sizes[needed]:
             raise RecipeError(f"objectives: {objective.name} needs {needed}, and no data source has any")
-    config = model_config(recipe.model, vocab_size=vocab_size, num_answers=num_answers, num_labels=num_labels)
+    config = model_config(
+        recipe.model or {}, vocab_size=vocab_size, num_answers=num_answers, num_labels=num_labels
+    )
     return JointStep(
         UnifiedModel(config),
         recipe.objectives,

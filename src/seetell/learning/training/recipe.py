@@ -54,13 +54,17 @@ _NEEDED_TASK: dict[ObjectiveName, Task] = {
 class Recipe(Section):
     """One training run.
 
+    model: sizes of our model; without it and without ``init`` they are its defaults.
+    init: the weights to start from. Without ``model``, the model itself: ours or of a public family.
     data_root: where relative paths of data start; absolute once :func:`read_recipe` has read it.
     mean, std: of the picture's values in 0..1; they go into the bundle with the model.
-    answers: how many of the commonest answers the answer list holds.
+    answers: how many of the commonest answers the answer list holds; a model that has a list keeps it where
+        the recipe says nothing.
+    objectives: what to teach; a model of a public family has its own where they are left out.
     bundle: what a bundle made of the run says about itself.
     """
 
-    model: dict[str, Any] = Field(default_factory=dict)
+    model: dict[str, Any] | None = None
     init: str | None = None
     tokenizer: TokenizerSettings = TokenizerSettings()
     data_root: str = "."
@@ -69,7 +73,7 @@ class Recipe(Section):
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     answers: int = Field(default=400, ge=0)
-    objectives: tuple[ObjectiveSpec, ...] = Field(min_length=1)
+    objectives: tuple[ObjectiveSpec, ...] = ()
     loss_weights: Literal["fixed", "learned"] = "fixed"
     tune: TuneSettings = TuneSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
@@ -90,9 +94,9 @@ class Recipe(Section):
 
     @field_validator("model")
     @classmethod
-    def _model_is_known(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _model_is_known(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         try:
-            model_config(value, vocab_size=1)
+            model_config(value or {}, vocab_size=1)
         except ValidationError as error:
             # Raised as it is, pydantic would paste the whole report, of several lines, into the message.
             raise ValueError("; ".join(_fault(item) for item in error.errors()[:3])) from error
@@ -122,22 +126,30 @@ class Recipe(Section):
             raise ValueError("give batch_size, or a batch_size on every source in data")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
-        missing = [spec.name for spec in self.objectives if not self._serves(_NEEDED_TASK[spec.name])]
+        if not self.objectives and not self.fine_tunes:
+            raise ValueError("objectives: name at least one")
+        missing = [spec.name for spec in self.objectives if not self.serves(spec.name)]
         if missing:
             raise ValueError(f"no source in data serves the objective {missing[0]}")
         named = any(source.teaches == "classify" and source.templates for source in self.data)
         if not named and any(spec.name == "label_names" for spec in self.objectives):
             raise ValueError("the objective label_names needs templates on a source of labelled photos")
-        positions = model_config(self.model, vocab_size=1).text.context_length
-        if positions < self.tokenizer.context_length:
+        positions = model_config(self.model or {}, vocab_size=1).text.context_length
+        if not self.fine_tunes and positions < self.tokenizer.context_length:
             raise ValueError(
                 f"tokenizer.context_length {self.tokenizer.context_length} is more than"
                 f" model.text.context_length, {positions}"
             )
         return self
 
-    def _serves(self, task: Task) -> bool:
-        return any(source.teaches == task for source in self.data)
+    def serves(self, objective: ObjectiveName) -> bool:
+        """Whether a source teaches what an objective learns from."""
+        return any(source.teaches == _NEEDED_TASK[objective] for source in self.data)
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether it teaches a model that is there already: ``init`` without a ``model`` of its own."""
+        return self.init is not None and self.model is None
 
     def batch_sizes(self) -> tuple[int, ...]:
         """Photos per step of each source: its own number, or its share by weight of what is left."""

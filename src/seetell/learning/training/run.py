@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
 from seetell.learning.training import checkpoint as checkpoints
-from seetell.learning.training.build import build_step
+from seetell.learning.training.build import build_public_step, build_step
 from seetell.learning.training.corpus import (
     Corpus,
     build_sources,
@@ -38,8 +38,10 @@ from seetell.learning.training.corpus import (
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import TuneSettings
-from seetell.learning.training.step import JointStep
+from seetell.learning.training.starting import settle
+from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.tuning import apply_tuning
+from seetell.modeling.export.start import Start, locate, with_answers, write_description
 
 RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
@@ -50,16 +52,20 @@ HOLDOUT = "holdout"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a run needs and that does not change while it runs."""
+    """All that a run needs and that does not change while it runs.
+
+    start: what is known of the model, where it is of a public family.
+    """
 
     recipe: Recipe
     folder: Path
     corpus: Corpus
     tokenizer: Tokenizer
     sources: tuple[Source, ...]
-    step: JointStep
+    step: TrainingStep
     total_steps: int
     fingerprint: str
+    start: Start | None = None
 
 
 BuildValidate = Callable[[Prepared], Validate]
@@ -72,6 +78,7 @@ def run(recipe: Recipe, *, build_validate: BuildValidate | None = None) -> Train
     DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError.
     """
     prepared = prepare(recipe)
+    recipe = prepared.recipe
     validate = None
     if recipe.validation is not None:
         # Training on without the measuring that was asked for would never stop early, and say nothing.
@@ -96,19 +103,21 @@ def run(recipe: Recipe, *, build_validate: BuildValidate | None = None) -> Train
 def prepare(recipe: Recipe) -> Prepared:
     """Read the data, make or reuse the tokenizer, build the model, and write the run's small files."""
     folder = Path(recipe.checkpoint.dir)
+    recipe, start = settle(recipe, folder)
     corpus = read_corpus(recipe)
     sources = build_sources(recipe, corpus)
-    tokenizer = _tokenizer(recipe, folder, corpus)
     torch.manual_seed(recipe.seed)
-    step = build_step(recipe, tokenizer.vocab_size, len(corpus.answers), len(corpus.labels))
-    rows = step.model.config.text.vocab_size
-    if rows < tokenizer.vocab_size:
-        raise RecipeError(
-            f"model.text.vocab_size: {rows} is too few for the tokenizer's {tokenizer.vocab_size}"
-        )
-    # A run that goes on has its weights in its checkpoint, wherever those it began with are by now.
-    if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
-        checkpoints.load_initial_weights(step.model, Path(recipe.init))
+    if start is None:
+        tokenizer = _tokenizer(recipe, folder, corpus)
+        step: TrainingStep = _own_step(recipe, folder, corpus, tokenizer)
+    else:
+        start, corpus = _matched_answers(recipe, start, corpus)
+        assert start.facts.text is not None
+        tokenizer = Tokenizer((start.tokenizer_json or b"").decode("utf-8"), start.facts.text)
+        step = build_public_step(start.model, recipe, start.facts.text)
+        # One that goes on keeps its own: this may yet turn out to be of another run.
+        if checkpoints.latest(folder / "checkpoints") is None:
+            write_description(folder, start)
     apply_tuning(step.model, recipe.tune)
     prepared = Prepared(
         recipe=recipe,
@@ -119,23 +128,53 @@ def prepare(recipe: Recipe) -> Prepared:
         step=step,
         total_steps=total_steps(recipe, sources),
         fingerprint=fingerprint(recipe, corpus, step),
+        start=start,
     )
     _write_small_files(prepared)
     return prepared
+
+
+def _own_step(recipe: Recipe, folder: Path, corpus: Corpus, tokenizer: Tokenizer) -> JointStep:
+    """The step of our own model, with the weights of ``init``."""
+    step = build_step(recipe, tokenizer.vocab_size, len(corpus.answers), len(corpus.labels))
+    rows = step.model.config.text.vocab_size
+    if rows < tokenizer.vocab_size:
+        raise RecipeError(
+            f"model.text.vocab_size: {rows} is too few for the tokenizer's {tokenizer.vocab_size}"
+        )
+    # A run that goes on has its weights in its checkpoint, wherever those it began with are by now.
+    if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
+        checkpoints.load_initial_weights(step.model, locate(recipe.init) or Path(recipe.init))
+    return step
+
+
+def _matched_answers(recipe: Recipe, start: Start, corpus: Corpus) -> tuple[Start, Corpus]:
+    """The answers a public model answers from: those it has, unless the recipe asks for new ones."""
+    if "answers" in recipe.model_fields_set and start.model.limits.num_answers:
+        if not corpus.answers:
+            raise RecipeError("answers: no data source has any")
+        if corpus.answers != start.facts.answers:
+            start = with_answers(start, corpus.answers)
+    return start, replace(corpus, answers=start.facts.answers)
 
 
 def build_collator(prepared: Prepared) -> Collator:
     """The source of the run's batches."""
     recipe = prepared.recipe
     micro_steps = prepared.total_steps * recipe.accumulate
+    image = None if prepared.start is None else prepared.start.facts.image
+    largest = recipe.largest_size if image is None else max(image.min_source_size)
     return Collator(
         prepared.sources,
         prepared.tokenizer,
-        PhotoCache(min_size=_decode_size(recipe), budget_bytes=recipe.loading.photo_cache_mb * 1_000_000),
+        PhotoCache(
+            min_size=_decode_size(recipe, largest), budget_bytes=recipe.loading.photo_cache_mb * 1_000_000
+        ),
         size_at=lambda step: recipe.size_at(step / micro_steps),
         mean=recipe.mean,
         std=recipe.std,
         answers={answer: place for place, answer in enumerate(prepared.corpus.answers)},
+        image=image,
         skip_unreadable=recipe.unreadable_photos == "skip",
     )
 
@@ -192,18 +231,18 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Tokenizer:
     # notices where that cannot be.
     elif checkpoints.latest(folder / "checkpoints") is None or not path.is_file():
         # Weights learned with one tokenizer's numbers mean nothing with another's.
-        inherited = Path(recipe.init or "") / TOKENIZER_FILE
-        if recipe.init is not None and inherited.is_file():
+        inherited = (locate(recipe.init) or Path(recipe.init)) / TOKENIZER_FILE if recipe.init else None
+        if inherited is not None and inherited.is_file():
             write_tokenizer(path, inherited.read_text(encoding="utf-8"))
         else:
             write_tokenizer(path, train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size))
     return Tokenizer.from_file(path, spec)
 
 
-def _decode_size(recipe: Recipe) -> int:
+def _decode_size(recipe: Recipe, largest: int) -> int:
     # The decoder keeps twice this; the smallest crop is then still as large as the picture made of it.
     smallest_area = min(source.augment.scale[0] for source in recipe.data)
-    return max(recipe.largest_size, math.ceil(recipe.largest_size / (2.0 * math.sqrt(smallest_area))))
+    return max(largest, math.ceil(largest / (2.0 * math.sqrt(smallest_area))))
 
 
 def _write_small_files(prepared: Prepared) -> None:

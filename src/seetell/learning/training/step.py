@@ -26,11 +26,12 @@ from seetell.learning.objectives.masked_language import mask_words, masked_langu
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.objective_spec import ObjectiveSpec
+from seetell.learning.training.rows import encode_by_length, rows_by_language, some_rows, take
 from seetell.learning.training.training_heads import CaptionWordsHead
+from seetell.modeling.models.assembled import AssembledModel
 from seetell.modeling.models.unified import EncodedImage, UnifiedModel
 from seetell.modeling.parts.attention import KeyValue
 
-_LENGTH_PARTS = 4
 # The objectives that look at image tokens through the decoder's keys and values.
 _READ_MEMORY = frozenset({"matching", "masked_language", "captioning", "answer_list", "answer_text"})
 
@@ -46,8 +47,18 @@ class LeadIds:
     fill_start: dict[str, int]
 
 
-class JointStep(nn.Module):
-    """``forward(batch)`` -> ``{"loss": scalar, name: detached scalar, ...}``.
+class TrainingStep(nn.Module):
+    """``forward(batch)`` -> ``{"loss": scalar, name: detached scalar, ...}``; one subclass per kind of model.
+
+    model: what export reads, averages follow and validation measures; what the step has beside it serves the
+    training alone.
+    """
+
+    model: AssembledModel
+
+
+class JointStep(TrainingStep):
+    """The step of our own model. ``forward(batch)`` -> ``{"loss": scalar, name: detached scalar, ...}``.
 
     Args:
         model: the unified model; export reads it and EMA shadows it.
@@ -65,7 +76,7 @@ class JointStep(nn.Module):
         learned_weights: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model: UnifiedModel = model
         self.objectives = {spec.name: spec for spec in objectives}
         self.leads = leads
         weights: dict[str, float] = {spec.name: spec.weight for spec in objectives}
@@ -132,13 +143,13 @@ class JointStep(nn.Module):
             losses["masked_language"] = self._masked_language(captions, image, memory)
         if "captioning" in self.objectives:
             spec = self.objectives["captioning"]
-            rows = self._some_rows(captions.ids, spec.share)
+            rows = some_rows(captions.ids, spec.share)
             ids = captions.ids[rows].clone()
             ids[:, 0] = self._leads_of(captions, rows, self.leads.decoder_start)
             losses["captioning"] = self._decode_loss(
                 ids,
                 captions.attention_mask[rows],
-                _take(memory, captions.image_index[rows]),
+                take(memory, captions.image_index[rows]),
                 image.mask[captions.image_index[rows]],
                 spec.label_smoothing,
             )
@@ -157,11 +168,7 @@ class JointStep(nn.Module):
         contrastive: list[Tensor] = []
         contrastive_weights: list[float] = []
         matching: list[Tensor] = []
-        for language in sorted(set(captions.languages)):
-            rows = torch.tensor(
-                [row for row, code in enumerate(captions.languages) if code == language],
-                device=logits.device,
-            )
+        for language, rows in rows_by_language(captions.languages, logits.device).items():
             own = logits[:, rows]
             if "contrastive" in self.objectives:
                 spec = self.objectives["contrastive"]
@@ -169,7 +176,7 @@ class JointStep(nn.Module):
                 contrastive_weights.append(spec.language_weights.get(language, 1.0))
             if "matching" in self.objectives:
                 spec = self.objectives["matching"]
-                some = self._some_rows(rows, spec.share)
+                some = some_rows(rows, spec.share)
                 pairs = mine_pairs(own, column[rows], some, random_share=spec.random_negatives)
                 fused = self._fuse_captions(
                     captions, rows[pairs.text_index], image, memory, photos[pairs.image_index]
@@ -196,28 +203,15 @@ class JointStep(nn.Module):
         return torch.stack(found).sum() / sum(len(names.target) for names in named)
 
     def _text_embeds(self, ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """float[R, S] of all texts, encoded shortest first in a few parts, each trimmed to its own longest:
-        the longest of hundreds is more than twice the mean, and padding costs what words do."""
-        lengths = attention_mask.sum(dim=1)
-        order = lengths.argsort(stable=True)
-        parts: list[Tensor] = []
-        for rows in order.chunk(_LENGTH_PARTS):
-            longest = int(lengths[rows].max())
-            text = self.model.encode_text(ids[rows, :longest], attention_mask[rows, :longest])
-            parts.append(text.embeds)
-        return torch.cat(parts)[order.argsort()]
+        """float[R, S] of all texts."""
+        return encode_by_length(lambda *text: self.model.encode_text(*text).embeds, ids, attention_mask)
 
     def _between_languages(
         self, languages: Sequence[str], column: Tensor, num_photos: int, text_embeds: Tensor
     ) -> Tensor:
         """Each text of a further language beside its photo's mean text in the first: mean of the losses."""
-        codes = sorted(set(languages))
-        places = {
-            code: torch.tensor(
-                [row for row, one in enumerate(languages) if one == code], device=column.device
-            )
-            for code in codes
-        }
+        places = rows_by_language(languages, column.device)
+        codes = list(places)
         first = places[codes[0]]
         means, has_text = text_means(text_embeds[first], column[first], num_photos)
         # Photos of which the first language says nothing have no mean, and are left out on both sides.
@@ -232,7 +226,7 @@ class JointStep(nn.Module):
 
     def _masked_language(self, captions: Captions, image: EncodedImage, memory: Sequence[KeyValue]) -> Tensor:
         spec = self.objectives["masked_language"]
-        rows = self._some_rows(captions.ids, spec.share)
+        rows = some_rows(captions.ids, spec.share)
         mask = captions.attention_mask[rows]
         ids, labels = mask_words(captions.ids[rows], mask, self.leads.mask, self.leads.first_word)
         ids[:, 0] = self._leads_of(captions, rows, self.leads.fill_start)
@@ -303,7 +297,7 @@ class JointStep(nn.Module):
             text_mask,
             image.tokens[image_rows],
             image.mask[image_rows],
-            None if self.model.decoder is not None else _take(memory, image_rows),
+            None if self.model.decoder is not None else take(memory, image_rows),
         )
 
     def _decode_loss(
@@ -323,17 +317,3 @@ class JointStep(nn.Module):
         return torch.tensor(
             [leads[captions.languages[row]] for row in rows.tolist()], device=captions.ids.device
         )
-
-    @staticmethod
-    def _some_rows(rows: Tensor, share: float) -> Tensor:
-        """Which of ``rows`` to use: places of a random share of them, at least one, in increasing order."""
-        count = rows.shape[0]
-        if share >= 1:
-            return torch.arange(count, device=rows.device)
-        kept = max(1, round(count * share))
-        return torch.randperm(count, device=rows.device)[:kept].sort().values
-
-
-def _take(memory: Sequence[KeyValue], rows: Tensor) -> list[KeyValue]:
-    """Rows of each block's keys and values."""
-    return [(keys[rows], values[rows]) for keys, values in memory]

@@ -27,6 +27,7 @@ from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export.run import text_spec, untrained
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
+from seetell.modeling.models.assembled import AssembledModel
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.tasks.model import Model
 
@@ -47,7 +48,7 @@ def build_validate(prepared: Prepared) -> Validate:
     root = Path(recipe.data_root)
 
     def validate(module: nn.Module) -> Mapping[str, float]:
-        assert isinstance(module, UnifiedModel)
+        assert isinstance(module, AssembledModel)
         model = facade(module, prepared)
         figures: dict[str, float] = {}
         for source in settings.data:
@@ -57,9 +58,14 @@ def build_validate(prepared: Prepared) -> Validate:
     return validate
 
 
-def facade(module: UnifiedModel, prepared: Prepared) -> Model:
+def facade(module: AssembledModel, prepared: Prepared) -> Model:
     """The torch model behind the facade, in the precision it trains in."""
     recipe = prepared.recipe
+    if prepared.start is not None:
+        public = TorchEngine(module, precision=recipe.precision)
+        manifest = manifest_of(module, public.graphs, prepared.start.facts)
+        return Model(manifest, prepared.tokenizer, public, batch_size=64)
+    assert isinstance(module, UnifiedModel)
     objectives = frozenset(str(one.name) for one in recipe.objectives)
     engine = TorchEngine(module, precision=recipe.precision, without=untrained(objectives))
     document = (prepared.folder / TOKENIZER_FILE).read_bytes()

@@ -24,6 +24,8 @@ from torch import Tensor
 
 from seetell.bundle.manifest import read_manifest
 from seetell.core.errors import BundleDamaged, CheckpointError
+from seetell.modeling.checkpoints.rebuild import rebuild
+from seetell.modeling.models.assembled import AssembledModel
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.modeling.parts.lora import merge_weights
@@ -58,24 +60,36 @@ def read_run(folder: Path, *, checkpoint: str = "latest", use_ema: bool = True) 
     tokenizer_json = _bytes(folder / "tokenizer.json")
     answers, labels = _names(folder / "answers.json"), _names(folder / "labels.json")
     config = _config(folder, recipe, tokenizer_json, len(answers), len(labels))
-    path = _checkpoint_path(folder / "checkpoints", checkpoint)
-    weights = _checkpoint_weights(path, use_ema)
     model = UnifiedModel(config)
-    _load(model, weights, str(path))
+    step = load_run_weights(model, folder, checkpoint=checkpoint, use_ema=use_ema)
+    return Run(model.eval(), recipe, tokenizer_json, answers, labels, step)
+
+
+def load_run_weights(
+    model: AssembledModel, folder: Path, *, checkpoint: str = "latest", use_ema: bool = True
+) -> int:
+    """Fill ``model`` with the weights of a run, adapters put into them; the step they are of.
+
+    Arguments and errors as in :func:`read_run`.
+    """
+    path = _checkpoint_path(folder / "checkpoints", checkpoint)
+    _load(model, _checkpoint_weights(path, use_ema), str(path))
     step = _STEP_NAME.match(path.name)
-    return Run(model.eval(), recipe, tokenizer_json, answers, labels, int(step.group(1)) if step else 0)
+    return int(step.group(1)) if step else 0
 
 
-def read_bundle_model(folder: Path) -> UnifiedModel:
-    """The torch model of a bundle of ours, in float32 with the weights as stored.
+def read_bundle_model(folder: Path) -> AssembledModel:
+    """The torch model of a bundle, in float32 with the weights as stored.
 
     Raises BundleInvalid, and BundleDamaged where config and weights do not make a model.
     """
     manifest = read_manifest(folder)
     path = folder / "model.safetensors"
     try:
-        model = UnifiedModel(UnifiedConfig.model_validate(manifest.config))
+        model = rebuild(manifest.family, manifest.config)
         weights = load_file(path)
+    except KeyError as error:
+        raise CheckpointError(f"{folder}: a model of the family {error.args[0]}") from error
     except (ValidationError, OSError, SafetensorError) as error:
         raise BundleDamaged(f"{path}: not a model of ours ({_line(error)})") from error
     try:
@@ -85,7 +99,7 @@ def read_bundle_model(folder: Path) -> UnifiedModel:
     return model.eval()
 
 
-def _load(model: UnifiedModel, weights: dict[str, Tensor], where: str) -> None:
+def _load(model: AssembledModel, weights: dict[str, Tensor], where: str) -> None:
     for name, tensor in model.state_dict().items():
         if name in weights and weights[name].shape != tensor.shape:
             shapes = f"{list(weights[name].shape)}, not {list(tensor.shape)}"

@@ -15,6 +15,7 @@ from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, load_model, understanding
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.models.assembled import AssembledModel
 
 _UNSTATED = "Not stated with the checkpoint. See where it comes from before passing these weights on."
 
@@ -41,8 +42,36 @@ def convert_checkpoint(
     Raises BundleNotFound, CheckpointError, PickleRefused, ExportError and StorageError.
     """
     family, reading = _read(folder, allow_pickle)
+    facts = _facts(folder, family, reading, name, source)
+    return write_bundle(
+        # A checkpoint of its own each time: as long as one is open, its files stay mapped.
+        lambda: load_model(CheckpointFolder(folder, allow_pickle=allow_pickle), family),
+        reading.tokenizer_json,
+        out,
+        facts,
+        weights_dtype=weights_dtype,
+        overwrite=overwrite,
+    )
+
+
+def read_checkpoint(
+    folder: Path, *, name: str | None = None, source: Source | None = None, allow_pickle: bool = False
+) -> tuple[AssembledModel, BundleFacts, bytes | None]:
+    """A checkpoint of a known family: its model, what a bundle would say of it, and its tokenizer.
+
+    Arguments and errors as in :func:`convert_checkpoint`.
+    """
+    family, reading = _read(folder, allow_pickle)
+    facts = _facts(folder, family, reading, name, source)
+    model = load_model(CheckpointFolder(folder, allow_pickle=allow_pickle), family)
+    return model, facts, reading.tokenizer_json
+
+
+def _facts(
+    folder: Path, family: Family, reading: Reading, name: str | None, source: Source | None
+) -> BundleFacts:
     try:
-        facts = BundleFacts(
+        return BundleFacts(
             name=folder_name(folder) if name is None else name,
             licence=_licence(folder),
             languages=reading.languages,
@@ -61,15 +90,6 @@ def convert_checkpoint(
         raise CheckpointError(
             f"{folder}: not a usable {family.name} checkpoint: {key}: {fault['msg']}"
         ) from error
-    return write_bundle(
-        # A checkpoint of its own each time: as long as one is open, its files stay mapped.
-        lambda: load_model(CheckpointFolder(folder, allow_pickle=allow_pickle), family),
-        reading.tokenizer_json,
-        out,
-        facts,
-        weights_dtype=weights_dtype,
-        overwrite=overwrite,
-    )
 
 
 def _read(folder: Path, allow_pickle: bool) -> tuple[Family, Reading]:

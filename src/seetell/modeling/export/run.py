@@ -59,13 +59,7 @@ def export_run(
     """
     run = read_run(run_folder, checkpoint=checkpoint, use_ema=use_ema)
     objectives = _objectives(run.recipe)
-    told = {**(run.recipe.get("bundle") or {}), **(facts or {})}
-    try:
-        complete = BundleFacts.model_validate({**_defaults(run, run_folder, objectives), **told})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        raise ExportError(f"{run_folder}: bundle.{key}: {fault['msg']}") from error
+    complete = described_facts(run, run_folder, facts)
     return write_bundle(
         lambda: copy.deepcopy(run.model).cpu().float(),
         run.tokenizer_json,
@@ -75,6 +69,30 @@ def export_run(
         weights_dtype=weights_dtype,
         overwrite=overwrite,
     )
+
+
+def described_facts(run: Run, run_folder: Path, facts: Mapping[str, Any] | None = None) -> BundleFacts:
+    """What a bundle of the run says, ``facts`` before the recipe's before defaults. Raises ExportError."""
+    defaults = _defaults(run, run_folder, _objectives(run.recipe))
+    return completed(defaults, run.recipe, run_folder, facts)
+
+
+def completed(
+    defaults: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    run_folder: Path,
+    facts: Mapping[str, Any] | None = None,
+) -> BundleFacts:
+    """``defaults`` with what the recipe's ``bundle`` says in their place, and ``facts`` in the place of both.
+
+    Raises ExportError naming the key that is wrong.
+    """
+    try:
+        return BundleFacts.model_validate({**defaults, **(recipe.get("bundle") or {}), **(facts or {})})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ExportError(f"{run_folder}: bundle.{key}: {fault['msg']}") from error
 
 
 def untrained(objectives: frozenset[str]) -> frozenset[str]:

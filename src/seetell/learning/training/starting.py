@@ -1,0 +1,109 @@
+"""What ``init`` without ``model`` means: the model that is taught further, and a recipe that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seetell.core.errors import CheckpointError, RecipeError
+from seetell.learning.training import checkpoint as checkpoints
+from seetell.learning.training.build import teachable
+from seetell.learning.training.objective_spec import ObjectiveSpec
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.sections import DataSettings, ResolutionStage, TokenizerSettings
+from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
+from seetell.modeling.models.unified import UnifiedModel
+
+# Settings of our own model's making. A public one's photos and texts are prepared as it was taught.
+_OWN_ONLY = ("resolution", "mean", "std", "tokenizer")
+
+
+def settle(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
+    """The recipe with what its model decides filled in, and the model it starts from, where that is of a
+    public family; None where it is ours, built from ``model`` and given its weights by ``init``.
+
+    A run that goes on finds all this in its folder. Raises RecipeError, BundleError and CheckpointError.
+    """
+    if not recipe.fine_tunes:
+        return recipe, None
+    if checkpoints.latest(folder / "checkpoints") is not None:
+        if (folder / DESCRIPTION_NAME).is_file():
+            start = read_description(folder)
+            return _for_public(recipe, start), start
+        return _filled(recipe, _stored(folder / "recipe.yaml")), None
+    start = read_start(str(recipe.init))
+    if isinstance(start.model, UnifiedModel):
+        return _for_ours(recipe, start.model, start), None
+    return _for_public(recipe, start), start
+
+
+def _for_ours(recipe: Recipe, model: UnifiedModel, start: Start) -> Recipe:
+    if not recipe.objectives:
+        raise RecipeError("objectives: name at least one; this model can be taught by all of them")
+    config = model.config.model_dump(mode="json", exclude={"num_answers", "num_labels"})
+    told: dict[str, Any] = {
+        "model": config,
+        "resolution": (ResolutionStage(until=1.0, size=model.config.image_size[0]),),
+        "tokenizer": TokenizerSettings(context_length=model.config.text.context_length),
+    }
+    if start.facts.image is not None:
+        told.update(mean=start.facts.image.mean, std=start.facts.image.std)
+    if start.facts.text is not None:
+        told["tokenizer"] = TokenizerSettings(context_length=start.facts.text.context_length)
+    return _filled(recipe, told)
+
+
+def _filled(recipe: Recipe, told: dict[str, Any]) -> Recipe:
+    """``told`` where the recipe itself says nothing."""
+    silent = {
+        key: value for key, value in told.items() if key not in recipe.model_fields_set or key == "model"
+    }
+    return recipe.model_copy(update=silent)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = Recipe.model_validate(document)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CheckpointError(
+            f"{path}: missing or damaged, so the run cannot go on; start another"
+        ) from error
+    return {key: getattr(before, key) for key in ("model", *_OWN_ONLY)}
+
+
+def _for_public(recipe: Recipe, start: Start) -> Recipe:
+    name = start.facts.name
+    able = teachable(start.model)
+    if start.facts.image is None or start.facts.text is None or not able:
+        raise RecipeError(f"init: {name} cannot be taught; it has to see photos and read or write texts")
+    for key in _OWN_ONLY:
+        if getattr(recipe, key) != Recipe.model_fields[key].default:
+            raise RecipeError(f"{key}: {name} keeps the one it was taught with; leave it out")
+    objectives = recipe.objectives or tuple(
+        ObjectiveSpec(name=objective) for objective in able if recipe.serves(objective)
+    )
+    if not objectives:
+        raise RecipeError(f"data: {name} is taught by {' or '.join(able)}, and no source serves that")
+    changes: dict[str, Any] = {"objectives": objectives}
+    changes["data"] = _in_its_languages(recipe.data, start.facts.languages, name)
+    if recipe.validation is not None:
+        measured = _in_its_languages(recipe.validation.data, start.facts.languages, name)
+        changes["validation"] = recipe.validation.model_copy(update={"data": measured})
+    return recipe.model_copy(update=changes)
+
+
+def _in_its_languages(
+    sources: Sequence[DataSettings], languages: Sequence[str], name: str
+) -> tuple[DataSettings, ...]:
+    """The sources with the model's languages, where they name none themselves."""
+    found: list[DataSettings] = []
+    for source in sources:
+        kept = tuple(code for code in source.languages if code in languages or not languages)
+        if "languages" not in source.model_fields_set and kept:
+            source = source.model_copy(update={"languages": kept})
+        found.append(source)
+    return tuple(found)

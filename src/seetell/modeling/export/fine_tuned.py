@@ -1,0 +1,65 @@
+"""The run of a model that was taught further to a bundle: ``seetell convert RUN OUT`` where the run has a
+``model.json``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seetell.bundle.manifest import Manifest, Source
+from seetell.core.errors import CheckpointError
+from seetell.core.files import folder_name
+from seetell.modeling.checkpoints.own import load_run_weights
+from seetell.modeling.export.run import completed
+from seetell.modeling.export.start import DESCRIPTION_NAME, read_description
+from seetell.modeling.export.weights import WeightsDtype
+from seetell.modeling.export.write_bundle import write_bundle
+
+
+def is_fine_tuned(run_folder: Path) -> bool:
+    """Whether a run's folder is of a model that was there before, and says so."""
+    return (run_folder / DESCRIPTION_NAME).is_file()
+
+
+def export_fine_tuned(
+    run_folder: Path,
+    out: Path,
+    *,
+    checkpoint: str = "latest",
+    use_ema: bool = True,
+    weights_dtype: WeightsDtype = "fp16",
+    facts: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Manifest:
+    """Write the model as a bundle, adapters put into its weights. It says where it comes from, keeps the
+    licence and the data's terms of what it began as, and is called like the run, unless ``facts`` or the
+    recipe's ``bundle`` say otherwise.
+
+    Arguments and errors as in ``export_run``.
+    """
+    start = read_description(run_folder)
+    step = load_run_weights(start.model, run_folder, checkpoint=checkpoint, use_ema=use_ema)
+    name = folder_name(run_folder)
+    origin = start.facts.source.model_copy(update={"recipe": f"{name}, step {step}"})
+    defaults = {**start.facts.model_dump(), "name": name, "source": Source.model_validate(origin)}
+    return write_bundle(
+        lambda: copy.deepcopy(start.model).cpu().float(),
+        start.tokenizer_json,
+        out,
+        completed(defaults, _recipe(run_folder), run_folder, facts),
+        weights_dtype=weights_dtype,
+        overwrite=overwrite,
+    )
+
+
+def _recipe(run_folder: Path) -> dict[str, Any]:
+    path = run_folder / "recipe.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path}: cannot be read; is this a training run?") from error
+    return document if isinstance(document, dict) else {}
