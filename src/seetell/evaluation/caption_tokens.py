@@ -46,8 +46,8 @@ _BRACKETS = "-[lr][rsc]b-"
 # They keep their full stop; the second ones before a number only.
 _ABBREVIATIONS = (
     "mr mrs ms dr prof st mt jr sr vs etc jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu "
-    "fri adm al assn ave bldg blvd bros calif capt cf cmdr co col corp ct dept esq est fla ft gen gov hon inc "
-    "lt ltd maj messrs mlle mme pres rd rep rev sen sgt univ va"
+    "fri adm al assn ave bldg blvd bros calif capt cf cmdr co col corp ct dept esq est fla ft gen gov hon "
+    "inc lt ltd maj messrs mlle mme pres rd rep rev sen sgt univ va"
 )
 _BEFORE_A_NUMBER = "ca fig no nos pp"
 # Tried in this order at each place.
