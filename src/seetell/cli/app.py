@@ -18,6 +18,7 @@ from seetell.cli import (
     evaluate,
     match,
     models,
+    prepare,
     search,
     train,
 )
@@ -46,6 +47,7 @@ app.command("match")(match.match)
 app.command("classify")(classify.classify)
 app.command("embed")(embed.embed)
 app.command("search")(search.search)
+app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("convert")(convert.convert)

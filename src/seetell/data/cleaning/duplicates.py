@@ -28,13 +28,15 @@ _OTHER_RANK = 2
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A photo to compare: what its bytes hash to, what it looks like, how large it is, in which split."""
+    """A photo to compare: what its bytes hash to, what it looks like, how large it is, in which split, and
+    whether anything usable is said about it."""
 
     sha256: str
     phash: int
     thumb: bytes
     pixels: int
     split: str | None
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,12 @@ class Twin:
 def find_twins(looks: Sequence[Look | None], near_distance: int | None) -> dict[int, Twin]:
     """The photos to leave out, by place, each with the one that stays. None is a photo not to be looked at.
 
-    Of the same photos in two splits the one in the test or validation split stays; of look-alikes the larger.
+    Of the same photos in two splits the one in the test or validation split stays; of look-alikes one about
+    which something is said, and then the larger.
     """
     twins: dict[int, Twin] = {}
-    order = sorted(
-        (place for place, look in enumerate(looks) if look is not None),
-        key=lambda place: (_rank(looks[place]), -_pixels(looks[place]), place),
-    )
+    merits = {place: _merit(look, place) for place, look in enumerate(looks) if look is not None}
+    order = sorted(merits, key=merits.__getitem__)
     first: dict[str, int] = {}
     for place in order:
         look = looks[place]
@@ -70,29 +71,18 @@ def find_twins(looks: Sequence[Look | None], near_distance: int | None) -> dict[
         near.setdefault(alone[one], []).append(alone[other])
         near.setdefault(alone[other], []).append(alone[one])
     for place in alone:
-        # Those that stay come first in the order, so each photo is compared with the ones that stay.
-        stays_near = [other for other in near.get(place, ()) if other not in twins]
-        earlier = [other for other in stays_near if _before(looks, other, place)]
-        if earlier:
-            stays = min(earlier, key=lambda other: (_rank(looks[other]), -_pixels(looks[other]), other))
+        # In the order of merit: whatever is better than this photo has been decided on.
+        better = [o for o in near.get(place, ()) if o not in twins and merits[o] < merits[place]]
+        if better:
+            stays = min(better, key=merits.__getitem__)
             twins[place] = Twin(_reason(looks, place, stays, Reason.NEAR_DUPLICATE), stays)
     return twins
 
 
-def _rank(look: Look | None) -> int:
-    return _SPLIT_RANK.get((look.split or "").lower(), _OTHER_RANK) if look is not None else _OTHER_RANK
-
-
-def _pixels(look: Look | None) -> int:
-    return 0 if look is None else look.pixels
-
-
-def _before(looks: Sequence[Look | None], one: int, other: int) -> bool:
-    return (_rank(looks[one]), -_pixels(looks[one]), one) < (
-        _rank(looks[other]),
-        -_pixels(looks[other]),
-        other,
-    )
+def _merit(look: Look, place: int) -> tuple[int, bool, int, int]:
+    """Smaller stays."""
+    rank = _SPLIT_RANK.get((look.split or "").lower(), _OTHER_RANK)
+    return rank, not look.told, -look.pixels, place
 
 
 def _reason(looks: Sequence[Look | None], place: int, stays: int, within: Reason) -> Reason:

@@ -74,6 +74,6 @@ MEANING: dict[Reason, tuple[str, str | None]] = {
     Reason.WRONG_LANGUAGE: ("in another language than it should be", "--languages"),
     Reason.SAME_TEXT: ("said twice about the same photo", None),
     Reason.REPEATED: ("said about many photos", "--max-repeats"),
-    Reason.LOW_SCORE: ("does not match its photo", "--min-score"),
+    Reason.LOW_SCORE: ("does not match its photo", "--min-score or --keep-fraction"),
     Reason.NOT_SCORED: ("the model could not look at its photo", None),
 }

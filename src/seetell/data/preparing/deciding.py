@@ -138,6 +138,7 @@ def _drop_twins(
             seen.photo.thumb,
             seen.photo.width * seen.photo.height,
             sample.split,
+            bool(verdict.kept_texts or verdict.questions or sample.label),
         )
         if verdict.reason is None
         else None

@@ -24,7 +24,9 @@ def histogram(title: str, values: Sequence[float], marks: Sequence[tuple[str, fl
     low, high = float(numbers.min()), float(numbers.max())
     cut = float(np.quantile(numbers, 0.99))
     tail = high > low + 3 * max(cut - low, 1e-9) and cut > low
-    top = cut * 1.1 if tail and cut > 0 else high
+    # A threshold that left something out is shown, however far out it lies.
+    reached = max((value for _, value in marks if low <= value <= high), default=low)
+    top = max(cut * 1.1, reached * 1.1) if tail and cut > 0 else high
     if top <= low:
         # One value alone still has a bar with some room beside it.
         low, top = low - 0.5, low + 0.5
@@ -34,7 +36,9 @@ def histogram(title: str, values: Sequence[float], marks: Sequence[tuple[str, fl
     else:
         edges = np.linspace(low, top, _BINS + 1)
     counts, _ = np.histogram(np.minimum(numbers, edges[-1]), bins=edges)
-    return _figure(title, counts.tolist(), edges.tolist(), marks, tail, len(numbers))
+    # A bar of one whole number is named by it, a bar of a range by where it begins and ends.
+    inset = 0.5 if whole and len(edges) <= _BINS + 1 and edges[1] - edges[0] == 1 else 0.0
+    return _figure(title, counts.tolist(), edges.tolist(), marks, tail, inset)
 
 
 def _figure(
@@ -43,7 +47,7 @@ def _figure(
     edges: list[float],
     marks: Sequence[tuple[str, float]],
     tail: bool,
-    total: int,
+    inset: float,
 ) -> str:
     inner = _WIDTH - _LEFT - _RIGHT
     floor = _HEIGHT - _BOTTOM
@@ -56,16 +60,19 @@ def _figure(
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         if count:
             height = max(1.0, (floor - _TOP) * count / tallest)
-            span = f"{_number(left)} to {_number(right)}: {count:,}"
+            where = _number(left + inset) if inset else f"{_number(left)} to {_number(right)}"
+            span = f"{where}: {count:,}"
             parts.append(
                 f'<rect x="{x(left):.1f}" y="{floor - height:.1f}" '
                 f'width="{max(1.0, x(right) - x(left) - 1):.1f}" height="{height:.1f}">'
                 f"<title>{span}</title></rect>"
             )
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>')
-    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
-        value = edges[0] + share * (edges[-1] - edges[0])
-        text = _number(value) + (" and more" if tail and share == 1.0 else "")
+    first, last = edges[0] + inset, edges[-1] - inset
+    middle = (first + last) / 2 if not inset else round((first + last) / 2)
+    ends = [(first, "start"), (last, "end")] if middle in (first, last) else []
+    for value, anchor in ends or [(first, "start"), (middle, "middle"), (last, "end")]:
+        text = _number(value) + (" and more" if tail and value == last else "")
         parts.append(f'<text x="{x(value):.1f}" y="{_HEIGHT - 5}" text-anchor="{anchor}">{text}</text>')
     for name, value in marks:
         if edges[0] <= value <= edges[-1]:
@@ -79,7 +86,7 @@ def _figure(
     return (
         f"<figure><figcaption>{html.escape(title)}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{html.escape(title)}, {total:,} values">'
+        f'aria-label="{html.escape(title)}, {sum(counts):,} values">'
         f"{''.join(parts)}</svg></figure>"
     )
 

@@ -164,7 +164,7 @@ def _split_table(outcome: Outcome) -> str:
         for split in sorted(read)
     )
     return (
-        "<h2>Splits</h2><table><thead><tr><th>split</th><th>photos read</th><th>stay</th>"
+        "<h2>Splits</h2><table class='numbers'><thead><tr><th>split</th><th>photos read</th><th>stay</th>"
         f"<th>left out</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
@@ -288,7 +288,7 @@ def _photo_card(outcome: Outcome, place: int) -> str:
 
 
 def _text_card(outcome: Outcome, place: int, text: Text) -> str:
-    notes = [text.language] if text.language else []
+    notes = [text.language] if text.text and text.language else []
     if text.origin == GENERATED:
         notes.append("written by the model")
     if text.score is not None:

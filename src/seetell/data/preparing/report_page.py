@@ -31,6 +31,8 @@ th, td {{ text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px 
 th {{ font-weight: 600; font-size: 13px; opacity: .7; }}
 td:nth-child(2), td:nth-child(3), th:nth-child(2), th:nth-child(3) {{ text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; }}
+table.numbers {{ width: auto; }}
+table.numbers :is(td, th):not(:first-child) {{ text-align: right; padding-left: 1.5rem; }}
 td.bar {{ width: 18%; padding-top: .55rem; }}
 td.bar i {{ display: block; height: .6rem; min-width: 2px; border-radius: 3px; background: var(--accent); }}
 .charts {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.25rem; }}

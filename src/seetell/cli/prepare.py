@@ -1,0 +1,218 @@
+"""``seetell prepare``: photos and texts as they lie about become checked shards, with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from seetell.cli.options import Device, JsonOption, Precision, Shared, comma_list, open_model, option
+from seetell.cli.output import Output
+
+if TYPE_CHECKING:
+    from seetell.data.preparing.scoring import Captioner, Scorer
+
+SourceFormat = Literal["auto", "folder", "table", "coco", "vqa", "webdataset", "imagefolder", "parquet"]
+ScoreBy = Literal["auto", "similarity", "matching"]
+
+
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A folder, .csv, .tsv, .jsonl, .json, .tar or .parquet."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; new, empty or OUT's own.")],
+    format: Annotated[
+        SourceFormat, option("--format", help="What SOURCE is, where it cannot be told.")
+    ] = "auto",
+    images: Annotated[
+        Path | None,
+        option("--images", metavar="DIR", help="Folder of the photos.", show_default="beside the file"),
+    ] = None,
+    annotations: Annotated[
+        Path | None, option("--annotations", metavar="F", help="Answers to a VQAv2 questions file.")
+    ] = None,
+    photo_column: Annotated[
+        str | None, option("--photo-column", metavar="NAME", help="Column that names the photo.")
+    ] = None,
+    text_column: Annotated[
+        str | None, option("--text-column", metavar="NAME", help="Column that holds the caption.")
+    ] = None,
+    min_edge: Annotated[
+        int, option("--min-edge", min=1, help="Least pixels of a photo's shorter edge.")
+    ] = 32,
+    max_aspect: Annotated[
+        float, option("--max-aspect", min=1, help="Longer edge over shorter, at most.")
+    ] = 5.0,
+    min_contrast: Annotated[
+        float, option("--min-contrast", min=0, help="Least contrast, of 255; below it a photo is blank.")
+    ] = 3.0,
+    near_distance: Annotated[
+        int,
+        option(
+            "--near-distance",
+            min=-1,
+            max=16,
+            help="Bits of 64 in which photos that look alike may differ; -1 keeps look-alikes.",
+        ),
+    ] = 4,
+    min_words: Annotated[int, option("--min-words", min=0, help="Least words of a caption.")] = 2,
+    max_words: Annotated[int, option("--max-words", min=1, help="Most words of a caption.")] = 100,
+    languages: Annotated[
+        str | None,
+        option("--languages", metavar="en,zh", help="Captions to keep, by language.", show_default="all"),
+    ] = None,
+    max_repeats: Annotated[
+        int, option("--max-repeats", min=1, help="Photos that may share a caption.")
+    ] = 100,
+    boilerplate: Annotated[
+        str | None,
+        option(
+            "--boilerplate",
+            metavar="A,B|@FILE",
+            help="More phrases that are no caption, as regular expressions.",
+        ),
+    ] = None,
+    keep_silent: Annotated[
+        bool, option("--keep-silent", help="Keep photos that come without any text.")
+    ] = False,
+    score_model: Annotated[
+        str | None,
+        option(
+            "--score-model", metavar="MODEL", help="Score how well captions match: builtin, a bundle, ..."
+        ),
+    ] = None,
+    score_by: Annotated[
+        ScoreBy, option("--score-by", help="Cosine similarity, or the model's matching head.")
+    ] = "auto",
+    min_score: Annotated[
+        float | None, option("--min-score", help="Drop captions that score lower.", show_default="keep all")
+    ] = None,
+    keep_fraction: Annotated[
+        float | None,
+        option("--keep-fraction", help="Keep the best of each language.", show_default="keep all"),
+    ] = None,
+    capfilt: Annotated[
+        bool, option("--capfilt", help="Add a written caption to each photo before the bad ones are dropped.")
+    ] = False,
+    caption_model: Annotated[
+        str | None,
+        option("--caption-model", metavar="MODEL", help="Writes them.", show_default="the score model"),
+    ] = None,
+    precision: Annotated[Precision, option("--precision", help="Of the models.")] = "auto",
+    device: Annotated[Device, option("--device", help="Where to run the models.")] = "auto",
+    shard_samples: Annotated[int, option("--shard-samples", min=1, help="Most photos of a shard.")] = 1000,
+    shard_mb: Annotated[int, option("--shard-mb", min=1, help="Most megabytes of a shard.")] = 256,
+    workers: Annotated[
+        int | None, option("--workers", min=1, help="Processes.", show_default="one per core")
+    ] = None,
+    overwrite: Annotated[
+        bool, option("--overwrite", help="Replace what was prepared in OUT with other options.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Check, clean and shard photos with their texts, and report what was left out.
+
+    SOURCE is only read. Stopped at any moment, the same command goes on where it was; with other thresholds
+    and --overwrite it decides anew without looking at the photos again.
+    """
+    from seetell.cli.interrupt import clearing_up
+    from seetell.core.errors import UsageError
+    from seetell.data.cleaning.limits import Limits
+    from seetell.data.preparing.run import PrepareOptions
+    from seetell.data.preparing.run import prepare as run
+    from seetell.data.sources.detect import SourceOptions
+    from seetell.data.sources.fields import Columns
+
+    if caption_model is not None and not capfilt:
+        raise UsageError("prepare: --caption-model goes with --capfilt")
+    limits = Limits(
+        min_edge=min_edge,
+        max_aspect=max_aspect,
+        min_contrast=min_contrast,
+        near_distance=None if near_distance < 0 else near_distance,
+        min_words=min_words,
+        max_words=max_words,
+        languages=tuple(comma_list(languages, "--languages")) if languages else (),
+        max_repeats=max_repeats,
+        boilerplate=tuple(comma_list(boilerplate, "--boilerplate")) if boilerplate else (),
+        min_score=min_score,
+        keep_fraction=keep_fraction,
+        keep_silent=keep_silent,
+    )
+    options = PrepareOptions(
+        SourceOptions(
+            None if format == "auto" else format, images, annotations, Columns(photo_column, text_column)
+        ),
+        limits,
+        workers,
+        shard_samples,
+        shard_mb * 1_000_000,
+        overwrite,
+    )
+    with Output(json=json) as output, clearing_up():
+        scorer, captioner = _models(score_model, score_by, caption_model, capfilt, precision, device)
+        summary = run(source, out, options, scorer=scorer, captioner=captioner, track=output.progress)
+        _show(summary, output)
+
+
+def _models(
+    score_model: str | None,
+    score_by: ScoreBy,
+    caption_model: str | None,
+    capfilt: bool,
+    precision: Precision,
+    device: Device,
+) -> tuple[Scorer | None, Captioner | None]:
+    """What scores and what writes captions. Raises what ``seetell.load`` raises."""
+    from seetell.core.errors import UsageError
+
+    if score_model is None:
+        if capfilt:
+            raise UsageError("prepare: --capfilt needs a model that scores; give --score-model MODEL")
+        return None, None
+    model = open_model(Shared(model=score_model, precision=precision, device=device))
+    from seetell.cli.agreement import captioner_of, scorer_of
+
+    scorer = scorer_of(model, score_by)
+    if not capfilt:
+        return scorer, None
+    same = caption_model is None or caption_model == score_model
+    writer = (
+        model if same else open_model(Shared(model=str(caption_model), precision=precision, device=device))
+    )
+    return scorer, captioner_of(writer)
+
+
+def _show(summary: dict[str, Any], output: Output) -> None:
+    shards = sum(len(part["shards"]) for part in summary["splits"].values())
+    if output.json:
+        output.result({key: value for key, value in summary.items() if key not in ("format", "identity")})
+        return
+    rows = [
+        ("photos read", summary["photos"]["read"]),
+        ("photos kept", summary["photos"]["kept"]),
+        *((f"  {reason}", number) for reason, number in summary["dropped_photos"].items()),
+        ("captions read", summary["captions"]["read"]),
+        ("captions kept", summary["captions"]["kept"]),
+    ]
+    if summary["generated"]["written"]:
+        rows += [
+            ("captions written", summary["generated"]["written"]),
+            ("of these kept", summary["generated"]["kept"]),
+        ]
+    rows += [(f"  {reason}", number) for reason, number in summary["dropped_captions"].items()]
+    if summary["dropped_entries"]:
+        rows.append(("broken entries", summary["dropped_entries"]))
+    rows += [(f"split {name}", part["samples"]) for name, part in summary["splits"].items()]
+    rows.append(("shards", shards))
+    output.results(
+        [({}, (name, f"{number:,}" if output.pretty else str(number))) for name, number in rows],
+        ["", ""],
+        f"{summary['source']} ({summary['source_format']})",
+        counted=False,
+    )
+    if summary["unchanged"]:
+        output.note("nothing has changed since it was prepared")
+    output.note(f"what was left out, and why: {summary['report']}")
