@@ -72,6 +72,7 @@ def objects(caption: str) -> list[str]:
         ("a dog's couches", ["dog", "couch"]),
         ("potatoes", ["potato"]),
         ("doggedly, a chairman in a trainer", []),
+        ("at five o'bus, dog’s and bus's", ["dog", "bus"]),
         ("", []),
         ("?!", []),
     ],
