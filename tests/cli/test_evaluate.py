@@ -172,6 +172,14 @@ def test_objects_are_asked_about(seetell: Any, fake: Any, photos: Path, objects:
     assert (found["n_images"], found["n_texts"], found["n_unclear"]) == (2, 8, 8)
 
 
+def test_objects_are_asked_about_with_yes_and_no(
+    seetell: Any, fake: Any, photos: Path, objects: Path
+) -> None:
+    [found] = seetell("evaluate", "--objects", objects, "--images", photos, "--yes-or-no", "--json").lines
+    assert fake.calls[-1] == ("ask", {"answers": ["yes", "no"]})
+    assert found["n_unclear"] == 0
+
+
 def test_published_questions(seetell: Any, fake: Any, photos: Path) -> None:
     paths = []
     for setting, label in (("random", "yes"), ("popular", "no")):
@@ -308,6 +316,7 @@ def test_nothing_is_recorded_when_an_input_failed(
         ["--captions", "F", "--images", "DIR", "--target-accuracy", "90"],
         ["--labelled", "DIR", "--target-accuracy", "101"],
         ["--pope", "F"],
+        ["--captions", "F", "--images", "DIR", "--yes-or-no"],
         ["--objects", "F"],
         ["--pope", "F", "--images", "DIR", "--captions", "F"],
         ["--pope", "F", "--images", "DIR", "--objects", "F"],

@@ -17,7 +17,7 @@ from seetell.core.results import Failure
 from seetell.data.records import LabelRecord
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.runner import evaluate_labels
-from seetell.evaluation.zero_shot import classify_by_prompts, score_labels
+from seetell.evaluation.zero_shot import classify_by_prompts, score_labels, wilson_interval
 
 LABELS = list("abcdefgh")
 
@@ -93,6 +93,17 @@ def test_prompts_are_averaged() -> None:
 def test_prompts_that_cannot_be_meant(labels: list[str], templates: list[str]) -> None:
     with pytest.raises(UsageError):
         classify_by_prompts(embed_images, embed_texts, labels, templates)
+
+
+@pytest.mark.parametrize(
+    # Newcombe (1998), table I, method 3: the score interval without continuity correction.
+    ("right", "total", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_share(right: int, total: int, low: float, high: float) -> None:
+    assert wilson_interval(right, total) == pytest.approx((100 * low, 100 * high), abs=0.01)
+    mirrored = wilson_interval(total - right, total)
+    assert mirrored == pytest.approx((100 - 100 * high, 100 - 100 * low), abs=0.01)
 
 
 def test_what_was_taken_for_what() -> None:

@@ -49,6 +49,9 @@ def evaluate(
             "--captions to look for in captions.",
         ),
     ] = None,
+    yes_or_no: Annotated[
+        bool, option("--yes-or-no", help="Let POPE's questions be answered with yes or no only.")
+    ] = False,
     synonyms: Annotated[
         Path | None,
         option("--synonyms", metavar="F", help="Words for objects to look for in captions (CHAIR)."),
@@ -129,6 +132,7 @@ def evaluate(
         pope=tuple(pope),
         objects=objects,
         synonyms=synonyms,
+        yes_or_no=yes_or_no,
     )
     task.check()
     dataset, split = _set_name(record)

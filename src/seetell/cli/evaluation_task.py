@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Task:
     pope: tuple[Path, ...] = ()
     objects: Path | None = None
     synonyms: Path | None = None
+    yes_or_no: bool = False
 
     def check(self) -> None:
         """Raises UsageError for options that do not go together, before anything is opened."""
@@ -47,6 +48,8 @@ class Task:
             )
         if self.objects is not None and any(kinds) and self.captions is None:
             raise UsageError("evaluate: --objects goes with --captions, or alone")
+        if self.yes_or_no and (self.captions or self.questions or self.labelled):
+            raise UsageError("evaluate: --yes-or-no goes with --pope and --objects")
         if self.synonyms is not None and self.captions is None:
             raise UsageError("evaluate: --synonyms goes with --captions")
         if self.labelled is None and self.images is None:
@@ -145,7 +148,10 @@ def _pope(model: Model, task: Task, track: Track) -> Evaluation:
         if setting in settings:
             raise UsageError(f"--pope: {path} would be the second {setting!r}; name the files differently")
         settings[setting] = read_pope(path, task.images)
-    return evaluate_pope(_predictors(model, None), settings, limit=task.limit, track=track)
+    predict = _predictors(model, None)
+    if task.yes_or_no and predict.ask is not None:
+        predict = replace(predict, ask=partial(model.stream, "ask", answers=["yes", "no"]))
+    return evaluate_pope(predict, settings, limit=task.limit, track=track)
 
 
 def _questions(model: Model, task: Task, track: Track) -> Evaluation:

@@ -162,7 +162,7 @@ def _labels(evaluation: Evaluation) -> Iterator[str]:
     lines = "".join(
         f'<tr><td>{_escaped(one.label)}</td><td class="number">{one.n_images}</td>'
         f'<td class="number">{one.top_1:.1f}</td><td class="wide">'
-        f"{charts.interval_bar(Estimate(one.top_1, one.top_1, one.top_1))}</td>"
+        f"{charts.interval_bar(Estimate(one.top_1, *one.interval))}</td>"
         f'<td class="number">{one.top_5:.1f}</td></tr>'
         for one in sorted(found.per_class, key=lambda one: (-one.top_1, one.label))
     )

@@ -126,6 +126,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
                 "n_images": one.n_images,
                 "top_1": round(one.top_1, _DIGITS),
                 "top_5": round(one.top_5, _DIGITS),
+                "interval": [round(end, _DIGITS) for end in one.interval],
             }
             for one in labelled.per_class
         }

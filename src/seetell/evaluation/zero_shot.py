@@ -6,6 +6,7 @@ and the label whose mean is nearest (Radford et al. 2021, section 3.1.4).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from seetell.evaluation.predictors import Embeds
 
 TOP = 5
 CONFUSIONS = 10
+
+# Of the normal distribution, 95% lie within so many standard deviations.
+_Z = 1.959963984540054
 
 
 def classify_by_prompts(
@@ -71,12 +75,17 @@ def classify_by_prompts(
 
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:
-    """Of one label: ``top_1`` and ``top_5`` in 0..100 over its ``n_images`` photos."""
+    """Of one label: ``top_1`` and ``top_5`` in 0..100 over its ``n_images`` photos.
+
+    ``interval`` is top_1's, Wilson's 95%: of few photos that are all right or all wrong the bootstrap knows
+    no other outcome.
+    """
 
     label: str
     n_images: int
     top_1: float
     top_5: float
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +146,24 @@ def score_labels(
     found = estimates(len(labels), statistic, Bootstrap() if bootstrap is None else bootstrap)
     sizes, ones, fives = (per_class_sums(each[None, :])[0] for each in (np.ones(len(labels)), first, among))
     per_class = tuple(
-        ClassAccuracy(str(name), int(size), 100 * float(one / size), 100 * float(five / size))
+        ClassAccuracy(
+            str(name),
+            int(size),
+            100 * float(one / size),
+            100 * float(five / size),
+            wilson_interval(float(one), float(size)),
+        )
         for name, size, one, five in zip(names, sizes, ones, fives, strict=True)
     )
     return ZeroShotScores(found, per_class, _confused(rankings, labels))
+
+
+def wilson_interval(right: float, total: float) -> tuple[float, float]:
+    """The 95% score interval of a share (Wilson 1927), in 0..100."""
+    share, spread = right / total, _Z**2 / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
 
 
 def _confused(rankings: Sequence[Sequence[str]], labels: Sequence[str]) -> tuple[Confusion, ...]:
