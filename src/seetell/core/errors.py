@@ -65,7 +65,12 @@ class MissingExtra(UsageError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         self.package = package
         self.extra = extra
+        self._purpose = purpose
         super().__init__(f"{package} is needed {purpose}: pip install 'seetell[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        # An exception is rebuilt from its message alone, when it comes out of another process.
+        return type(self), (self.package, self.extra, self._purpose)
 
 
 class InputError(SeetellError):
@@ -78,6 +83,10 @@ class ImageError(InputError):
     def __init__(self, kind: str, message: str) -> None:
         self.kind = kind
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        # An exception is rebuilt from its message alone, when it comes out of another process.
+        return type(self), (self.kind, str(self))
 
 
 class TextError(InputError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -98,12 +98,12 @@ def measure_chunk(chunk: Chunk) -> list[Looked]:
     return found
 
 
-def _one_by_one(chunk: Chunk) -> list[Looked]:
+def _one_by_one(chunk: Chunk, chunk_function: Callable[[Chunk], list[Looked]] | None = None) -> list[Looked]:
     """A chunk at which a process died, each sample in a process of its own: the culprit is unreadable."""
     samples, languages = chunk
     singles: list[Chunk] = [((sample,), languages) for sample in samples]
     found: list[Looked | None] = [None] * len(samples)
-    for place, result in in_parallel(measure_chunk, singles, 2):
+    for place, result in in_parallel(chunk_function or measure_chunk, singles, 2):
         if isinstance(result, WorkerDied):
             name = ref_name(samples[place].photo)
             fault = (

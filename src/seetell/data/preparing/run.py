@@ -68,7 +68,7 @@ class PrepareOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if (self.workers or 1) < 1 or self.shard_samples < 1 or self.shard_bytes < 1:
+        if (self.workers is not None and self.workers < 1) or self.shard_samples < 1 or self.shard_bytes < 1:
             raise UsageError("--workers, --shard-samples and --shard-mb are at least 1")
 
 
