@@ -23,7 +23,9 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "evaluate": (
         [],
         SHARED
-        | {"--captions", "--questions", "--annotations", "--images", "--language", "--limit", "--record"},
+        | {"--captions", "--questions", "--annotations", "--images", "--labelled", "--label-names"}
+        | {"--own-labels", "--pope", "--objects", "--yes-or-no", "--synonyms", "--language", "--holdout"}
+        | {"--limit", "--target-accuracy", "--report", "--record"},
     ),
     "convert": (
         ["checkpoint", "out"],
