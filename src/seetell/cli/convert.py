@@ -32,7 +32,15 @@ def convert(
             "--checkpoint",
             metavar="NAME",
             help="Of a run: latest, best, or one by name.",
-            show_default="latest",
+            show_default="latest; best of a public model fine-tuned with validate",
+        ),
+    ] = None,
+    interpolate: Annotated[
+        float | None,
+        option(
+            "--interpolate",
+            metavar="SHARE",
+            help="Of a fine-tuned run: weights between its start (0) and its end (1), which forget less.",
         ),
     ] = None,
     revision: Annotated[
@@ -62,20 +70,32 @@ def convert(
     is_run = (folder / _RUN_MARK).is_file()
     if which is not None and not is_run:
         raise UsageError(f"--checkpoint belongs to the folder of a training run, which {checkpoint} is not")
+    if interpolate is not None and not is_run:
+        raise UsageError(f"--interpolate belongs to the folder of a training run, which {checkpoint} is not")
     if revision is not None and folder.is_dir():
         raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a folder")
     if overwrite:
         _check_replaceable(out, folder)
     with needs_train_extra("to convert a checkpoint"), clearing_up():
         if is_run:
-            from seetell.modeling.export.fine_tuned import export_fine_tuned, is_fine_tuned
-            from seetell.modeling.export.run import export_run
-
-            export = export_fine_tuned if is_fine_tuned(folder) else export_run
-            export(folder, out, checkpoint=which or "latest", overwrite=overwrite)
+            _convert_run(folder, out, which, interpolate, overwrite)
         else:
             _convert_public(checkpoint, out, revision, allow_pickle, offline, overwrite)
     say(f"{out}: bundle written; try `seetell doctor {out}`")
+
+
+def _convert_run(
+    folder: Path, out: Path, which: str | None, interpolate: float | None, overwrite: bool
+) -> None:
+    from seetell.modeling.export.fine_tuned import default_checkpoint, export_fine_tuned, is_fine_tuned
+    from seetell.modeling.export.interpolation import towards_start
+    from seetell.modeling.export.run import export_run
+
+    fine_tuned = is_fine_tuned(folder)
+    export = export_fine_tuned if fine_tuned else export_run
+    checkpoint = which or (default_checkpoint(folder) if fine_tuned else "latest")
+    adjust = None if interpolate is None else towards_start(folder, interpolate)
+    export(folder, out, checkpoint=checkpoint, overwrite=overwrite, adjust=adjust)
 
 
 def _check_replaceable(out: Path, checkpoint: Path) -> None:

@@ -22,8 +22,8 @@ def train(
     with needs_train_extra("to train"):
         from seetell.learning.training.recipe import read_recipe
         from seetell.learning.training.run import run
-        from seetell.learning.training.validation import build_validate
-    result = run(read_recipe(recipe, overrides or []), build_validate=build_validate)
+        from seetell.learning.training.validation import build_guard, build_validate
+    result = run(read_recipe(recipe, overrides or []), build_validate=build_validate, build_guard=build_guard)
     if result.outcome == "interrupted":
         # The run stopped in good order, but it is not finished: a script must be able to tell.
         raise typer.Exit(EXIT_INTERRUPTED)

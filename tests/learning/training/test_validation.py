@@ -62,11 +62,14 @@ def test_held_out_questions_lie_in_the_runs_folder_and_evaluate(scenes: Path, tm
 
 
 def test_a_validation_source_nothing_measures_is_named(scenes: Path, tmp_path: Path) -> None:
-    recipe = small(
-        scenes, tmp_path / "run", "validate={every: 3, data: [{format: imagefolder, path: labelled}]}"
-    )
+    labelled = "validate={every: 3, data: [{format: imagefolder, path: labelled}]}"
+    recipe = small(scenes, tmp_path / "run", labelled, "objectives=[{name: labels}]")
     validate = build_validate(prepare(recipe))
-    with pytest.raises(RecipeError, match="labelled is imagefolder"):
+    with pytest.raises(RecipeError, match="labelled has labels, and this model tells none"):
         validate(prepare(recipe).step.model)
+    able = small(scenes, tmp_path / "able", labelled, "objectives=[{name: contrastive}]")
+    figures = build_validate(prepare(able))(prepare(able).step.model)
+    assert 0 <= figures["labelled.zero_shot.top_1"] <= 100
+    assert figures["labelled.zero_shot.top_5"] == 100.0  # of three labels
     with pytest.raises(RecipeError, match=r"validate\.data"):
         build_validate(prepare(small(scenes, tmp_path / "other", "validate={every: 3}")))

@@ -40,7 +40,8 @@ class Progress:
     """Where a run is.
 
     step: optimiser steps done. fingerprint: which run it is. best_step, best_value: the best validation
-    so far. misses: validations since then without improvement.
+    so far. misses: validations since then without improvement. guard_start: what the forgetting guard
+    measured before training.
     """
 
     step: int
@@ -49,6 +50,7 @@ class Progress:
     best_value: float | None = None
     misses: int = 0
     ema_updates: int = 0
+    guard_start: float | None = None
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from seetell.learning.prefetch import Prefetch
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.devices import choose_device, move_batch
 from seetell.learning.training.ema import Ema
+from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.metrics_log import MetricsLog
 from seetell.learning.training.optimisation import (
     build_optimizer,
@@ -64,6 +65,7 @@ class TrainingLoop:
         folder: the run's folder, of metrics and checkpoints.
         fingerprint: which run this is; a checkpoint of another is refused.
         validate: measures the model, in evaluation mode and with averaged weights; None for no validation.
+        guard: measures what must not be forgotten; None for nothing of the kind.
         skipped: photos left out so far, for the log.
     """
 
@@ -78,6 +80,7 @@ class TrainingLoop:
         folder: Path,
         fingerprint: str,
         validate: Validate | None = None,
+        guard: ForgettingGuard | None = None,
         skipped: Callable[[], int] = lambda: 0,
     ) -> None:
         self._recipe = recipe
@@ -90,6 +93,7 @@ class TrainingLoop:
         self._folder = folder
         self._fingerprint = fingerprint
         self._validate = validate if recipe.validation is not None else None
+        self._guard = guard
         self._skipped = skipped
         scale = rate_scales(model, recipe.tune.layer_decay)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -109,7 +113,8 @@ class TrainingLoop:
     def run(self) -> TrainingResult:
         """Train to the end, or to a stop. Resumes from the folder's latest checkpoint.
 
-        Raises NonFiniteLoss, CheckpointError, StorageError, and what batches raise.
+        Raises NonFiniteLoss, CheckpointError, StorageError, GateFailed where the guard's floor is crossed,
+        and what batches raise.
         """
         self._resume()
         outcome: Outcome = "finished"
@@ -124,8 +129,10 @@ class TrainingLoop:
                 display.say(f"going on from step {self._done} of {self._total}")
             if self._exhausted:
                 outcome = "stopped_early"
+            self._begin_guard(log, display)
             while self._done < self._total and outcome == "finished":
                 self._one_step(batches, log, display)
+                self._check_guard(log, display)
                 if self._validation_due():
                     self._measure(log, display)
                 if self._exhausted:
@@ -216,8 +223,7 @@ class TrainingLoop:
         settings = self._recipe.validation
         if self._validate is None or settings is None or self._stopping is None:
             return
-        self._step.eval()
-        with torch.no_grad(), self._ema.applied_to(self._model) if self._ema else nullcontext():
+        with self._as_measured():
             measured = dict(self._validate(self._model))
         chosen = {name: value for name, value in measured.items() if self._worth_logging(name)}
         log.write(self._done, "validate", chosen)
@@ -226,6 +232,36 @@ class TrainingLoop:
         if self._stopping.observe(self._done, measured):
             self._save()
         display.restart_clock()
+
+    @contextmanager
+    def _as_measured(self) -> Iterator[None]:
+        """Within the block the model is in evaluation mode with its averaged weights."""
+        self._step.eval()
+        with torch.no_grad(), self._ema.applied_to(self._model) if self._ema else nullcontext():
+            yield
+
+    def _begin_guard(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        if self._guard is None or self._guard.start is not None:
+            return
+        with self._as_measured():
+            value = self._guard.begin(self._model)
+        log.write(self._done, "guard", {self._guard.name: value})
+        display.say(f"before training: {self._guard.name} {value:.2f}; its floor is {self._guard.floor:.2f}")
+        display.restart_clock()
+
+    def _check_guard(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """Measure what must not be forgotten, before a validation may call this step the best."""
+        every = None if self._recipe.validation is None else self._recipe.validation.every
+        if self._guard is None or not self._guard.due(self._done, self._total, every):
+            return
+        with self._as_measured():
+            value = self._guard.check(self._model)
+        log.write(self._done, "guard", {self._guard.name: value})
+        display.say(f"step {self._done}: {self._guard.name} {value:.2f}")
+        display.restart_clock()
+        if not value >= self._guard.floor:
+            self._save()
+            raise self._guard.crossed(self._done, value, self._stopping.best_step if self._stopping else None)
 
     def _worth_logging(self, name: str) -> bool:
         settings = self._recipe.validation
@@ -262,6 +298,8 @@ class TrainingLoop:
         self._done = self._saved_step = progress.step
         if self._stopping is not None:
             self._stopping.restore(progress.best_step, progress.best_value, progress.misses)
+        if self._guard is not None:
+            self._guard.start = progress.guard_start
 
     def _save(self) -> Path:
         """Write a checkpoint of the present step, unless there is one with the same content."""
@@ -276,6 +314,7 @@ class TrainingLoop:
             best_value=best.best_value if best else None,
             misses=best.misses if best else 0,
             ema_updates=self._ema.updates if self._ema else 0,
+            guard_start=self._guard.start if self._guard else None,
         )
         checkpoints.save_checkpoint(self._checkpoint_folder, progress, self._step, self._optimizer, self._ema)
         checkpoints.prune(self._checkpoint_folder, self._recipe.checkpoint.keep, progress.best_step)

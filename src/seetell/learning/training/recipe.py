@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from seetell.core.errors import RecipeError
+from seetell.learning.training.cautious import cautious
 from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
 from seetell.learning.training.overrides import apply_overrides
 from seetell.learning.training.sections import (
@@ -23,6 +24,7 @@ from seetell.learning.training.sections import (
     CheckpointSettings,
     DataSettings,
     EmaSettings,
+    GuardSettings,
     LoadingSettings,
     OptimizerSettings,
     ResolutionStage,
@@ -87,10 +89,17 @@ class Recipe(Section):
     resolution: tuple[ResolutionStage, ...] = (ResolutionStage(until=1.0, size=128),)
     ema: EmaSettings | None = EmaSettings()
     validation: ValidationSettings | None = Field(default=None, alias="validate")
+    guard: GuardSettings | None = None
     checkpoint: CheckpointSettings
     bundle: BundleSettings | None = None
     loading: LoadingSettings = LoadingSettings()
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fine_tuning_is_cautious(cls, value: Any) -> Any:
+        told = isinstance(value, Mapping) and value.get("init") is not None and value.get("model") is None
+        return cautious(value) if told else value
 
     @field_validator("model")
     @classmethod
@@ -128,6 +137,8 @@ class Recipe(Section):
             raise ValueError("std must be positive")
         if not self.objectives and not self.fine_tunes:
             raise ValueError("objectives: name at least one")
+        if self.guard is not None and self.guard.every is None and self.validation is None:
+            raise ValueError("guard: say every how many steps it measures (every)")
         missing = [spec.name for spec in self.objectives if not self.serves(spec.name)]
         if missing:
             raise ValueError(f"no source in data serves the objective {missing[0]}")

@@ -35,6 +35,7 @@ from seetell.learning.training.corpus import (
     source_name,
     write_holdout,
 )
+from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import TuneSettings
@@ -69,13 +70,17 @@ class Prepared:
 
 
 BuildValidate = Callable[[Prepared], Validate]
+BuildGuard = Callable[[Prepared], ForgettingGuard]
 
 
-def run(recipe: Recipe, *, build_validate: BuildValidate | None = None) -> TrainingResult:
+def run(
+    recipe: Recipe, *, build_validate: BuildValidate | None = None, build_guard: BuildGuard | None = None
+) -> TrainingResult:
     """Train by ``recipe``; a run that was stopped goes on from its latest checkpoint.
 
-    ``build_validate`` makes the measuring function of the recipe's ``validate``. Raises RecipeError,
-    DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError.
+    ``build_validate`` makes the measuring function of the recipe's ``validate``, ``build_guard`` the guard of
+    its ``guard``. Raises RecipeError, DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError,
+    GateFailed.
     """
     prepared = prepare(recipe)
     recipe = prepared.recipe
@@ -85,6 +90,11 @@ def run(recipe: Recipe, *, build_validate: BuildValidate | None = None) -> Train
         if build_validate is None:
             raise RecipeError("validate: this run was given nothing to measure with; pass build_validate")
         validate = build_validate(prepared)
+    guard = None
+    if recipe.guard is not None:
+        if build_guard is None:
+            raise RecipeError("guard: this run was given nothing to measure with; pass build_guard")
+        guard = build_guard(prepared)
     collator = build_collator(prepared)
     loop = TrainingLoop(
         recipe,
@@ -95,6 +105,7 @@ def run(recipe: Recipe, *, build_validate: BuildValidate | None = None) -> Train
         folder=prepared.folder,
         fingerprint=prepared.fingerprint,
         validate=validate,
+        guard=guard,
         skipped=lambda: collator.skipped,
     )
     return loop.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -10,6 +10,10 @@ from seetell.bundle.manifest import AnswerCalibration, DataTerms, GenerationDefa
 from seetell.core.errors import UsageError
 from seetell.data.holdout import Holdout
 from seetell.learning.augmentation import Augmentation
+from seetell.learning.training.objective_spec import ObjectiveName
+
+# What a step calls its losses: "loss", and each objective's by the objective's name.
+LOSSES = frozenset({"loss", *get_args(ObjectiveName)})
 
 _Unit = Annotated[float, Field(ge=0, le=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -237,10 +241,46 @@ class ValidationSettings(Section):
     patience: int | None = Field(default=None, gt=0)
     data: tuple[DataSettings, ...] = ()
 
+    @field_validator("stop_on")
+    @classmethod
+    def _a_loss_is_no_measure(cls, value: str | None) -> str | None:
+        # A loss falls on while what the model is for gets worse, and depends on the batch.
+        if value is not None and (value in LOSSES or value.rpartition(".")[2] == "loss"):
+            raise ValueError(
+                f"{value!r} is a loss, which says little of the task; name a metric of it, such as "
+                "SOURCE.en.text_to_image.r5, SOURCE.en.captions.cider or SOURCE.vqa.exact_match"
+            )
+        return value
+
     @model_validator(mode="after")
     def _patience_has_a_metric(self) -> ValidationSettings:
         if self.patience is not None and self.stop_on is None:
             raise ValueError("patience needs stop_on, the metric to be patient about")
+        return self
+
+
+class GuardSettings(Section):
+    """What the model knew before must not be lost: a metric measured before training and while it goes on.
+
+    data: what to measure on: labelled photos (zero-shot classification, by the source's ``templates``) or
+        captions (retrieval).
+    metric: which; of labelled photos ``zero_shot.top_1`` by default, of captions ``text_to_image.r5``.
+    floor: the run stops below it; or ``max_drop``, how far the metric may fall from where it began.
+    every: steps between measurements; those of ``validate`` by default.
+    """
+
+    data: DataSettings
+    metric: str | None = None
+    floor: float | None = None
+    max_drop: float | None = Field(default=None, ge=0)
+    every: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_floor(self) -> GuardSettings:
+        if (self.floor is None) == (self.max_drop is None):
+            raise ValueError("give either floor or max_drop")
+        if self.data.format == "vqa":
+            raise ValueError("data: labelled photos or captions are measured, not questions")
         return self
 
 

@@ -14,6 +14,7 @@ from seetell.learning.training.build import teachable
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import DataSettings, ResolutionStage, TokenizerSettings
+from seetell.learning.training.task_metric import with_stop
 from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
 from seetell.modeling.models.unified import UnifiedModel
 
@@ -29,6 +30,11 @@ def settle(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
     """
     if not recipe.fine_tunes:
         return recipe, None
+    settled, start = _settled(recipe, folder)
+    return with_stop(settled), start
+
+
+def _settled(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
     if checkpoints.latest(folder / "checkpoints") is not None:
         if (folder / DESCRIPTION_NAME).is_file():
             start = read_description(folder)
@@ -93,6 +99,9 @@ def _for_public(recipe: Recipe, start: Start) -> Recipe:
     if recipe.validation is not None:
         measured = _in_its_languages(recipe.validation.data, start.facts.languages, name)
         changes["validation"] = recipe.validation.model_copy(update={"data": measured})
+    if recipe.guard is not None:
+        (guarded,) = _in_its_languages((recipe.guard.data,), start.facts.languages, name)
+        changes["guard"] = recipe.guard.model_copy(update={"data": guarded})
     return recipe.model_copy(update=changes)
 
 

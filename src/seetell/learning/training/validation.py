@@ -2,12 +2,14 @@
 
 The torch model is put behind the Engine protocol and the facade, so that nothing about validation is
 special to training but the engine. Metric names are ``SOURCE.LANGUAGE.PART.METRIC`` for captions, as in
-``flickr8k.en.text_to_image.r10``, and ``SOURCE.vqa.METRIC`` for questions.
+``flickr8k.en.text_to_image.r10``, ``SOURCE.vqa.METRIC`` for questions and ``SOURCE.zero_shot.METRIC`` for
+labelled photos.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +19,11 @@ from seetell.core.errors import RecipeError
 from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
-from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_questions
-from seetell.learning.training.corpus import read_captions, read_questions, source_name
+from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_labels, evaluate_questions
+from seetell.evaluation.zero_shot import classify_by_prompts
+from seetell.learning.sources import label_list, label_name
+from seetell.learning.training.corpus import read_captions, read_labelled, read_questions, source_name
+from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import Validate
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.run import TOKENIZER_FILE, Prepared
@@ -33,7 +38,9 @@ from seetell.tasks.model import Model
 
 # Intervals are for reports; a run logs the values alone.
 _NO_INTERVALS = Bootstrap(samples=1)
-_PARTS = ("image_to_text", "text_to_image", "captions", "vqa")
+_PARTS = ("image_to_text", "text_to_image", "captions", "vqa", "zero_shot")
+# What the forgetting guard looks at where the recipe does not say.
+_GUARDED = {"imagefolder": "zero_shot.top_1", "coco_captions": "text_to_image.r5"}
 
 
 def build_validate(prepared: Prepared) -> Validate:
@@ -56,6 +63,27 @@ def build_validate(prepared: Prepared) -> Validate:
         return figures
 
     return validate
+
+
+def build_guard(prepared: Prepared) -> ForgettingGuard:
+    """The forgetting guard of a recipe's ``guard``."""
+    recipe, settings = prepared.recipe, prepared.recipe.guard
+    assert settings is not None
+    root = Path(recipe.data_root)
+    name = source_name(settings.data, root)
+    metric = settings.metric or _GUARDED[settings.data.format]
+    if settings.data.format == "coco_captions":
+        name = f"{name}.{settings.data.languages[0]}"
+
+    def measure(module: nn.Module) -> float:
+        assert isinstance(module, AssembledModel)
+        figures = _measure(facade(module, prepared), settings.data, root, [f"{name}.{metric}"])
+        if f"{name}.{metric}" not in figures:
+            known = ", ".join(sorted(figures)) or "nothing"
+            raise RecipeError(f"guard.metric: {metric!r} is not measured; there are {known}")
+        return figures[f"{name}.{metric}"]
+
+    return ForgettingGuard(settings, f"{name}.{metric}", measure, prepared.folder)
 
 
 def facade(module: AssembledModel, prepared: Prepared) -> Model:
@@ -107,7 +135,30 @@ def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[st
             _predictors(model, "en", False), held or learned, bootstrap=_NO_INTERVALS
         )
         return _figures(name, measured)
-    raise RecipeError(f"validate.data: {source.path} is {source.format}, which nothing is measured on")
+    if "embed" not in model.tasks:
+        raise RecipeError(
+            f"validate.data: {source.path} has labels, and this model tells none without training"
+        )
+    return _figures(name, _zero_shot(model, source, root))
+
+
+def _zero_shot(model: Model, source: DataSettings, root: Path) -> Evaluation:
+    """Of labelled photos, those held out where there are any: told by their names, in the source's templates
+    of its first language."""
+    learned, held = read_labelled(source, root)
+    language = next(iter(source.templates), "en")
+    named = [
+        replace(record, label=label_name(record.label, language, source.label_names))
+        for record in held or learned
+    ]
+    classify = classify_by_prompts(
+        partial(model.stream, "embed_images"),
+        model.embed_texts,
+        label_list(named),
+        source.templates.get(language, ("{}",)),
+    )
+    predict = Predictors(model.name, model.precision, classify=classify)
+    return evaluate_labels(predict, named, language=language, bootstrap=_NO_INTERVALS)
 
 
 def _predictors(model: Model, language: str, writes_captions: bool) -> Predictors:

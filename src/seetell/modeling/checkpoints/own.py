@@ -65,6 +65,11 @@ def read_run(folder: Path, *, checkpoint: str = "latest", use_ema: bool = True) 
     return Run(model.eval(), recipe, tokenizer_json, answers, labels, step)
 
 
+def checkpoint_of(folder: Path, wanted: str) -> Path:
+    """The folder of a run's checkpoint: ``latest``, ``best`` or one by name. Raises CheckpointError."""
+    return _checkpoint_path(folder / "checkpoints", wanted)
+
+
 def load_run_weights(
     model: AssembledModel, folder: Path, *, checkpoint: str = "latest", use_ema: bool = True
 ) -> int:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,26 @@ import yaml
 from seetell.bundle.manifest import Manifest, Source
 from seetell.core.errors import CheckpointError
 from seetell.core.files import folder_name
-from seetell.modeling.checkpoints.own import load_run_weights
+from seetell.modeling.checkpoints.own import checkpoint_of, load_run_weights
 from seetell.modeling.export.run import completed
 from seetell.modeling.export.start import DESCRIPTION_NAME, read_description
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.models.assembled import AssembledModel
 
 
 def is_fine_tuned(run_folder: Path) -> bool:
     """Whether a run's folder is of a model that was there before, and says so."""
     return (run_folder / DESCRIPTION_NAME).is_file()
+
+
+def default_checkpoint(run_folder: Path) -> str:
+    """``best``, where the run was measured: who fine-tunes wants what was best, not what came last."""
+    try:
+        checkpoint_of(run_folder, "best")
+    except CheckpointError:
+        return "latest"
+    return "best"
 
 
 def export_fine_tuned(
@@ -34,6 +44,7 @@ def export_fine_tuned(
     weights_dtype: WeightsDtype = "fp16",
     facts: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    adjust: Callable[[AssembledModel], None] | None = None,
 ) -> Manifest:
     """Write the model as a bundle, adapters put into its weights. It says where it comes from, keeps the
     licence and the data's terms of what it began as, and is called like the run, unless ``facts`` or the
@@ -43,6 +54,8 @@ def export_fine_tuned(
     """
     start = read_description(run_folder)
     step = load_run_weights(start.model, run_folder, checkpoint=checkpoint, use_ema=use_ema)
+    if adjust is not None:
+        adjust(start.model)
     name = folder_name(run_folder)
     origin = start.facts.source.model_copy(update={"recipe": f"{name}, step {step}"})
     defaults = {**start.facts.model_dump(), "name": name, "source": Source.model_validate(origin)}

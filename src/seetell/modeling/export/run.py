@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.own import Run, read_run
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.models.assembled import AssembledModel
 
 _LICENCE = "Not stated. The terms of the training data apply; find out before passing these weights on."
 _PROMPTS = {"classify": {"en": ("a photo of a {}", "{}"), "zh": ("一张{}的照片", "{}")}}
@@ -45,6 +46,7 @@ def export_run(
     weights_dtype: WeightsDtype = "fp16",
     facts: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    adjust: Callable[[AssembledModel], None] | None = None,
 ) -> Manifest:
     """Write the model of a training run as a bundle.
 
@@ -54,11 +56,14 @@ def export_run(
     Args:
         checkpoint: ``latest``, ``best`` or a checkpoint's name.
         use_ema: averaged weights, where the run kept them.
+        adjust: changes the model, in place, before it is written.
 
     Raises CheckpointError, ExportError and StorageError.
     """
     run = read_run(run_folder, checkpoint=checkpoint, use_ema=use_ema)
     objectives = _objectives(run.recipe)
+    if adjust is not None:
+        adjust(run.model)
     complete = described_facts(run, run_folder, facts)
     return write_bundle(
         lambda: copy.deepcopy(run.model).cpu().float(),
