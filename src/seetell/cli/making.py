@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # What the extra `train` brings.
-TRAIN_PACKAGES = {"torch", "onnx", "onnxscript", "yaml", "tensorboard"}
+TRAIN_PACKAGES = {"accelerate", "torch", "onnx", "onnxscript", "yaml", "tensorboard"}
 
 
 @contextmanager
