@@ -65,7 +65,7 @@ MEANING: dict[Reason, tuple[str, str | None]] = {
     Reason.EXACT_DUPLICATE: ("the same bytes as another; its texts went to that one", None),
     Reason.NEAR_DUPLICATE: ("looks the same as another", "--near-distance"),
     Reason.ACROSS_SPLITS: ("in another split too, where it would leak", "--near-distance"),
-    Reason.NO_TEXT: ("nothing said about it is left", "--keep-silent"),
+    Reason.NO_TEXT: ("nothing said about it is left, or it came without (--keep-silent keeps those)", None),
     Reason.EMPTY: ("no text", None),
     Reason.FILE_NAME: ("the name of a file", None),
     Reason.BOILERPLATE: ("a web page's phrase, an address or a notice", "--boilerplate"),

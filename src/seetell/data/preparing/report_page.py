@@ -16,7 +16,7 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76r
 h1 {{ margin-bottom: .5rem; overflow-wrap: anywhere; }}
 h2 {{ margin: 2.5rem 0 .5rem; border-top: 1px solid var(--line); padding-top: 1rem; }}
 h2 small {{ font-weight: normal; opacity: .65; font-size: .7em; }}
-code {{ font-size: .9em; }}
+code {{ font-size: .9em; white-space: nowrap; }}
 a {{ color: var(--accent); }}
 .tiles {{ display: flex; flex-wrap: wrap; gap: .75rem; margin: 1rem 0; }}
 .tile {{ background: var(--soft); border-radius: 8px; padding: .6rem 1rem; min-width: 9rem; }}
@@ -53,6 +53,11 @@ svg text.mark {{ stroke: none; fill: var(--mark); opacity: 1; }}
 .gallery figcaption {{ font-size: 12.5px; overflow-wrap: anywhere; margin-top: .3rem; }}
 .gallery figcaption b {{ font-weight: 500; opacity: .6; }}
 .gallery em {{ color: var(--mark); font-style: normal; }}
+@media (max-width: 50rem) {{
+  td.bar, table:not(.numbers) th:nth-child(4) {{ display: none; }}
+  td, th {{ padding-right: .5rem; }}
+  code {{ white-space: normal; }}
+}}
 </style>
 </head>
 <body>

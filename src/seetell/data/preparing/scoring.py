@@ -6,6 +6,7 @@ written ones those stay that match. BLIP (Li et al. 2022, https://arxiv.org/abs/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def add_captions(
     limits: Limits,
     out: Path,
 ) -> Iterator[int]:
-    """Give every photo that stays a written caption, after the checks. Yields how many photos a chunk has.
+    """Give every photo that stays a written caption, after the checks. Yields how many photos more are done.
 
     Raises StorageError when captions cannot be kept.
     """
@@ -64,17 +65,18 @@ def add_captions(
         digest = digest_of([captioner.identity, [sha256 for _, sha256 in photos]])
         rows = kept.load(number, digest)
         if rows is None or len(rows) != len(places):
-            bytes_of = (photo_bytes(sample, sha256) for sample, sha256 in photos)
-            rows = [
-                None if isinstance(found, Failure) else list(found) for found in captioner.caption(bytes_of)
-            ]
+            rows = []
+            for found in captioner.caption(photo_bytes(sample, sha256) for sample, sha256 in photos):
+                rows.append(None if isinstance(found, Failure) else list(found))
+                yield 1
             kept.save(number, digest, rows)
+        else:
+            yield len(places)
         for place, row in zip(places, rows, strict=True):
             if row is not None:
                 text, language = row
                 verdict = verdicts[place]
                 verdict.texts.append(generated_text(str(text), str(language), verdict, limits))
-        yield len(places)
 
 
 def add_scores(
@@ -84,7 +86,7 @@ def add_scores(
     verdicts: Sequence[Verdict],
     out: Path,
 ) -> Iterator[int]:
-    """Score every caption that stays. Yields how many photos a chunk has.
+    """Score every caption that stays. Yields how many photos more are done.
 
     Raises StorageError when scores cannot be kept.
     """
@@ -101,19 +103,21 @@ def add_scores(
                 (photo_bytes(samples[place], sha256), said)
                 for place, sha256, said in zip(places, hashes, texts, strict=True)
             )
-            rows = [
-                None if isinstance(found, Failure) else [float(value) for value in found]
-                for found in scorer.score(pairs)
-            ]
+            rows = []
+            for found in scorer.score(pairs):
+                rows.append(None if isinstance(found, Failure) else [float(value) for value in found])
+                yield 1
             kept.save(number, digest, rows)
+        else:
+            yield len(places)
         for place, row in zip(places, rows, strict=True):
             for text, score in zip(
                 verdicts[place].kept_texts, row or [None] * len(verdicts[place].kept_texts), strict=True
             ):
-                text.score = score
-                if score is None:
+                if score is None or not math.isfinite(score):
                     text.reason = Reason.NOT_SCORED
-        yield len(places)
+                else:
+                    text.score = score
 
 
 def _chunks(
