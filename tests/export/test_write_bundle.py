@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from seetell.bundle.manifest import TextSpec
+from seetell.bundle.manifest import AnswerCalibration, TextSpec
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import ExportError, SeetellError, StorageError
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export import write_bundle as module
 from seetell.modeling.export.agreement import record_cases
+from seetell.modeling.export.model_card import Storage, model_card
 from seetell.modeling.export.roles.base import graph_specs
 from seetell.modeling.export.roles.registry import role_modules
 from seetell.modeling.export.torch_engine import TorchEngine
@@ -42,6 +43,26 @@ def test_the_bundle_opens_and_says_what_it_is(tiny_bundle: Bundle, tiny_model: U
     assert bundle.tokenizer().decode(bundle.tokenizer().encode_words("a dog")) == "a dog"
     card = (bundle.folder / "README.md").read_text()
     assert "for tests only" in card and "`text_decoder.onnx`" not in card.split("## Graphs")[0]
+
+
+def test_what_was_fitted_on_held_out_questions_joins_the_models_own_score(
+    make_model: MakeModel, facts: BundleFacts
+) -> None:
+    model = make_model()
+    graphs = graph_specs(role_modules(model).values(), with_files=False)
+    fitted = AnswerCalibration(answer_temperature=1.5, abstain_below=0.25)
+    own = manifest_of(model, graphs, facts).score
+    score = manifest_of(model, graphs, facts.model_copy(update={"calibration": fitted})).score
+    assert (score.answer_temperature, score.abstain_below) == (1.5, 0.25)
+    assert (own.answer_temperature, own.abstain_below) == (1.0, 0.0)
+    assert score.logit_scale == own.logit_scale != 0
+
+
+def test_the_card_has_its_makers_notes(tiny_bundle: Bundle) -> None:
+    storage = Storage(10, 0, {}, 0.0, 1e-6)
+    card = model_card(tiny_bundle.manifest, storage, {"Limits": ("It knows no names.", "It sees one photo.")})
+    assert "## Limits\n\nIt knows no names.\n\nIt sees one photo.\n\n## Weights" in card
+    assert "Limits" not in model_card(tiny_bundle.manifest, storage, {})
 
 
 def test_the_card_reports_measured_figures(tiny_bundle: Bundle) -> None:

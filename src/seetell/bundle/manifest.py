@@ -95,6 +95,13 @@ class ScoreSpec(_Strict):
     abstain_below: float = Field(default=0.0, ge=0, le=1)
 
 
+class AnswerCalibration(_Strict):
+    """The part of a ScoreSpec that is fitted on held-out questions, not learned with the model."""
+
+    answer_temperature: float = Field(default=1.0, gt=0)
+    abstain_below: float = Field(default=0.0, ge=0, le=1)
+
+
 class GenerationDefaults(_Strict):
     """Defaults for captions; the names of seetell's GenerationOptions."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seetell.bundle.manifest import Manifest, TensorSpec
@@ -22,12 +22,13 @@ class Storage:
     engine_difference: float
 
 
-def model_card(manifest: Manifest, storage: Storage) -> str:
-    """Markdown."""
+def model_card(manifest: Manifest, storage: Storage, notes: Mapping[str, Sequence[str]]) -> str:
+    """Markdown. notes: heading -> paragraphs that its makers add."""
     sections = [
         f"# {manifest.name}\n\n{_summary(manifest)}",
         f"## Licence of the weights\n\n{manifest.licence}",
         _training(manifest),
+        *(f"## {heading}\n\n" + "\n\n".join(paragraphs) for heading, paragraphs in notes.items()),
         _storage(storage),
         _graphs(manifest),
     ]

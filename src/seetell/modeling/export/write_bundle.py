@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from seetell.bundle.check import CHECK_NAME
 from seetell.bundle.manifest import (
     MANIFEST_NAME,
+    AnswerCalibration,
     DataTerms,
     FileRecord,
     GenerationDefaults,
@@ -66,7 +67,9 @@ ROUNDING_TOLERANCE = 5e-3
 class BundleFacts(BaseModel):
     """What the manifest says that the model itself does not know; fields as in the manifest.
 
-    image, text: None for a model without that side. score: None takes the model's own.
+    image, text: None for a model without that side. score: None takes the model's own, with
+    ``calibration`` where there is one. notes: heading -> paragraphs of the model card, which has no
+    other way of knowing what a model cannot do.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,6 +83,8 @@ class BundleFacts(BaseModel):
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec | None = None
+    calibration: AnswerCalibration = AnswerCalibration()
+    notes: dict[str, tuple[str, ...]] = {}
     answers: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     data: tuple[DataTerms, ...] = ()
@@ -133,7 +138,9 @@ def manifest_of(
             f"{facts.name}: texts of {longest} tokens do not fit the model's context_length "
             f"{limits.context_length or 0}"
         )
-    told = facts.model_dump(exclude={"score", "image", "text", "generation", "data", "source"})
+    told = facts.model_dump(
+        exclude={"score", "calibration", "notes", "image", "text", "generation", "data", "source"}
+    )
     return Manifest(
         **told,
         family=model.family,
@@ -143,7 +150,7 @@ def manifest_of(
         image=facts.image,
         text=facts.text,
         generation=facts.generation,
-        score=facts.score or model.score,
+        score=facts.score or model.score.model_copy(update=facts.calibration.model_dump()),
         data=facts.data,
         source=facts.source,
         files=dict(files or {}),
@@ -183,7 +190,9 @@ def write_bundle(
         if tokenizer_json is not None:
             (folder / TOKENIZER_NAME).write_bytes(tokenizer_json)
         card = model_card(
-            written.manifest, dataclasses.replace(written.storage, engine_difference=difference)
+            written.manifest,
+            dataclasses.replace(written.storage, engine_difference=difference),
+            facts.notes,
         )
         (folder / CARD_NAME).write_text(card, encoding="utf-8")
         manifest = written.manifest.model_copy(update={"files": _records(folder)})
