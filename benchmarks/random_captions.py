@@ -1,4 +1,4 @@
-"""Captions of photos drawn at random, beside one of people's, as a Markdown table: what the figures look like.
+"""Captions of photos drawn at random, beside one of people's, as a Markdown table.
 
     python benchmarks/random_captions.py CAPTIONS.json IMAGES [--count 20] [--seed 0] [--model BUNDLE]
 
