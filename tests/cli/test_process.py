@@ -33,6 +33,11 @@ main()
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
 
 
+def heed_ctrl_c() -> None:
+    """A shell that starts tests in the background has them ignore it, and what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: object, delay: float = 0.02, **more: Any) -> subprocess.Popen[bytes]:
     program = PROGRAM.format(here=str(HERE), delay=delay)
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
@@ -41,6 +46,7 @@ def start(*arguments: object, delay: float = 0.02, **more: Any) -> subprocess.Po
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
+        preexec_fn=heed_ctrl_c if os.name == "posix" else None,
         **more,
     )
 
@@ -64,6 +70,32 @@ def test_ctrl_c_ends_cleanly(many: Path) -> None:
     lines = (first + rest).splitlines()
     assert 1 <= len(lines) < 200
     assert all(line.startswith(b"{") and line.endswith(b"}") for line in lines), "no half lines"
+
+
+@needs_posix
+def test_ctrl_c_inside_generated_code_ends_the_same(tmp_path: Path) -> None:
+    """Python counts an interrupt inside exec of a text as unhandled, whoever handles it later."""
+    (tmp_path / "interrupted.py").write_text(
+        "from seetell.cli import main\n"
+        "def run(arguments):\n"
+        "    print('{}')\n"
+        "    try:\n"
+        "        exec('import os, signal; os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(10**7)]')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 130\n"
+        "main.run = run\n"
+        "main.main()\n",
+        encoding="utf-8",
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{SOURCE}"},
+        capture_output=True,
+        check=False,
+        preexec_fn=heed_ctrl_c,
+    )
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (130, b"{}", b"")
 
 
 @needs_posix

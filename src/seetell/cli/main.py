@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 from seetell.cli import interrupt
 
@@ -41,7 +42,18 @@ def main() -> None:
         _discard(sys.stdout)
     if status == EXIT_OUTPUT_CLOSED:
         _discard(sys.stdout)
+    if status == EXIT_INTERRUPTED:
+        _end_now(status)
     sys.exit(status)
+
+
+def _end_now(status: int) -> NoReturn:
+    """End with ``status`` and nothing in between. Under ``python -m`` an interrupt that came inside ``exec``
+    of a text, as much generated code is run, would have Python end as if nobody had handled the signal."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _open_missing_streams() -> None:
