@@ -27,7 +27,8 @@ class Collator:
     mean, std: float32[3], of values in 0..1. size_at: the picture size in pixels at a step.
     image: how the model prepares photos, in place of ``size_at``, ``mean`` and ``std``; views are then random
     parts of the photo, prepared so. answers: answer -> place in the answer list. skip_unreadable: leave out
-    photos that cannot be decoded, counting them in ``skipped``, instead of raising.
+    photos that cannot be decoded, counting them in ``skipped``, instead of raising. share: (rank, count) of
+    the processes that have one batch between them; this one's part is made.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Collator:
         answers: Mapping[str, int],
         image: ImageSpec | None = None,
         skip_unreadable: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self._sources = tuple(sources)
         self._tokenizer = tokenizer
@@ -52,6 +54,7 @@ class Collator:
         self._answers = answers
         self._image = image
         self._skip_unreadable = skip_unreadable
+        self._rank, self._processes = share
         self._lock = threading.Lock()
         self.skipped = 0
 
@@ -61,7 +64,8 @@ class Collator:
         Raises ImageError naming a photo that cannot be decoded (unless such photos are skipped), and
         DataError when no photo of the step could be.
         """
-        drawn = [row for source in self._sources for row in source.draw(step)]
+        mine = slice(self._rank, None, self._processes)
+        drawn = [row for source in self._sources for row in source.draw(step)[mine]]
         readable = [(row, photo) for row in drawn if (photo := self._photo(row)) is not None]
         if not readable:
             names = f"{len(drawn)} photos can be read, the first is {drawn[0].photo}"

@@ -70,6 +70,10 @@ def build_step(recipe: Recipe, vocab_size: int, num_answers: int, num_labels: in
 
     Raises RecipeError for an objective no data source serves.
     """
+    if any(objective.chunk is not None for objective in recipe.objectives):
+        raise RecipeError(
+            "objectives: chunk serves dual encoders, and this model has more than one objective"
+        )
     sizes = {"answers": num_answers, "labels": num_labels}
     for objective in recipe.objectives:
         needed = _NEEDS.get(objective.name)

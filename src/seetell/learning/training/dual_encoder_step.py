@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from seetell.learning.batch import Batch, Captions
 from seetell.learning.objectives.contrastive import (
@@ -11,6 +14,7 @@ from seetell.learning.objectives.contrastive import (
     limit_logit_scale,
     sigmoid_contrastive_loss,
 )
+from seetell.learning.training.gathering import Pairs, gathered
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.rows import encode_by_length, rows_by_language
 from seetell.learning.training.step import TrainingStep
@@ -36,25 +40,44 @@ class DualEncoderStep(TrainingStep):
             raise ValueError("this batch holds no captions, and nothing else teaches a dual encoder")
         if self.training:
             limit_logit_scale(self.model.logit_scale)
-        _, _, image_embeds = self.model.encode_image(batch.pixel_values)
-        text_embeds = self._text_embeds(batch.captions)
-        loss = self._loss(image_embeds, text_embeds, batch.captions)
+        captions = batch.captions
+        used = gathered(
+            Pairs(
+                self._image_embeds(batch.pixel_values),
+                self._text_embeds(captions),
+                captions.image_index,
+                captions.languages,
+            )
+        )
+        loss = self._loss(used)
         return {"loss": self.spec.weight * loss, "contrastive": loss.detach()}
 
-    def _text_embeds(self, captions: Captions) -> Tensor:
-        if self.model.config.text.reads_padding:
-            return self.model.encode_text(captions.ids, captions.attention_mask)[1]
-        return encode_by_length(
-            lambda *text: self.model.encode_text(*text)[1], captions.ids, captions.attention_mask
-        )
+    def _image_embeds(self, pixel_values: Tensor) -> Tensor:
+        return self._in_chunks(lambda pixels: self.model.encode_image(pixels)[2], pixel_values)
 
-    def _loss(self, image_embeds: Tensor, text_embeds: Tensor, captions: Captions) -> Tensor:
+    def _text_embeds(self, captions: Captions) -> Tensor:
+        def encode(ids: Tensor, mask: Tensor) -> Tensor:
+            return self.model.encode_text(ids, mask)[1]
+
+        if self.spec.chunk is not None or self.model.config.text.reads_padding:
+            return self._in_chunks(encode, captions.ids, captions.attention_mask)
+        return encode_by_length(encode, captions.ids, captions.attention_mask)
+
+    def _in_chunks(self, encode: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        """``encode`` over all rows. In chunks, each is encoded without keeping what its gradient needs, and
+        again when that has come: the two passes of GradCache, by torch's checkpointing."""
+        if self.spec.chunk is None or not torch.is_grad_enabled():
+            return encode(*rows)
+        chunks = zip(*(torch.split(one, self.spec.chunk) for one in rows), strict=True)
+        return torch.cat([checkpoint(encode, *chunk, use_reentrant=False) for chunk in chunks])
+
+    def _loss(self, pairs: Pairs) -> Tensor:
         """Per language: a negative in another language would be told apart by its script alone."""
-        photos, column = torch.unique(captions.image_index, return_inverse=True)
-        logits = self.model.logits_per_image(image_embeds[photos].float(), text_embeds.float())
+        photos, column = torch.unique(pairs.image_index, return_inverse=True)
+        logits = self.model.logits_per_image(pairs.image_embeds[photos].float(), pairs.text_embeds.float())
         losses: list[Tensor] = []
         weights: list[float] = []
-        for language, rows in rows_by_language(captions.languages, logits.device).items():
+        for language, rows in rows_by_language(pairs.languages, logits.device).items():
             own = logits[:, rows]
             losses.append(
                 sigmoid_contrastive_loss(own, column[rows])

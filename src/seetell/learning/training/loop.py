@@ -22,10 +22,10 @@ from seetell.core.errors import CheckpointError, NonFiniteLoss
 from seetell.learning.batch import Batch
 from seetell.learning.prefetch import Prefetch
 from seetell.learning.training import checkpoint as checkpoints
-from seetell.learning.training.devices import choose_device, move_batch
+from seetell.learning.training.devices import move_batch
 from seetell.learning.training.ema import Ema
 from seetell.learning.training.guard import ForgettingGuard
-from seetell.learning.training.metrics_log import MetricsLog
+from seetell.learning.training.metrics_log import MetricsLog, NoLog
 from seetell.learning.training.optimisation import (
     build_optimizer,
     clip_gradients,
@@ -33,9 +33,11 @@ from seetell.learning.training.optimisation import (
     set_learning_rate,
     warmup_steps,
 )
+from seetell.learning.training.processes import Processes
 from seetell.learning.training.progress import ProgressDisplay
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.stopping import EarlyStopping, StopSignals
+from seetell.learning.training.trackers import open_trackers
 from seetell.learning.training.tuning import hold_frozen_statistics, rate_scales, tuned_summary
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -67,6 +69,7 @@ class TrainingLoop:
         validate: measures the model, in evaluation mode and with averaged weights; None for no validation.
         guard: measures what must not be forgotten; None for nothing of the kind.
         skipped: photos left out so far, for the log.
+        processes: those that share the run; ``make_batch`` then gives this one's part of a batch.
     """
 
     def __init__(
@@ -82,11 +85,14 @@ class TrainingLoop:
         validate: Validate | None = None,
         guard: ForgettingGuard | None = None,
         skipped: Callable[[], int] = lambda: 0,
+        processes: Processes | None = None,
     ) -> None:
         self._recipe = recipe
-        self._device = choose_device(recipe.device)
+        self._processes = processes or Processes(recipe.device)
+        self._device = self._processes.device
         # channels_last: convolutions on CPUs and tensor cores run faster so; batches arrive in it.
         self._step = step.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads forget device with memory_format
+        self._called = self._processes.joined(self._step)
         self._model = model
         self._make_batch = make_batch
         self._total = total_steps
@@ -120,8 +126,9 @@ class TrainingLoop:
         outcome: Outcome = "finished"
         with ExitStack() as stack:
             stop = stack.enter_context(StopSignals())
-            log = stack.enter_context(MetricsLog(self._folder, resume_step=self._done))
-            display = stack.enter_context(ProgressDisplay(self._total, self._done))
+            log = stack.enter_context(self._log())
+            shown = self._processes.is_first
+            display = stack.enter_context(ProgressDisplay(self._total, self._done, shown=shown))
             batches = stack.enter_context(self._batches())
             if told := tuned_summary(self._model):
                 display.say(told)
@@ -137,10 +144,10 @@ class TrainingLoop:
                     self._measure(log, display)
                 if self._exhausted:
                     outcome = "stopped_early"
-                elif stop.requested:
+                elif self._processes.any(stop.requested):
                     outcome = "interrupted"
                     display.say("stopping: writing a checkpoint; run the same command to go on")
-                if self._checkpoint_due() or outcome != "finished":
+                if self._processes.any(self._checkpoint_due()) or outcome != "finished":
                     self._save()
                     display.restart_clock()
         path = self._save()
@@ -152,7 +159,7 @@ class TrainingLoop:
     # One step ---------------------------------------------------------------------------------
 
     def _one_step(self, batches: Prefetch, log: MetricsLog, display: ProgressDisplay) -> None:
-        torch.manual_seed(_step_seed(self._recipe.seed, self._done))
+        torch.manual_seed(_step_seed(self._recipe.seed, self._done) + self._processes.rank)
         rate = learning_rate(
             self._done,
             peak=self._recipe.optimizer.lr,
@@ -167,11 +174,11 @@ class TrainingLoop:
         losses: dict[str, float] = {}
         photos = 0
         keys: list[str] = []
-        for _ in range(self._recipe.accumulate):
+        for micro in range(self._recipe.accumulate):
             batch = next(batches)
             keys.extend(batch.keys)
-            photos += len(batch.keys)
-            for name, value in self._backward(batch).items():
+            photos += len(batch.keys) * self._processes.count
+            for name, value in self._backward(batch, micro == self._recipe.accumulate - 1).items():
                 losses[name] = losses.get(name, 0.0) + value / self._recipe.accumulate
         try:
             norm = clip_gradients(self._step, self._recipe.optimizer.grad_clip)
@@ -185,22 +192,33 @@ class TrainingLoop:
         extras = {"lr": rate, "gradient_norm": norm, "photos_per_s": display.photos_per_s}
         log.write(self._done, "train", {**losses, **extras, "skipped_photos": self._skipped()})
 
-    def _backward(self, batch: Batch) -> dict[str, float]:
-        """Forward and backward of one batch; its losses as plain numbers."""
+    def _backward(self, batch: Batch, last: bool) -> dict[str, float]:
+        """Forward and backward of one batch, the ``last`` of its step or not; its losses as plain numbers."""
         on_device = move_batch(batch, self._device)
         half = self._recipe.precision == "bf16"
-        with torch.autocast(self._device.type, dtype=torch.bfloat16) if half else nullcontext():
-            losses: dict[str, Tensor] = self._step(on_device)
-        # One copy to the host for all of them.
-        values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
-        named = dict(zip(losses, values, strict=True))
-        if not all(math.isfinite(value) for value in values):
-            bad = ", ".join(name for name, value in named.items() if not math.isfinite(value))
-            raise NonFiniteLoss(f"step {self._done}: {bad} is not finite; {_named(batch.keys)}; {_ADVICE}")
-        (losses["loss"] / self._recipe.accumulate).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with self._processes.accumulating(self._called, last):
+            with torch.autocast(self._device.type, dtype=torch.bfloat16) if half else nullcontext():
+                losses: dict[str, Tensor] = self._called(on_device)
+            # One copy to the host for all of them.
+            each = torch.stack([loss.detach().float() for loss in losses.values()])
+            values = self._processes.mean(each).tolist()
+            named = dict(zip(losses, values, strict=True))
+            if not all(math.isfinite(value) for value in values):
+                bad = ", ".join(name for name, value in named.items() if not math.isfinite(value))
+                raise NonFiniteLoss(
+                    f"step {self._done}: {bad} is not finite; {_named(batch.keys)}; {_ADVICE}"
+                )
+            (losses["loss"] / self._recipe.accumulate).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return named
 
     # Between steps ----------------------------------------------------------------------------
+
+    def _log(self) -> MetricsLog:
+        if not self._processes.is_first:
+            return NoLog()
+        document = self._recipe.model_dump(mode="json", by_alias=True)
+        trackers = open_trackers(self._recipe.trackers, self._folder, document, self._done)
+        return MetricsLog(self._folder, resume_step=self._done, trackers=trackers)
 
     def _batches(self) -> Prefetch:
         settings, per_step = self._recipe.loading, self._recipe.accumulate
@@ -223,8 +241,9 @@ class TrainingLoop:
         settings = self._recipe.validation
         if self._validate is None or settings is None or self._stopping is None:
             return
+        validate = self._validate
         with self._as_measured():
-            measured = dict(self._validate(self._model))
+            measured = self._processes.on_first(lambda: dict(validate(self._model)))
         chosen = {name: value for name, value in measured.items() if self._worth_logging(name)}
         log.write(self._done, "validate", chosen)
         shown = "  ".join(f"{name} {value:.2f}" for name, value in chosen.items())
@@ -243,8 +262,9 @@ class TrainingLoop:
     def _begin_guard(self, log: MetricsLog, display: ProgressDisplay) -> None:
         if self._guard is None or self._guard.start is not None:
             return
+        guard = self._guard
         with self._as_measured():
-            value = self._guard.begin(self._model)
+            value = guard.start = self._processes.on_first(lambda: guard.begin(self._model))
         log.write(self._done, "guard", {self._guard.name: value})
         display.say(f"before training: {self._guard.name} {value:.2f}; its floor is {self._guard.floor:.2f}")
         display.restart_clock()
@@ -254,8 +274,9 @@ class TrainingLoop:
         every = None if self._recipe.validation is None else self._recipe.validation.every
         if self._guard is None or not self._guard.due(self._done, self._total, every):
             return
+        guard = self._guard
         with self._as_measured():
-            value = self._guard.check(self._model)
+            value = self._processes.on_first(lambda: guard.check(self._model))
         log.write(self._done, "guard", {self._guard.name: value})
         display.say(f"step {self._done}: {self._guard.name} {value:.2f}")
         display.restart_clock()
@@ -316,8 +337,11 @@ class TrainingLoop:
             ema_updates=self._ema.updates if self._ema else 0,
             guard_start=self._guard.start if self._guard else None,
         )
-        checkpoints.save_checkpoint(self._checkpoint_folder, progress, self._step, self._optimizer, self._ema)
-        checkpoints.prune(self._checkpoint_folder, self._recipe.checkpoint.keep, progress.best_step)
+        if self._processes.is_first:
+            checkpoints.save_checkpoint(
+                self._checkpoint_folder, progress, self._step, self._optimizer, self._ema
+            )
+            checkpoints.prune(self._checkpoint_folder, self._recipe.checkpoint.keep, progress.best_step)
         self._saved_step, self._saved_at = self._done, time.monotonic()
         return path
 

@@ -1,14 +1,15 @@
-"""Metrics of a run: always one JSON object per line, and TensorBoard where it is installed."""
+"""Metrics of a run: always one JSON object per line, and trackers beside it."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from accelerate.tracking import GeneralTracker
 
 from seetell.core.errors import StorageError
 from seetell.core.files import atomic_write_text
@@ -21,15 +22,23 @@ class MetricsLog:
     live through again, so that the file reads as if nothing had happened.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int, tensorboard_every: int = 20) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resume_step: int,
+        trackers: Sequence[GeneralTracker] = (),
+        tracked_every: int = 20,
+    ) -> None:
+        """``trackers``: closed with the log; of the steps they are told every ``tracked_every``-th."""
         self._path = folder / "metrics.jsonl"
         _drop_after(self._path, resume_step)
         try:
             self._stream = self._path.open("a", encoding="utf-8")
         except OSError as error:
             raise StorageError(f"{self._path}: cannot be written ({error.strerror or error})") from error
-        self._every = tensorboard_every
-        self._board = _summary_writer(folder / "tensorboard", resume_step)
+        self._every = tracked_every
+        self._trackers = tuple(trackers)
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -48,15 +57,28 @@ class MetricsLog:
             self._stream.flush()
         except OSError as error:
             raise StorageError(f"{self._path}: cannot be written ({error.strerror or error})") from error
-        if self._board is not None and (kind != "train" or step % self._every == 0):
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+        if kind != "train" or step % self._every == 0:
+            for tracker in self._trackers:
+                tracker.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
 
     def close(self) -> None:
         """Close the files."""
         self._stream.close()
-        if self._board is not None:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.finish()
+
+
+class NoLog(MetricsLog):
+    """Of a process that is not the first: writes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -78,12 +100,3 @@ def _drop_after(path: Path, step: int) -> None:
     if path.exists():
         kept = [row for row in read_metrics(path) if int(row.get("step", 0)) <= step]
         atomic_write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-
-
-def _summary_writer(folder: Path, step: int) -> Any:
-    try:
-        module = importlib.import_module("torch.utils.tensorboard")
-    except ImportError:
-        return None
-    # purge_step makes TensorBoard hide what an interrupted run wrote after its last checkpoint.
-    return module.SummaryWriter(str(folder), purge_step=step + 1)

@@ -40,6 +40,10 @@ class ObjectiveSpec(BaseModel):
         with text to teach a dual encoder another language).
     random_negatives: for ``matching``, the part of the texts whose negatives are drawn evenly from the batch
         instead of by similarity. Negatives a young dual encoder finds hard teach nothing yet.
+
+    chunk: for ``contrastive`` of a dual encoder (CLIP, SigLIP and their like), how many photos and texts are
+        encoded at once. The loss and its gradient are those of the whole batch, its memory is a chunk's, and
+        each is encoded twice (GradCache, Gao et al. 2021).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,11 +55,14 @@ class ObjectiveSpec(BaseModel):
     language_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     cross_lingual: float = Field(default=0.0, ge=0)
     random_negatives: float = Field(default=0.0, ge=0, le=1)
+    chunk: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _each_knob_has_its_objective(self) -> Self:
         if (self.language_weights or self.cross_lingual) and self.name != "contrastive":
             raise ValueError(f"language_weights and cross_lingual serve contrastive alone, not {self.name}")
+        if self.chunk is not None and self.name != "contrastive":
+            raise ValueError(f"chunk serves contrastive alone, not {self.name}")
         if self.random_negatives and self.name != "matching":
             raise ValueError(f"random_negatives serves matching alone, not {self.name}")
         return self

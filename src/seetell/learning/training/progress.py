@@ -17,16 +17,19 @@ _SMOOTHING = 0.98
 class ProgressDisplay:
     """A context manager; :meth:`step` after every step, :meth:`say` for a message that stays."""
 
-    def __init__(self, total_steps: int, done_steps: int, *, line_every_s: float = 15.0) -> None:
+    def __init__(
+        self, total_steps: int, done_steps: int, *, line_every_s: float = 15.0, shown: bool = True
+    ) -> None:
+        """``shown``: whether anything is; the times are kept in any case."""
         self._total = total_steps
         self._line_every_s = line_every_s
-        self._console = Console(file=sys.stderr)
+        self._console = Console(file=sys.stderr, quiet=not shown)
         self._bar: Bar | None = None
         self._photos_per_s = 0.0
         self._steps_per_s = 0.0
         self._losses: dict[str, float] = {}
         self._last = self._last_line = time.monotonic()
-        if self._console.is_terminal:
+        if shown and self._console.is_terminal:
             self._bar = Bar(
                 TextColumn("training"),
                 BarColumn(),

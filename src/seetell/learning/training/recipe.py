@@ -35,6 +35,7 @@ from seetell.learning.training.sections import (
     TuneSettings,
     ValidationSettings,
 )
+from seetell.learning.training.trackers import TrackerName
 from seetell.modeling.models.config import UnifiedConfig
 
 DATA_ROOT_VARIABLE = "SEETELL_DATA"
@@ -90,6 +91,7 @@ class Recipe(Section):
     ema: EmaSettings | None = EmaSettings()
     validation: ValidationSettings | None = Field(default=None, alias="validate")
     guard: GuardSettings | None = None
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
     checkpoint: CheckpointSettings
     bundle: BundleSettings | None = None
     loading: LoadingSettings = LoadingSettings()

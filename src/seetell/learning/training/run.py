@@ -37,6 +37,7 @@ from seetell.learning.training.corpus import (
 )
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
+from seetell.learning.training.processes import Processes
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import TuneSettings
 from seetell.learning.training.starting import settle
@@ -82,8 +83,12 @@ def run(
     its ``guard``. Raises RecipeError, DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError,
     GateFailed.
     """
-    prepared = prepare(recipe)
+    processes = Processes(recipe.device)
+    with processes.first_first():
+        # What the first has written the others read.
+        prepared = prepare(recipe) if processes.is_first else prepare(recipe, writes=False)
     recipe = prepared.recipe
+    _check_divisible(prepared, processes.count)
     validate = None
     if recipe.validation is not None:
         # Training on without the measuring that was asked for would never stop early, and say nothing.
@@ -95,7 +100,7 @@ def run(
         if build_guard is None:
             raise RecipeError("guard: this run was given nothing to measure with; pass build_guard")
         guard = build_guard(prepared)
-    collator = build_collator(prepared)
+    collator = build_collator(prepared, share=(processes.rank, processes.count))
     loop = TrainingLoop(
         recipe,
         prepared.step,
@@ -107,19 +112,30 @@ def run(
         validate=validate,
         guard=guard,
         skipped=lambda: collator.skipped,
+        processes=processes,
     )
     return loop.run()
 
 
-def prepare(recipe: Recipe) -> Prepared:
-    """Read the data, make or reuse the tokenizer, build the model, and write the run's small files."""
+def _check_divisible(prepared: Prepared, processes: int) -> None:
+    for source, settings in zip(prepared.sources, prepared.recipe.data, strict=True):
+        if source.batch_size % processes:
+            raise RecipeError(
+                f"data: {settings.path} has {source.batch_size} photos a step, which {processes} processes "
+                "cannot share evenly; take a multiple"
+            )
+
+
+def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
+    """Read the data, make or reuse the tokenizer, build the model, and write the run's small files, unless
+    another process has just done so (``writes`` false)."""
     folder = Path(recipe.checkpoint.dir)
     recipe, start = settle(recipe, folder)
     corpus = read_corpus(recipe)
     sources = build_sources(recipe, corpus)
     torch.manual_seed(recipe.seed)
     if start is None:
-        tokenizer = _tokenizer(recipe, folder, corpus)
+        tokenizer = _tokenizer(recipe, folder, corpus, writes)
         step: TrainingStep = _own_step(recipe, folder, corpus, tokenizer)
     else:
         start, corpus = _matched_answers(recipe, start, corpus)
@@ -127,7 +143,7 @@ def prepare(recipe: Recipe) -> Prepared:
         tokenizer = Tokenizer((start.tokenizer_json or b"").decode("utf-8"), start.facts.text)
         step = build_public_step(start.model, recipe, start.facts.text)
         # One that goes on keeps its own: this may yet turn out to be of another run.
-        if checkpoints.latest(folder / "checkpoints") is None:
+        if writes and checkpoints.latest(folder / "checkpoints") is None:
             write_description(folder, start)
     apply_tuning(step.model, recipe.tune)
     prepared = Prepared(
@@ -141,7 +157,8 @@ def prepare(recipe: Recipe) -> Prepared:
         fingerprint=fingerprint(recipe, corpus, step),
         start=start,
     )
-    _write_small_files(prepared)
+    if writes:
+        _write_small_files(prepared)
     return prepared
 
 
@@ -169,8 +186,8 @@ def _matched_answers(recipe: Recipe, start: Start, corpus: Corpus) -> tuple[Star
     return start, replace(corpus, answers=start.facts.answers)
 
 
-def build_collator(prepared: Prepared) -> Collator:
-    """The source of the run's batches."""
+def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Collator:
+    """The source of the run's batches, of a process's part of them: ``share`` as in Collator."""
     recipe = prepared.recipe
     micro_steps = prepared.total_steps * recipe.accumulate
     image = None if prepared.start is None else prepared.start.facts.image
@@ -187,6 +204,7 @@ def build_collator(prepared: Prepared) -> Collator:
         answers={answer: place for place, answer in enumerate(prepared.corpus.answers)},
         image=image,
         skip_unreadable=recipe.unreadable_photos == "skip",
+        share=share,
     )
 
 
@@ -229,10 +247,12 @@ def read_list(path: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus) -> Tokenizer:
+def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus, writes: bool = True) -> Tokenizer:
     """The recipe's tokenizer, the one the run began with, that of ``init``, or a new one of the corpus."""
     spec = built_in_text_spec(recipe.tokenizer.context_length)
     path = folder / TOKENIZER_FILE
+    if not writes:
+        return Tokenizer.from_file(path, spec)
     if recipe.tokenizer.path is not None:
         given = Path(recipe.data_root) / recipe.tokenizer.path
         if not given.is_file():

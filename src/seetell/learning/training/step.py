@@ -25,6 +25,7 @@ from seetell.learning.objectives.contrastive import (
 from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
+from seetell.learning.training.gathering import Pairs, gathered
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.rows import encode_by_length, rows_by_language, some_rows, take
 from seetell.learning.training.training_heads import CaptionWordsHead
@@ -163,34 +164,42 @@ class JointStep(TrainingStep):
         losses: dict[str, Tensor],
     ) -> None:
         """Per language: a negative in another language would be told apart by its script alone."""
+        if "contrastive" in self.objectives:
+            losses["contrastive"] = self._contrastive(captions, image, text_embeds)
+        if "matching" not in self.objectives:
+            return
+        spec = self.objectives["matching"]
         photos, column = torch.unique(captions.image_index, return_inverse=True)
-        logits = contrastive_logits(image.embeds[photos], text_embeds, self.model.logit_scale)
-        contrastive: list[Tensor] = []
-        contrastive_weights: list[float] = []
+        logits = contrastive_logits(image.embeds[photos], text_embeds, self.model.logit_scale).detach()
         matching: list[Tensor] = []
-        for language, rows in rows_by_language(captions.languages, logits.device).items():
-            own = logits[:, rows]
-            if "contrastive" in self.objectives:
-                spec = self.objectives["contrastive"]
-                contrastive.append(contrastive_loss(own, column[rows], spec.label_smoothing))
-                contrastive_weights.append(spec.language_weights.get(language, 1.0))
-            if "matching" in self.objectives:
-                spec = self.objectives["matching"]
-                some = some_rows(rows, spec.share)
-                pairs = mine_pairs(own, column[rows], some, random_share=spec.random_negatives)
-                fused = self._fuse_captions(
-                    captions, rows[pairs.text_index], image, memory, photos[pairs.image_index]
-                )
-                matching.append(matching_loss(self.model.match_logits(fused), pairs.label))
-        if contrastive:
-            weights = torch.tensor(contrastive_weights, device=logits.device)
-            losses["contrastive"] = (torch.stack(contrastive) * weights).sum() / weights.sum()
-            cross_lingual = self.objectives["contrastive"].cross_lingual
-            if cross_lingual and len(contrastive) > 1:
-                between = self._between_languages(captions.languages, column, len(photos), text_embeds)
-                losses["contrastive"] = losses["contrastive"] + cross_lingual * between
-        if matching:
-            losses["matching"] = torch.stack(matching).mean()
+        for rows in rows_by_language(captions.languages, logits.device).values():
+            some = some_rows(rows, spec.share)
+            pairs = mine_pairs(logits[:, rows], column[rows], some, random_share=spec.random_negatives)
+            fused = self._fuse_captions(
+                captions, rows[pairs.text_index], image, memory, photos[pairs.image_index]
+            )
+            matching.append(matching_loss(self.model.match_logits(fused), pairs.label))
+        losses["matching"] = torch.stack(matching).mean()
+
+    def _contrastive(self, captions: Captions, image: EncodedImage, text_embeds: Tensor) -> Tensor:
+        """Over the photos and texts of all processes, per language."""
+        spec = self.objectives["contrastive"]
+        pairs = gathered(Pairs(image.embeds, text_embeds, captions.image_index, captions.languages))
+        photos, column = torch.unique(pairs.image_index, return_inverse=True)
+        logits = contrastive_logits(pairs.image_embeds[photos], pairs.text_embeds, self.model.logit_scale)
+        by_language = rows_by_language(pairs.languages, logits.device)
+        each = [
+            contrastive_loss(logits[:, rows], column[rows], spec.label_smoothing)
+            for rows in by_language.values()
+        ]
+        weights = torch.tensor(
+            [spec.language_weights.get(language, 1.0) for language in by_language], device=logits.device
+        )
+        loss = (torch.stack(each) * weights).sum() / weights.sum()
+        if spec.cross_lingual and len(each) > 1:
+            between = self._between_languages(pairs.languages, column, len(photos), pairs.text_embeds)
+            loss = loss + spec.cross_lingual * between
+        return loss
 
     def _label_names(self, named: Sequence[Names], image: EncodedImage) -> Tensor:
         """The mean over all labelled photos of the batch, each told from its own source's other labels."""
