@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from seetell.core.errors import CheckpointError
+from seetell.core.errors import CheckpointError, StorageError
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.checkpoint import Progress
 from seetell.learning.training.ema import Ema
@@ -182,3 +183,30 @@ def test_starting_weights_that_do_not_exist_or_do_not_fit_are_errors(tmp_path: P
     save_file({"other": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="none of its weights"):
         checkpoints.load_initial_weights(Tied(), tmp_path)
+
+
+def test_a_full_disk_is_said_and_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    try:
+        step = nn.Linear(100, 100)
+        optimizer = torch.optim.AdamW(step.parameters())
+        first = checkpoints.save_checkpoint(
+            disk, checkpoints.Progress(step=1, fingerprint="x"), step, optimizer, None
+        )
+        large = nn.Linear(400, 400)
+        with pytest.raises(StorageError, match=r"step-0000002.*[Nn]o space left") as caught:
+            checkpoints.save_checkpoint(
+                disk, checkpoints.Progress(step=2, fingerprint="x"), large, optimizer, None
+            )
+        assert "\n" not in str(caught.value)
+        assert checkpoints.latest(disk) == first
+        assert checkpoints.read_progress(first).step == 1
+        assert [path.name for path in disk.iterdir()] == ["step-0000001"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -49,7 +49,7 @@ def small(scenes: Path, folder: Path, *more: str) -> Recipe:
 
 
 def losses(folder: Path) -> list[dict[str, Any]]:
-    timing = ("photos_per_s",)
+    timing = ("photos_per_s", "waiting_share")
     rows = read_metrics(folder / "metrics.jsonl")
     return [{key: value for key, value in row.items() if key not in timing} for row in rows]
 
@@ -60,6 +60,7 @@ def test_a_run_trains_every_objective_and_fills_its_folder(scenes: Path, tmp_pat
     assert (result.outcome, result.step) == ("finished", 6)
     folder = tmp_path / "run"
     last = losses(folder)[-1]
+    assert all(0 <= row["waiting_share"] <= 1 for row in read_metrics(folder / "metrics.jsonl"))
     assert {spec.name for spec in recipe.objectives} <= last.keys()
     assert {"recipe.yaml", "tokenizer.json", "answers.json", "labels.json", "metrics.jsonl"} <= {
         path.name for path in folder.iterdir()

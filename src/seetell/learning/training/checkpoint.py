@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seetell.core.errors import CheckpointError
+from seetell.core.errors import CheckpointError, StorageError
 from seetell.core.files import atomic_folder
 from seetell.learning.training.ema import Ema
 from seetell.modeling.parts.lora import merge_weights
@@ -95,7 +95,15 @@ def save_checkpoint(
     with atomic_folder(target, overwrite=True) as writing:
         files: dict[str, dict[str, Any]] = {}
         for name, content in tensors.items():
-            save_file(_storable(content), writing / name)
+            try:
+                save_file(_storable(content), writing / name)
+            except SafetensorError as error:
+                # A full disk is the library's own error, not Python's.
+                reason = " ".join(str(error).split())
+                raise StorageError(
+                    f"{target}: cannot be written ({reason}); the checkpoints before it are whole: make "
+                    "room, or give checkpoint.dir another place, and run the same command"
+                ) from error
             files[name] = _record(writing / name)
         document = {"format": FORMAT, **asdict(progress), "files": files}
         (writing / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -173,9 +173,12 @@ class TrainingLoop:
         self._optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
         photos = 0
+        began_at, waited_s = time.monotonic(), 0.0
         keys: list[str] = []
         for micro in range(self._recipe.accumulate):
+            asked_at = time.monotonic()
             batch = next(batches)
+            waited_s += time.monotonic() - asked_at
             keys.extend(batch.keys)
             photos += len(batch.keys) * self._processes.count
             for name, value in self._backward(batch, micro == self._recipe.accumulate - 1).items():
@@ -189,7 +192,13 @@ class TrainingLoop:
             self._ema.update(self._model)
         self._done += 1
         display.step(self._done, photos, losses)
-        extras = {"lr": rate, "gradient_norm": norm, "photos_per_s": display.photos_per_s}
+        waiting = waited_s / max(time.monotonic() - began_at, 1e-9)
+        extras = {
+            "lr": rate,
+            "gradient_norm": norm,
+            "photos_per_s": display.photos_per_s,
+            "waiting_share": waiting,
+        }
         log.write(self._done, "train", {**losses, **extras, "skipped_photos": self._skipped()})
 
     def _backward(self, batch: Batch, last: bool) -> dict[str, float]:
