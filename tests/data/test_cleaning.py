@@ -256,12 +256,15 @@ def test_the_evaluation_split_keeps_its_photo() -> None:
 
 
 def test_drawings_that_differ_in_colour_stay() -> None:
-    def drawn(colour: tuple[int, int, int]) -> Look:
+    def drawn(colour: tuple[int, int, int], size: int) -> Look:
         pixels = np.full((64, 64, 3), 240, np.uint8)
-        pixels[16:48, 16:48] = colour
+        pixels[32 : 32 + size, 16 : 16 + size] = colour
         return look(Image.fromarray(pixels))
 
-    assert find_twins([drawn((200, 40, 40)), drawn((40, 40, 200)), drawn((40, 200, 40))], 4) == {}
+    for size in (8, 30):
+        looks = [drawn(colour, size) for colour in ((200, 40, 40), (40, 40, 200), (40, 200, 40))]
+        assert find_twins(looks, 4) == {}
+        assert list(find_twins([*looks, looks[0]], 4)) == [3]
 
 
 @given(data=st.data(), distance=st.integers(0, 8))
