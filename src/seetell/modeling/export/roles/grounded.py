@@ -7,18 +7,11 @@ from collections.abc import Collection
 from torch import Tensor
 
 from seetell.bundle.manifest import Role
-from seetell.modeling.export.roles.base import (
-    RoleModule,
-    Specs,
-    blocks_of,
-    cache_specs,
-    named,
-    pairs,
-    spec,
-    text_inputs,
-)
+from seetell.modeling.export.roles.base import RoleModule, Specs, blocks_of, spec, text_inputs
+from seetell.modeling.export.roles.grounded_decoder import DecoderRole, MemoryRole
 from seetell.modeling.models.grounded import GroundedModel
-from seetell.modeling.parts.attention import Attention
+from seetell.modeling.parts.attention import KeyValue
+from seetell.modeling.parts.block import TransformerBlock
 
 
 class ImageEncoder(RoleModule):
@@ -89,64 +82,34 @@ class FusionEncoder(RoleModule):
         return self._chosen(found)
 
 
-class DecoderMemory(RoleModule):
-    role: Role = "decoder_memory"
-
+class DecoderMemory(MemoryRole):
     def __init__(self, model: GroundedModel, without: Collection[str] = ()) -> None:
-        outputs = cache_specs("cross", _attentions(model)[1], "N")
-        inputs = {"memory_tokens": spec("float32", "B", "N", model.config.image.embed_dim)}
-        super().__init__(inputs, outputs, without)
+        super().__init__(_decoder_blocks(model), model.config.image.embed_dim, without)
         self.model = model
 
-    def forward(self, memory_tokens: Tensor) -> tuple[Tensor, ...]:
-        return self._chosen(named("cross", self.model.memory(memory_tokens)))
+    def _memory(self, tokens: Tensor) -> list[KeyValue]:
+        return self.model.memory(tokens)
 
 
-class TextDecoder(RoleModule):
-    """One step, or several at once, left to right over cached keys and values."""
-
-    role: Role = "text_decoder"
-
+class TextDecoder(DecoderRole):
     def __init__(self, model: GroundedModel, without: Collection[str] = ()) -> None:
-        own, cross = _attentions(model)
-        inputs = {
-            "input_ids": spec("int64", "B", "T"),
-            "attention_mask": spec("bool", "B", "P+T"),
-            "beam_idx": spec("int64", "B"),
-            "memory_mask": spec("bool", "B", "N"),
-            **cache_specs("past_key_values", own, "P"),
-            **cache_specs("cross", cross, "N"),
-        }
-        outputs: Specs = {}
-        if model.text_decoder is not None:
-            outputs["logits"] = spec("float32", "B", "T", model.config.text.vocab_size)
-            outputs.update(cache_specs("present", own, "P+T"))
-        super().__init__(inputs, outputs, without)
-        self.num_layers = len(own)
+        super().__init__(_decoder_blocks(model), model.config.text.vocab_size, without)
         self.model = model
 
-    def forward(
+    def _step(
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        beam_idx: Tensor,
+        memory: list[KeyValue],
         memory_mask: Tensor,
-        *caches: Tensor,
-    ) -> tuple[Tensor, ...]:
-        split = 2 * self.num_layers
-        past = [tensor.index_select(0, beam_idx) for tensor in caches[:split]]
-        hidden, present = self.model.decode(
-            input_ids, attention_mask, pairs(caches[split:]), memory_mask, pairs(past)
-        )
-        found = {"logits": self.model.token_logits(hidden), **named("present", present)}
-        return self._chosen(found)
+        past: list[KeyValue],
+    ) -> tuple[Tensor, list[KeyValue]]:
+        hidden, present = self.model.decode(input_ids, attention_mask, memory, memory_mask, past)
+        return self.model.token_logits(hidden), present
 
 
-def _attentions(model: GroundedModel) -> tuple[list[Attention], list[Attention]]:
-    """The decoder's self-attentions and cross-attentions; none without a decoder."""
-    blocks = [] if model.text_decoder is None else blocks_of(model.text_decoder.stack)
-    cross = [block.cross_attention for block in blocks if block.cross_attention is not None]
-    return [block.attention for block in blocks], cross
+def _decoder_blocks(model: GroundedModel) -> list[TransformerBlock]:
+    return [] if model.text_decoder is None else blocks_of(model.text_decoder.stack)
 
 
 ROLES = (ImageEncoder, TextEncoder, FusionEncoder, DecoderMemory, TextDecoder)
