@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,34 @@ if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
 
 
-def graph_names(manifest: Manifest, role: str, side: Literal["inputs", "outputs"]) -> frozenset[str]:
-    """Names of a role's inputs or outputs; empty when the bundle lacks the role."""
-    graph = _graph(manifest, role)
-    return frozenset() if graph is None else frozenset(getattr(graph, side))
+class GraphEngine:
+    """What a bundle's manifest tells an engine; how its graphs are run is the engine's own.
+
+    Raises PrecisionUnavailable at once, and not only when a graph is first run.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str, device: str) -> None:
+        for role in bundle.manifest.graphs:
+            bundle.graph_path(role, precision)
+        self._bundle = bundle
+        self._precision = precision
+        self._device = device
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    @property
+    def device(self) -> str:
+        return self._device
+
+    def inputs(self, role: str) -> frozenset[str]:
+        graph = _graph(self._bundle.manifest, role)
+        return frozenset() if graph is None else frozenset(graph.inputs)
+
+    def outputs(self, role: str) -> frozenset[str]:
+        graph = _graph(self._bundle.manifest, role)
+        return frozenset() if graph is None else frozenset(graph.outputs)
 
 
 def check_inputs(
@@ -49,12 +73,6 @@ def check_inputs(
 def _graph(manifest: Manifest, role: str) -> GraphSpec | None:
     graphs: Mapping[str, GraphSpec] = manifest.graphs  # type: ignore[assignment]  # any word may be asked for
     return graphs.get(role)
-
-
-def check_precision(bundle: Bundle, precision: str) -> None:
-    """Raises PrecisionUnavailable at once, and not only when a graph is first run."""
-    for role in bundle.manifest.graphs:
-        bundle.graph_path(role, precision)
 
 
 def fingerprint(bundle: Bundle, engine_version: str) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import DeviceUnavailable, EngineError, MissingExtra, PrecisionUnavailable
 from seetell.runtime.engine import Arrays
-from seetell.runtime.graphs import check_inputs, check_precision, first_line, graph_names
+from seetell.runtime.graphs import GraphEngine, check_inputs, first_line
 
 if TYPE_CHECKING:
     from seetell.bundle.manifest import Role
@@ -51,7 +51,7 @@ def _import() -> Any:
     return onnxruntime
 
 
-class ONNXRuntimeEngine:
+class ONNXRuntimeEngine(GraphEngine):
     """Runs a bundle's graphs with ONNX Runtime. Thread-safe; loads a graph when it is first run.
 
     Args:
@@ -66,15 +66,12 @@ class ONNXRuntimeEngine:
     def __init__(
         self, bundle: Bundle, *, precision: str = "fp32", device: str = "cpu", threads: int | None = None
     ) -> None:
-        check_precision(bundle, precision)
+        super().__init__(bundle, precision, device)
         if precision not in ("fp32", "int8"):
             raise PrecisionUnavailable(f"ONNX Runtime does not run {precision} here; use fp32")
         self._runtime = _import()
         if device == "gpu" and not has_cuda():
             raise DeviceUnavailable("ONNX Runtime (onnxruntime-gpu) finds no NVIDIA GPU; use device cpu")
-        self._bundle = bundle
-        self._precision = precision
-        self._device = device
         self._options = self._runtime.SessionOptions()
         self._options.log_severity_level = _ONLY_ERRORS
         if threads is not None:
@@ -86,20 +83,6 @@ class ONNXRuntimeEngine:
     @property
     def name(self) -> str:
         return "onnxruntime"
-
-    @property
-    def precision(self) -> str:
-        return self._precision
-
-    @property
-    def device(self) -> str:
-        return self._device
-
-    def inputs(self, role: str) -> frozenset[str]:
-        return graph_names(self._bundle.manifest, role, "inputs")
-
-    def outputs(self, role: str) -> frozenset[str]:
-        return graph_names(self._bundle.manifest, role, "outputs")
 
     def run(
         self, role: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None

@@ -22,13 +22,7 @@ from numpy.typing import NDArray
 from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavailable, StorageError
 from seetell.core.files import cache_folder
 from seetell.runtime.engine import Arrays
-from seetell.runtime.graphs import (
-    check_inputs,
-    check_precision,
-    fingerprint,
-    first_line,
-    graph_names,
-)
+from seetell.runtime.graphs import GraphEngine, check_inputs, fingerprint, first_line
 
 if TYPE_CHECKING:
     import openvino
@@ -71,7 +65,7 @@ def _computes_bf16(core: openvino.Core, plugin: str) -> bool:
     return "BF16" in core.get_property(plugin, "OPTIMIZATION_CAPABILITIES")
 
 
-class OpenVINOEngine:
+class OpenVINOEngine(GraphEngine):
     """Runs a bundle's graphs with OpenVINO. Thread-safe; compiles a graph when it is first run.
 
     Args:
@@ -86,12 +80,9 @@ class OpenVINOEngine:
     def __init__(
         self, bundle: Bundle, *, precision: str = "fp32", device: str = "cpu", threads: int | None = None
     ) -> None:
-        check_precision(bundle, precision)
+        super().__init__(bundle, precision, device)
         self._ov = import_openvino()
         self._core: openvino.Core = self._ov.Core()
-        self._bundle = bundle
-        self._precision = precision
-        self._device = device
         self._plugin = device.upper()
         if not _has(self._core, self._plugin):
             found = ", ".join(name.lower() for name in self._core.available_devices)
@@ -110,20 +101,6 @@ class OpenVINOEngine:
     @property
     def name(self) -> str:
         return "openvino"
-
-    @property
-    def precision(self) -> str:
-        return self._precision
-
-    @property
-    def device(self) -> str:
-        return self._device
-
-    def inputs(self, role: str) -> frozenset[str]:
-        return graph_names(self._bundle.manifest, role, "inputs")
-
-    def outputs(self, role: str) -> frozenset[str]:
-        return graph_names(self._bundle.manifest, role, "outputs")
 
     def run(
         self, role: str, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
