@@ -19,6 +19,16 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "classify": (["photos"], SHARED | {"--labels"}),
     "embed": (["photos"], SHARED | {"--text", "--out"}),
     "search": (["text"], SHARED | {"--in", "--image", "-k", "--sheet"}),
+    "prepare": (
+        ["source", "out"],
+        {"--annotations", "--boilerplate", "--capfilt", "--caption-model"}
+        | {"--device", "--format", "--images", "--json"}
+        | {"--keep-fraction", "--keep-silent", "--languages", "--max-aspect"}
+        | {"--max-repeats", "--max-words", "--min-contrast", "--min-edge"}
+        | {"--min-score", "--min-words", "--near-distance", "--overwrite"}
+        | {"--photo-column", "--precision", "--score-by", "--score-model"}
+        | {"--shard-mb", "--shard-samples", "--text-column", "--workers"},
+    ),
     "train": (["recipe", "overrides"], set()),
     "evaluate": (
         [],
@@ -29,7 +39,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "convert": (
         ["checkpoint", "out"],
-        {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite"},
+        {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite", "--interpolate"},
     ),
     "doctor": (["model"], {"--json"}),
 }
