@@ -86,7 +86,9 @@ def make(kind: type[Any], shape: str, folder: Path) -> Any:
         "patch_size": 8,
         **settings["vision"],
     }
-    config = BlipConfig(text_config=text, vision_config=vision, image_text_hidden_size=10)
+    config = BlipConfig(
+        text_config=text, vision_config=vision, image_text_hidden_size=settings.get("shared", 10)
+    )
     config._attn_implementation = "eager"
     reference = shake(kind(config), seed=len(shape))
     if kind is not BlipForImageTextRetrieval:

@@ -55,7 +55,9 @@ def make(shape: str, folder: Path) -> ChineseCLIPModel:
     """The reference, saved to ``folder`` with its tokenizer and preprocessing."""
     settings = SHAPES[shape]
     text = {**settings["text"], "vocab_size": len(VOCABULARY), "max_position_embeddings": LENGTH}
-    config = ChineseCLIPConfig(text_config=text, vision_config=settings["vision"], projection_dim=18)
+    config = ChineseCLIPConfig(
+        text_config=text, vision_config=settings["vision"], projection_dim=settings.get("shared", 18)
+    )
     config._attn_implementation = "eager"
     reference = shake(ChineseCLIPModel(config), seed=len(shape))
     reference.save_pretrained(folder)

@@ -77,7 +77,9 @@ def make(shape: str, folder: Path) -> CLIPModel:
     settings = SHAPES[shape]
     text = {"eos_token_id": END, "bos_token_id": START, "pad_token_id": 1, **settings["text"]}
     text.update(vocab_size=len(VOCABULARY), max_position_embeddings=LENGTH)
-    config = CLIPConfig(text_config=text, vision_config=settings["vision"], projection_dim=18)
+    config = CLIPConfig(
+        text_config=text, vision_config=settings["vision"], projection_dim=settings.get("shared", 18)
+    )
     config._attn_implementation = "eager"
     reference = shake(CLIPModel(config), seed=len(shape))
     reference.save_pretrained(folder)

@@ -18,7 +18,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, BlipForImageTextRetrieval
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.media.images import decode_photo
@@ -30,15 +30,16 @@ from seetell.modeling.checkpoints.table import load_model
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
 from seetell.tasks.model import Model
-from tests.parity import test_chinese_clip, test_clip, test_siglip
+from tests.parity import test_blip, test_chinese_clip, test_clip, test_siglip
 from tests.parity.checkpoint_files import folder_without_weights
 from tests.parity.test_image_processors import FILES
 from tests.parity.towers import tower
 
-# In the mean of all photos, and of any one.
+# Of every photo.
 LEAST_COSINE = 0.999
-LEAST_OF_ONE = 0.99
 COUNT = 50
+# Width of the embeddings. Published ones have 512 and more: of a few numbers, single ones would decide.
+SHARED = 64
 # Of the files in test_image_processors, one of each family.
 PHOTOS = ("clip", "siglip", "siglip2", "chinese-clip", "blip", "vilt", "vit", "resnet")
 
@@ -47,7 +48,7 @@ def photo_file(number: int) -> bytes:
     """A JPEG as cameras make them: detail of all sizes, less of the fine (power falls with the square of the
     frequency, as in natural photographs: Field 1987), some hard edges, and a little noise."""
     random = np.random.default_rng(number)
-    height, width = (int(one) for one in random.integers(940, 1400, 2))
+    height, width = (int(one) for one in random.integers(1240, 1900, 2))
     down = np.fft.fftfreq(height)[:, None]
     across = np.fft.rfftfreq(width)[None, :]
     distance = np.maximum(np.hypot(down, across), 1 / max(height, width))
@@ -62,7 +63,8 @@ def photo_file(number: int) -> bytes:
     pixels += random.normal(0, 2, pixels.shape)
     stream = io.BytesIO()
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8).transpose(1, 2, 0))
-    picture.save(stream, "JPEG", quality=90)
+    quality, subsampling = int(random.choice([75, 85, 92, 97])), int(random.choice([0, 1, 2]))
+    picture.save(stream, "JPEG", quality=quality, subsampling=subsampling)
     return stream.getvalue()
 
 
@@ -99,27 +101,35 @@ def tower_of(width: int) -> dict[str, Any]:
 
 
 def make_clip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    shape = {"text": tower(24, 4), "vision": tower_of(64)}
+    shape = {"text": tower(24, 4), "vision": tower_of(64), "shared": SHARED}
     monkeypatch.setitem(test_clip.SHAPES, "full photos", shape)
     return test_clip.make("full photos", folder)
 
 
 def make_siglip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    shape = {"text": tower(24, 4, projection_size=64), "vision": tower_of(64)}
+    shape = {"text": tower(24, 4, projection_size=SHARED), "vision": tower_of(64)}
     monkeypatch.setitem(test_siglip.SHAPES, "full photos", shape)
     return test_siglip.make("full photos", folder)
 
 
 def make_chinese_clip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    shape = {"text": tower(24, 4), "vision": tower_of(64)}
+    shape = {"text": tower(24, 4), "vision": tower_of(64), "shared": SHARED}
     monkeypatch.setitem(test_chinese_clip.SHAPES, "full photos", shape)
     return test_chinese_clip.make("full photos", folder)
+
+
+def make_blip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    vision = {"hidden_size": 64, "num_attention_heads": 4, "patch_size": 16, "num_hidden_layers": 3}
+    shape = {"text": {}, "vision": vision, "size": 224, "shared": SHARED}
+    monkeypatch.setitem(test_blip.SHAPES, "full photos", shape)
+    return test_blip.make(BlipForImageTextRetrieval, "full photos", folder)
 
 
 EMBEDDING: dict[str, Callable[[Path, pytest.MonkeyPatch], Any]] = {
     "clip": make_clip,
     "siglip": make_siglip,
     "chinese_clip": make_chinese_clip,
+    "blip": make_blip,
 }
 
 
@@ -133,7 +143,10 @@ def centred_cosines(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.flo
 def reference_embeds(reference: Any, processor: Any, file: bytes) -> NDArray[np.float64]:
     inputs = processor([Image.open(io.BytesIO(file))], return_tensors="pt")
     with torch.no_grad():
-        vectors = reference.get_image_features(**inputs).pooler_output
+        if isinstance(reference, BlipForImageTextRetrieval):
+            vectors = reference.vision_proj(reference.vision_model(**inputs).last_hidden_state[:, 0])
+        else:
+            vectors = reference.get_image_features(**inputs).pooler_output
     found: NDArray[np.float64] = (vectors / vectors.norm(dim=-1, keepdim=True))[0].double().numpy()
     return found
 
@@ -143,14 +156,13 @@ def reference_embeds(reference: Any, processor: Any, file: bytes) -> NDArray[np.
 def test_embeddings_are_those_of_the_reference(
     kind: str, files: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch.manual_seed(0)  # some first weights are drawn by the reference itself
     reference = EMBEDDING[kind](tmp_path, monkeypatch)
     model = tasks(tmp_path)
     processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
     expected = np.stack([reference_embeds(reference, processor, file) for file in files])
     cosines = centred_cosines(model.embed_images(files).astype(np.float64), expected)
-    # Of a photo that is much like the mean of all, the centred vector is short and its cosine says little.
-    assert cosines.mean() >= LEAST_COSINE, f"{cosines.mean():.6f}"
-    assert cosines.min() >= LEAST_OF_ONE, f"{cosines.min():.6f}"
+    assert cosines.min() >= LEAST_COSINE, f"{cosines.min():.6f} of photo {cosines.argmin()}"
 
 
 @pytest.mark.slow

@@ -271,7 +271,7 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus, writes: bool = True
 
 
 def _decode_size(recipe: Recipe, largest: int) -> int:
-    # The decoder keeps twice this; the smallest crop is then still as large as the picture made of it.
+    # The decoder keeps more than twice this, so that the smallest crop is as large as the picture made of it.
     smallest_area = min(source.augment.scale[0] for source in recipe.data)
     return max(largest, math.ceil(largest / (2.0 * math.sqrt(smallest_area))))
 
