@@ -67,6 +67,7 @@ def starts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Pa
     def start(name: str) -> tuple[Path, Any]:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
+            torch.manual_seed(0)  # some first weights are drawn by the reference itself
             made[name] = (folder, MAKERS[name](folder))
         return made[name]
 
@@ -196,7 +197,13 @@ def test_a_run_of_every_family_learns(
 ) -> None:
     folder, _ = starts(name)
     changes: dict[str, Any] = {"tune": {"lora": {"rank": 4}, "layer_decay": 0.9}, "optimizer": {"lr": 2e-2}}
-    result = run(recipe(folder, scenes, tmp_path / "run", **(changes if name in ("clip", "vilt") else {})))
+    if name == "chinese_clip":
+        # Its vocabulary has none of the words, so that it can only unlearn being wrong; slowly, or it is done
+        # with that before the first losses are looked at.
+        changes = {"optimizer": {"lr": 3e-4}}
+    elif name not in ("clip", "vilt"):
+        changes = {}
+    result = run(recipe(folder, scenes, tmp_path / "run", **changes))
     assert (result.outcome, result.step) == ("finished", 24)
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     losses = [row["loss"] for row in rows]

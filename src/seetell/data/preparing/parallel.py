@@ -72,8 +72,9 @@ def _in_processes(
         try:
             while waiting or running:
                 while waiting and len(running) < workers * _AHEAD:
-                    place = waiting.pop()
-                    running[pool.submit(function, tasks[place])] = place
+                    # A pool that broke meanwhile refuses the task, which must then still be waiting.
+                    running[pool.submit(function, tasks[waiting[-1]])] = waiting[-1]
+                    waiting.pop()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     result = future.result()
