@@ -272,12 +272,13 @@ def _decode_jpeg(
             # libjpeg's own reading of the header: a crafted file may have told Pillow another size.
             _refuse_large((int(width), int(height)), limit, name)
             taller, wider = _UNEVEN_COLOUR.get(subsampling, (1, 1))
+            min_height, min_width = min_height * taller, min_width * wider
             # From 1/2 on down, reduced decoding is faster than full; 5/8 to 7/8 are slower.
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data,
                 colorspace="RGB",
-                min_height=min_height * taller,
-                min_width=min_width * wider,
+                min_height=min_height,
+                min_width=min_width,
                 min_factor=2,
             )
             return DecodedPhoto.reduced(upright(pixels, turn), (int(height), int(width)), turn)
