@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -175,10 +176,24 @@ def test_colour_too_stays_well_above_its_target(
 
     width, with_care = error()
     assert least <= width < 2000
-    monkeypatch.setattr("seetell.media.images._UNEVEN_COLOUR", {})
+    monkeypatch.setattr("seetell.media.images._uneven_colour", lambda picture: (1, 1))
     careless_width, without = error()
     assert (careless_width < width) == (subsampling == 1)
     assert with_care < without if subsampling == 1 else with_care == without
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize(("subsampling", "columns"), [(0, 500), (1, 1000), (2, 500)])
+def test_colour_is_spared_in_irregular_files_too(subsampling: int, columns: int, mode: str) -> None:
+    """Stray bytes between segments, over which only Pillow goes on, at scales of 1/2, 1/4 and 1/8."""
+    picture = Image.fromarray(photo_pixels(6, 512, 2000)).convert(mode)
+    data = saved(picture, "JPEG", quality=95, subsampling=subsampling)
+    after_first_segment = 4 + int.from_bytes(data[4:6], "big")
+    irregular = data[:after_first_segment] + b"\x00\x00" + data[after_first_segment:]
+    with pytest.raises(ValueError, match="extraneous|subsampling"):
+        simplejpeg.decode_jpeg(irregular)
+    # At least 2.75 x 160 = 440 columns, or twice that where the colour has half of them.
+    assert decode_photo(irregular, min_size=(32, 160)).pixels.shape[1] == columns
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

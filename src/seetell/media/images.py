@@ -50,11 +50,6 @@ MAX_FILE_BYTES = 768 * 1024 * 1024
 # for 224 pixels and to 1/8 for 128.
 _REDUCED_MARGIN = 2.75
 
-# JPEGs whose colour is stored at less than full size in one direction only, and by how much (rows, columns).
-# Colour that is halved both ways (420) libjpeg reduces less, so that it stays as large as the rest. Of these
-# it cannot, so the whole must stay larger for the colour to have enough to filter.
-_UNEVEN_COLOUR = {"422": (1, 2), "440": (2, 1), "411": (1, 4)}
-
 
 def photo_name(photo: Photo) -> str:
     """What to call a photo in results and messages: its path, ``<bytes>`` or ``<image>``."""
@@ -266,13 +261,13 @@ def _decode_jpeg(
         min_height, min_width = (math.ceil(edge * _REDUCED_MARGIN) for edge in wanted)
         if turn >= 5:  # stored lying down: its rows are the columns that will be seen
             min_height, min_width = min_width, min_height
+        taller, wider = _uneven_colour(picture)
+        min_height, min_width = min_height * taller, min_width * wider
     if picture.mode in ("RGB", "L"):
         try:
-            height, width, _, subsampling = simplejpeg.decode_jpeg_header(data)
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             # libjpeg's own reading of the header: a crafted file may have told Pillow another size.
             _refuse_large((int(width), int(height)), limit, name)
-            taller, wider = _UNEVEN_COLOUR.get(subsampling, (1, 1))
-            min_height, min_width = min_height * taller, min_width * wider
             # From 1/2 on down, reduced decoding is faster than full; 5/8 to 7/8 are slower.
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 data,
@@ -291,6 +286,23 @@ def _decode_jpeg(
     if wanted is not None:
         picture.draft(None, (min_width, min_height))
     return DecodedPhoto.reduced(from_pillow(picture), (height, width), turn)
+
+
+def _uneven_colour(picture: ImageFile.ImageFile) -> tuple[int, int]:
+    """How much more (rows, columns) than of brightness must be left after reducing, for the colour to have
+    enough to filter.
+
+    Colour that is halved both ways (4:2:0) libjpeg reduces less, so that it stays as large as the rest. Where
+    it is stored at less than full size in one direction only (4:2:2, 4:4:0, 4:1:1) libjpeg cannot.
+    """
+    # Of each component: its identifier, columns and rows per block, quantisation table (Pillow's own record).
+    layers: list[tuple[int, int, int, int]] = getattr(picture, "layer", [])
+    if len(layers) < 3:
+        return 1, 1
+    (_, columns, rows, _), (_, colour_columns, colour_rows, _) = layers[:2]
+    wider, taller = max(1, columns // max(1, colour_columns)), max(1, rows // max(1, colour_rows))
+    alike = min(wider, taller)
+    return taller // alike, wider // alike
 
 
 # --- refusals -------------------------------------------------------------------------------------------
