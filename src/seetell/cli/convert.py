@@ -32,7 +32,7 @@ def convert(
             "--checkpoint",
             metavar="NAME",
             help="Of a run: latest, best, or one by name.",
-            show_default="latest; best of a public model fine-tuned with validate",
+            show_default="latest; best where the run stops early, and of a public model that was measured",
         ),
     ] = None,
     interpolate: Annotated[
@@ -93,7 +93,7 @@ def _convert_run(
 
     fine_tuned = is_fine_tuned(folder)
     export = export_fine_tuned if fine_tuned else export_run
-    checkpoint = which or (default_checkpoint(folder) if fine_tuned else "latest")
+    checkpoint = which or default_checkpoint(folder)
     adjust = None if interpolate is None else towards_start(folder, interpolate)
     export(folder, out, checkpoint=checkpoint, overwrite=overwrite, adjust=adjust)
 

@@ -168,6 +168,20 @@ def parquet_digest(path: Path) -> str | None:
     return None if found is None else bytes(found).decode("ascii", "replace")
 
 
+def parquet_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Some columns of a small parquet file, whole. Raises DataError, for one that is not there too."""
+    arrow = _pyarrow()
+    with _opened(path) as file:
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise DataError(f"{path}: has no column {missing[0]!r}")
+        try:
+            found: dict[str, list[Any]] = file.read(columns=list(names)).to_pydict()
+        except (OSError, arrow.ArrowException) as error:
+            raise DataError(f"{path}: damaged ({_line(error)})") from error
+    return found
+
+
 def parquet_rows(path: Path) -> list[dict[str, Any]]:
     """All rows of a small parquet file. Raises DataError."""
     return [row for _, _, row in text_rows(path, ())]

@@ -9,22 +9,23 @@
 ``position`` is where the sample after this one is: kept with a checkpoint and given to ``read`` again, the
 run goes on with exactly the samples it has not had. ``order`` is the order of the shards; give the same with
 the position. A shard is an ordinary tar, read from its beginning to its end: one open file and no index.
+
+``index(place)`` is the other way to read: any sample by its number in its shard, in any order.
 """
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from seetell.core.errors import DataError, UsageError
 from seetell.data.photo_refs import FileSlice, read_photo
 from seetell.data.preparing.folder import FORMAT_VERSION, SUMMARY_NAME, read_summary
-from seetell.data.records import AskedQuestion, Sample
+from seetell.data.records import Sample
+from seetell.data.shard_index import ShardIndex, parsed, read_index, sample_of
 
 # Splits of a source that names none are called this in the names of shards.
 NO_SPLIT = "data"
@@ -88,6 +89,10 @@ class Shards:
                     "prepare the data again"
                 )
 
+    def index(self, place: int) -> ShardIndex:
+        """The index of one shard, read anew. Raises DataError and MissingExtra."""
+        return read_index(self.paths[place], self.counts[place])
+
     @cached_property
     def size_bytes(self) -> int:
         """Of all shards together."""
@@ -96,6 +101,8 @@ class Shards:
 
 def open_shards(folder: Path, split: str | None = None) -> Shards:
     """The shards that ``seetell prepare`` wrote into ``folder``, of one split, or of the only one there is.
+
+    What has no splits has one called ``data``; all of it is meant by ``train`` too.
 
     Raises DataError where the folder is not prepared (or not to its end), and UsageError for a split that is
     not there.
@@ -107,7 +114,7 @@ def open_shards(folder: Path, split: str | None = None) -> Shards:
             "or run it again to its end"
         )
     if summary.get("version") != FORMAT_VERSION:
-        raise DataError(f"{folder}: prepared by another version of seetell; prepare it again")
+        raise DataError(f"{folder}: prepared by another version of seetell; prepare it again (--overwrite)")
     try:
         splits: dict[str, list[tuple[Path, int]]] = {
             str(name): [(folder / str(one["name"]), int(one["samples"])) for one in part["shards"]]
@@ -115,7 +122,7 @@ def open_shards(folder: Path, split: str | None = None) -> Shards:
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{folder / SUMMARY_NAME}: damaged; prepare the data again") from error
-    if split is None and len(splits) == 1:
+    if len(splits) == 1 and (split is None or (split == "train" and NO_SPLIT in splits)):
         [split] = splits
     if split not in splits:
         raise UsageError(f"{folder}: which split? It has: {', '.join(splits) or 'none'}")
@@ -150,7 +157,8 @@ def _samples(path: Path) -> Iterator[Sample[FileSlice]]:
                     file = archive.extractfile(member)
                     if photo is None or file is None:
                         raise DataError(f"{path}: {member.name} has no photo; prepare the data again")
-                    yield _sample(photo, file.read(), f"{path}:{member.name}")
+                    where = f"{path}:{member.name}"
+                    yield sample_of(parsed(file.read(), where), photo, where)
                     photo = None
                 elif ending != "txt":
                     photo = FileSlice(path, member.offset_data, member.size, member.name)
@@ -158,26 +166,3 @@ def _samples(path: Path) -> Iterator[Sample[FileSlice]]:
         raise DataError(f"{path}: damaged ({error}); prepare the data again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _sample(photo: FileSlice, document: bytes, where: str) -> Sample[FileSlice]:
-    try:
-        fields: dict[str, Any] = json.loads(document)
-        return Sample(
-            str(fields["key"]),
-            photo,
-            tuple((str(one["text"]), str(one["language"])) for one in fields["captions"]),
-            tuple(
-                AskedQuestion(
-                    str(one["question"]),
-                    tuple(map(str, one["answers"])),
-                    one["question_id"],
-                    one["majority"],
-                )
-                for one in fields["questions"]
-            ),
-            fields["label"],
-            fields["split"],
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{where}: damaged; prepare the data again") from error

@@ -89,3 +89,10 @@ class Batch:
     tags: Tags | None = None
     names: tuple[Names, ...] = ()
     pixel_mask: Tensor | None = None
+
+    @property
+    def padding_share(self) -> float:
+        """What share of the places for words of captions and questions is padding; 0 without any."""
+        masks = [part.attention_mask for part in (self.captions, self.questions) if part is not None]
+        places = sum(mask.numel() for mask in masks)
+        return 1.0 - sum(int(mask.sum()) for mask in masks) / places if places else 0.0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import DataError, ImageError
+from seetell.data.photo_refs import ref_name
 from seetell.learning.augmentation import names_a_side, random_part, random_view
 from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
 from seetell.learning.photos import PhotoCache
@@ -68,12 +69,12 @@ class Collator:
         drawn = [row for source in self._sources for row in source.draw(step)[mine]]
         readable = [(row, photo) for row in drawn if (photo := self._photo(row)) is not None]
         if not readable:
-            names = f"{len(drawn)} photos can be read, the first is {drawn[0].photo}"
+            names = f"{len(drawn)} photos can be read, the first is {ref_name(drawn[0].photo)}"
             raise DataError(f"step {step}: none of its {names}")
         rows = [row for row, _ in readable]
         pixel_values, pixel_mask = self._views(readable, step)
         return Batch(
-            keys=tuple(str(row.photo) for row in rows),
+            keys=tuple(ref_name(row.photo) for row in rows),
             pixel_values=pixel_values,
             captions=self._captions(rows),
             questions=self._questions(rows),

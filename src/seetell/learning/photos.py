@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from seetell.core.errors import ImageError
+from seetell.data.photo_refs import PhotoRef, read_photo, ref_name
 from seetell.media.images import decode_image
 
 
@@ -23,17 +25,28 @@ class PhotoCache:
         """min_size: the decoder may shrink while both sides stay well above this many pixels."""
         self._min_size = (min_size, min_size)
         self._left_bytes = budget_bytes
-        self._photos: dict[Path, NDArray[np.uint8]] = {}
+        self._photos: dict[PhotoRef, NDArray[np.uint8]] = {}
         self._lock = threading.Lock()
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
+    def read(self, ref: PhotoRef) -> NDArray[np.uint8]:
         """uint8[H, W, 3]. Raises ImageError, naming the file, when it cannot be decoded."""
-        found = self._photos.get(path)
+        found = self._photos.get(ref)
         if found is not None:
             return found
-        photo = decode_image(path, min_size=self._min_size)
+        photo = self._decoded(ref)
         with self._lock:
-            if path not in self._photos and photo.nbytes <= self._left_bytes:
-                self._photos[path] = photo
+            if ref not in self._photos and photo.nbytes <= self._left_bytes:
+                self._photos[ref] = photo
                 self._left_bytes -= photo.nbytes
         return photo
+
+    def _decoded(self, ref: PhotoRef) -> NDArray[np.uint8]:
+        if isinstance(ref, Path):
+            return decode_image(ref, min_size=self._min_size)
+        data = read_photo(ref)
+        try:
+            return decode_image(data, min_size=self._min_size)
+        except ImageError as error:
+            # The decoder knows the bytes alone.
+            reason = str(error).removeprefix("<bytes>: ")
+            raise ImageError(error.kind, f"{ref_name(ref)}: {reason}") from error

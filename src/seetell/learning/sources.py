@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import RecipeError
-from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.data.photo_refs import PhotoRef
+from seetell.data.records import AskedQuestion, CaptionRecord, LabelRecord, QuestionRecord
 from seetell.learning.augmentation import Augmentation
 
 
@@ -39,7 +40,7 @@ class Row:
     same by name. rng: the source of this row's random view, independent of every other row's.
     """
 
-    photo: Path
+    photo: PhotoRef
     rule: Augmentation
     rng: np.random.Generator
     captions: tuple[tuple[str, str], ...] = ()
@@ -134,13 +135,21 @@ class CaptionSource:
         rows: list[Row] = []
         for row, place in enumerate(self._shuffle.places(step)):
             record, rng = self._records[place], self._shuffle.rng(step, row)
-            captions: list[tuple[str, str]] = []
-            for language in self._languages:
-                texts = record.texts(language)
-                chosen = rng.permutation(len(texts))[: self._per_photo]
-                captions.extend((texts[int(index)], language) for index in chosen)
-            rows.append(Row(record.photo, self._rule, rng, captions=tuple(captions)))
+            captions = drawn_captions(record.captions, self._languages, self._per_photo, rng)
+            rows.append(Row(record.photo, self._rule, rng, captions=captions))
         return rows
+
+
+def drawn_captions(
+    captions: Sequence[tuple[str, str]], languages: Sequence[str], per_photo: int, rng: np.random.Generator
+) -> tuple[tuple[str, str], ...]:
+    """Up to ``per_photo`` of the (text, language) pairs of each language, without repetition."""
+    drawn: list[tuple[str, str]] = []
+    for language in languages:
+        texts = [text for text, spoken in captions if spoken == language]
+        chosen = rng.permutation(len(texts))[:per_photo]
+        drawn.extend((texts[int(index)], language) for index in chosen)
+    return tuple(drawn)
 
 
 class QuestionSource:
@@ -183,15 +192,33 @@ class QuestionSource:
         rows: list[Row] = []
         for row, place in enumerate(self._shuffle.places(step)):
             (photo, records, shares), rng = self._photos[place], self._shuffle.rng(step, row)
-            asked: list[tuple[str, str]] = []
-            count = min(self._per_photo, len(records))
-            for index in rng.choice(len(records), count, replace=False, p=shares):
-                record = records[int(index)]
-                answer = record.answers[int(rng.integers(len(record.answers)))]
-                asked.append((record.question, answer_text(answer)))
-            tags = dict.fromkeys(answer_text(answer) for one in records for answer in one.answers)
-            rows.append(Row(photo, self._rule, rng, questions=tuple(asked), tags=tuple(tags)))
+            asked = drawn_questions(records, self._per_photo, rng, shares)
+            rows.append(Row(photo, self._rule, rng, questions=asked, tags=all_answers(records)))
         return rows
+
+
+def drawn_questions(
+    questions: Sequence[QuestionRecord] | Sequence[AskedQuestion],
+    per_photo: int,
+    rng: np.random.Generator,
+    shares: NDArray[np.float64] | None = None,
+) -> tuple[tuple[str, str], ...]:
+    """Up to ``per_photo`` of the questions, all of which have answers, each with one of them.
+
+    shares: float64[questions], what part of the draws each gets; None for equal ones.
+    """
+    drawn: list[tuple[str, str]] = []
+    count = min(per_photo, len(questions))
+    for index in rng.choice(len(questions), count, replace=False, p=shares):
+        one = questions[int(index)]
+        answer = one.answers[int(rng.integers(len(one.answers)))]
+        drawn.append((one.question, answer_text(answer)))
+    return tuple(drawn)
+
+
+def all_answers(questions: Sequence[QuestionRecord] | Sequence[AskedQuestion]) -> tuple[str, ...]:
+    """Every answer given to any of the questions, once."""
+    return tuple(dict.fromkeys(answer_text(answer) for one in questions for answer in one.answers))
 
 
 def _draw_shares(
@@ -321,7 +348,7 @@ def label_name(label: str, language: str, names: Mapping[str, Mapping[str, str]]
     return names.get(language, {}).get(label) or label_text(label)
 
 
-def answer_list(records: Iterable[QuestionRecord], size: int) -> tuple[str, ...]:
+def answer_list(records: Iterable[QuestionRecord | AskedQuestion], size: int) -> tuple[str, ...]:
     """The ``size`` most common answers, most common first, ties in alphabetical order.
 
     A question counts once per distinct answer, so that ten people saying "yes" to one question weigh

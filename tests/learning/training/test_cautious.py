@@ -302,3 +302,44 @@ def test_what_cannot_be_interpolated_says_why(tuned: Path, tmp_path: Path) -> No
 def test_the_best_checkpoint_is_what_is_converted(tuned: Path, tmp_path: Path) -> None:
     assert default_checkpoint(tuned) == "best"
     assert default_checkpoint(tmp_path) == "latest"
+
+
+def test_a_fine_tuning_of_ours_stops_on_its_task_and_its_best_is_converted(
+    scenes: Path, tmp_path: Path
+) -> None:
+    ours = {
+        "model": {
+            "image": {"kind": "vit", "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2},
+            "text": {"embed_dim": 16, "depth": 1, "num_heads": 2, "context_length": 40},
+            "fusion": {"depth": 1, "num_heads": 2},
+            "image_size": [32, 32],
+            "shared_dim": 16,
+        },
+        "tokenizer": {"vocab_size": 300, "context_length": 40},
+        "resolution": [{"until": 1.0, "size": 32}],
+        "objectives": [{"name": "contrastive"}],
+        "trackers": [],
+    }
+    first = tmp_path / "first"
+    run(recipe(first, scenes, first, **ours, init=None, steps=1))
+    assert default_checkpoint(first) == "latest"
+
+    tuned = tmp_path / "tuned"
+    told = recipe(
+        first,
+        scenes,
+        tuned,
+        objectives=[{"name": "contrastive"}],
+        validate={"every": 1, "data": [CAPTIONS]},
+        checkpoint={"dir": str(tuned), "every": 1, "keep": 1},
+        trackers=[],
+    )
+    assert told.optimizer.lr == 1e-5
+    # It is never better than at first: the run stops after three measurements more, and keeps the first.
+    values = iter(range(9, 0, -1))
+    name = "captions_train.en.text_to_image.r5"
+    result = run(told, build_validate=lambda _: lambda _: {name: float(next(values))})
+    assert (result.outcome, result.step, result.best_step) == ("stopped_early", 4, 1)
+    kept = [path.name for path in sorted((tuned / "checkpoints").iterdir())]
+    assert kept == ["step-0000001", "step-0000004"]
+    assert default_checkpoint(tuned) == "best"

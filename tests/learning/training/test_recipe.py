@@ -35,7 +35,7 @@ def written(folder: Path, document: object) -> Path:
 def test_defaults_are_filled_in() -> None:
     recipe = parse_recipe(BASE, "here")
     assert (recipe.precision, recipe.accumulate, recipe.largest_size) == ("bf16", 1, 128)
-    assert recipe.data[0].teaches == "caption"
+    assert recipe.data[0].tasks == ("caption",)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)

@@ -49,7 +49,7 @@ def small(scenes: Path, folder: Path, *more: str) -> Recipe:
 
 
 def losses(folder: Path) -> list[dict[str, Any]]:
-    timing = ("photos_per_s", "waiting_share")
+    timing = ("photos_per_s", "waiting_share", "mfu")
     rows = read_metrics(folder / "metrics.jsonl")
     return [{key: value for key, value in row.items() if key not in timing} for row in rows]
 

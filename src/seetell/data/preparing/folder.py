@@ -31,7 +31,7 @@ SUMMARY_NAME = "prepared.json"
 REPORT_NAME = "report.html"
 DROPPED_NAME = "dropped.parquet"
 FORMAT = "seetell-prepared"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _WORK = ".work"
 _LOCK = "lock"

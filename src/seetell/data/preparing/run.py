@@ -102,6 +102,7 @@ def prepare(
     source = read_source(path, options.source, track)
     identity = folder.digest_of(
         [
+            folder.FORMAT_VERSION,
             source_state(source.samples),
             asdict(options.limits),
             *(options.shard_samples, options.shard_bytes),

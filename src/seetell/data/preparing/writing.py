@@ -26,19 +26,25 @@ from seetell.data.preparing.parallel import WorkerDied, check_stopped, in_parall
 from seetell.data.records import Sample
 from seetell.data.shards import NO_SPLIT
 
+# The last three say where in the shard a sample is, so that one can be read without those before it.
 SIDECAR = (
     ("key", "string"),
     ("name", "string"),
     ("split", "string"),
     ("captions", "list<string>"),
+    ("languages", "list<string>"),
     ("best_score", "float64"),
     ("n_questions", "int64"),
+    ("n_answered", "int64"),
     ("label", "string"),
     ("width", "int64"),
     ("height", "int64"),
     ("size_bytes", "int64"),
     ("sha256", "string"),
     ("phash", "string"),
+    ("photo_offset", "int64"),
+    ("document_offset", "int64"),
+    ("document_bytes", "int64"),
 )
 
 
@@ -173,31 +179,44 @@ def parquet_digest_of(path: Path) -> str | None:
 def write_shard(plan: Plan) -> None:
     """Write one shard and its sidecar. Raises StorageError and ImageError."""
     with atomic_file(plan.tar) as file:
-        _write_tar(file, plan.entries)
-    rows = [_row(entry) for entry in plan.entries]
+        places = _write_tar(file, plan.entries)
+    rows = [{**_row(entry), **place} for entry, place in zip(plan.entries, places, strict=True)]
     atomic_write_bytes(plan.sidecar, parquet_bytes(rows, SIDECAR, plan.digest))
 
 
-def _write_tar(file: BinaryIO, entries: Sequence[Entry]) -> None:
+def _write_tar(file: BinaryIO, entries: Sequence[Entry]) -> list[dict[str, int]]:
+    """Write the tar; where the photo and the JSON of each entry are in it."""
+    places: list[dict[str, int]] = []
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for entry in entries:
             check_stopped()
             data = photo_bytes(entry.sample, entry.looked.photo.sha256)
             captions = entry.document["captions"]
             # The order open_clip and webdataset take for granted: members of a sample side by side.
-            _add(archive, f"{entry.name}.{entry.looked.photo.extension}", data)
+            photo_offset = _add(archive, f"{entry.name}.{entry.looked.photo.extension}", data)
             if captions:
                 _add(archive, f"{entry.name}.txt", captions[0]["text"].encode())
-            text = json.dumps(entry.document, ensure_ascii=False)
-            _add(archive, f"{entry.name}.json", text.encode("utf-8", "surrogatepass"))
+            text = json.dumps(entry.document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            places.append(
+                {
+                    "photo_offset": photo_offset,
+                    "document_offset": _add(archive, f"{entry.name}.json", text),
+                    "document_bytes": len(text),
+                }
+            )
+    return places
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> int:
+    """Add a member; where its content begins."""
     # No time, owner or mode of the machine: the same samples give the same bytes.
     member = tarfile.TarInfo(name)
     member.size = len(data)
     member.mode = 0o644
+    # USTAR has one header block per member, and no name of ours is too long for it.
+    begins = archive.offset + tarfile.BLOCKSIZE
     archive.addfile(member, io.BytesIO(data))
+    return begins
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -209,8 +228,10 @@ def _row(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "split": storable(entry.document["split"]),
         "captions": [storable(one["text"]) for one in captions],
+        "languages": sorted({str(storable(one["language"])) for one in captions}),
         "best_score": max(scores, default=None),
         "n_questions": len(entry.document["questions"]),
+        "n_answered": sum(bool(one["answers"]) for one in entry.document["questions"]),
         "label": storable(entry.document["label"]),
         "width": photo.width,
         "height": photo.height,

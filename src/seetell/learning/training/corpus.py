@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seetell.core.errors import RecipeError
 from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
-from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
+from seetell.data.photo_refs import FileSlice
+from seetell.data.records import AskedQuestion, CaptionRecord, LabelRecord, QuestionRecord
+from seetell.data.shards import Shards, open_shards
 from seetell.data.vqa import read_vqa, write_vqa
+from seetell.learning.shard_source import Contents, ShardSource, Wanted, read_contents
 from seetell.learning.sources import (
     CaptionSource,
     LabelSource,
@@ -57,6 +62,10 @@ class QuestionData:
             yield record.question
             yield from (answer_text(answer) for answer in record.answers)
 
+    def questions(self) -> Iterator[QuestionRecord]:
+        """Every question."""
+        yield from self.records
+
 
 @dataclass(frozen=True, slots=True)
 class LabelData:
@@ -76,7 +85,40 @@ class LabelData:
                 yield from (template.replace("{}", name) for template in templates)
 
 
-Part = CaptionData | QuestionData | LabelData
+@dataclass(frozen=True, slots=True)
+class ShardData:
+    """Prepared shards: nothing of them is in memory but how many samples each has."""
+
+    place: int
+    settings: DataSettings
+    shards: Shards
+    wanted: Wanted
+    contents: Contents
+
+    def texts(self) -> Iterator[str]:
+        """Captions in the languages that are taught, questions and answers, read from end to end."""
+        for sample, _ in self.shards.read_refs():
+            for text, language in sample.captions:
+                if self.wanted.languages and (language in self.wanted.languages or not language):
+                    yield text
+            if self.wanted.questions_per_photo:
+                for one in sample.questions:
+                    yield one.question
+                    yield from (answer_text(answer) for answer in one.answers)
+
+    def questions(self) -> Iterator[AskedQuestion]:
+        """Every question, read from end to end; none where there is none to learn from."""
+        if self.contents.answered:
+            for sample, _ in self.shards.read_refs():
+                yield from sample.questions
+
+    def state(self) -> list[Any]:
+        """What a run's order depends on."""
+        digest = hashlib.sha256("\n".join(self.contents.digests).encode()).hexdigest()
+        return [self.contents.counts.tolist(), digest, self.settings.shuffle_shards]
+
+
+Part = CaptionData | QuestionData | LabelData | ShardData
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +138,15 @@ class Corpus:
 def read_corpus(recipe: Recipe) -> Corpus:
     """Read every source of the recipe. Raises DataError, and RecipeError for a source left empty."""
     root = Path(recipe.data_root)
-    parts = tuple(_read_part(place, settings, root) for place, settings in enumerate(recipe.data))
-    asked = [record for part in parts if isinstance(part, QuestionData) for record in part.records]
-    labelled = [
-        record
-        for part in parts
-        if isinstance(part, LabelData) and part.settings.teaches == "classify"
-        for record in part.records
-    ]
-    return Corpus(parts, answer_list(asked, recipe.answers), label_list(labelled))
+    parts = tuple(_read_part(place, settings, root, recipe) for place, settings in enumerate(recipe.data))
+    asked = (one for part in parts if isinstance(part, QuestionData | ShardData) for one in part.questions())
+    labels: set[str] = set()
+    for part in parts:
+        if isinstance(part, LabelData) and "classify" in part.settings.tasks:
+            labels.update(label_list(part.records))
+        elif isinstance(part, ShardData):
+            labels.update(part.contents.labels)
+    return Corpus(parts, answer_list(asked, recipe.answers), tuple(sorted(labels)))
 
 
 def read_captions(settings: DataSettings, root: Path) -> list[CaptionRecord]:
@@ -145,6 +187,29 @@ def read_labelled(settings: DataSettings, root: Path) -> tuple[list[LabelRecord]
     return learned, held
 
 
+def read_shards(settings: DataSettings, root: Path) -> Shards:
+    """The shards of a ``webdataset`` source."""
+    return open_shards(root / settings.path, settings.split)
+
+
+def read_shard_records(
+    settings: DataSettings, root: Path
+) -> tuple[list[CaptionRecord[FileSlice]], list[QuestionRecord[FileSlice]]]:
+    """The captioned photos and the answered questions of a ``webdataset`` source that is measured on: its
+    texts are held in memory, its photos are not."""
+    captioned: list[CaptionRecord[FileSlice]] = []
+    asked: list[QuestionRecord[FileSlice]] = []
+    for number, (sample, _) in enumerate(read_shards(settings, root).read_refs()):
+        if settings.limit is not None and number >= settings.limit:
+            break
+        if "caption" in settings.tasks and sample.captions:
+            known = tuple((text, language or settings.languages[0]) for text, language in sample.captions)
+            captioned.append(CaptionRecord(sample.photo, known, sample.key))
+        if "ask" in settings.tasks:
+            asked.extend(record for record in sample.question_records() if record.answers)
+    return captioned, asked
+
+
 def write_holdout(settings: DataSettings, root: Path, folder: Path) -> None:
     """Write what a source holds out to ``folder``, for ``seetell evaluate``.
 
@@ -179,12 +244,39 @@ def build_sources(recipe: Recipe, corpus: Corpus) -> tuple[Source, ...]:
     )
 
 
-def _read_part(place: int, settings: DataSettings, root: Path) -> Part:
+def _read_part(place: int, settings: DataSettings, root: Path, recipe: Recipe) -> Part:
     if settings.format == "coco_captions":
         return CaptionData(place, settings, read_captions(settings, root))
     if settings.format == "vqa":
         return QuestionData(place, settings, read_questions(settings, root)[0])
+    if settings.format == "webdataset":
+        return _shard_data(place, settings, root, recipe)
     return LabelData(place, settings, read_labelled(settings, root)[0])
+
+
+def _shard_data(place: int, settings: DataSettings, root: Path, recipe: Recipe) -> ShardData:
+    tasks = recipe.taught.intersection(settings.tasks)
+    wanted = Wanted(
+        languages=settings.languages if "caption" in tasks else (),
+        captions_per_photo=settings.captions_per_photo,
+        questions_per_photo=settings.questions_per_photo if "ask" in tasks else 0,
+        labels="classify" in tasks,
+    )
+    shards = read_shards(settings, root)
+    contents = read_contents(shards, wanted, settings.limit)
+    holds = {"caption": contents.captioned, "ask": contents.answered, "classify": bool(contents.labels)}
+    for task in sorted(tasks):
+        others = (one for one in recipe.data if one is not settings)
+        if not holds[task] and not any(task in one.tasks for one in others):
+            what = {
+                "caption": f"captions in {' or '.join(settings.languages)}",
+                "ask": "questions with answers",
+                "classify": "labels",
+            }[task]
+            raise RecipeError(
+                f"data: {settings.path} has no {what}, and no other source serves its objectives"
+            )
+    return ShardData(place, settings, shards, wanted, contents)
 
 
 def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
@@ -207,7 +299,19 @@ def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
             questions_per_photo=settings.questions_per_photo,
             rare_answers=settings.rare_answers,
         )
-    if settings.teaches == "caption":
+    label_space = {label: number for number, label in enumerate(corpus.labels)}
+    if isinstance(part, ShardData):
+        return ShardSource(
+            part.shards,
+            part.contents.counts,
+            part.wanted,
+            batch_size=batch_size,
+            rule=rule,
+            seed=own_seed,
+            window=settings.shuffle_shards,
+            label_space=label_space,
+        )
+    if "caption" in settings.tasks:
         return TemplateSource(
             part.records,
             batch_size=batch_size,
@@ -221,7 +325,7 @@ def _source(part: Part, batch_size: int, seed: int, corpus: Corpus) -> Source:
         batch_size=batch_size,
         rule=rule,
         seed=own_seed,
-        label_space={label: number for number, label in enumerate(corpus.labels)},
+        label_space=label_space,
         templates=settings.templates,
         names=settings.label_names,
     )

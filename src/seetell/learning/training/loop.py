@@ -39,6 +39,7 @@ from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.stopping import EarlyStopping, StopSignals
 from seetell.learning.training.trackers import open_trackers
 from seetell.learning.training.tuning import hold_frozen_statistics, rate_scales, tuned_summary
+from seetell.learning.training.utilisation import Utilisation
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
 Outcome = Literal["finished", "stopped_early", "interrupted"]
@@ -101,6 +102,7 @@ class TrainingLoop:
         self._validate = validate if recipe.validation is not None else None
         self._guard = guard
         self._skipped = skipped
+        self._utilisation = Utilisation(self._device, recipe.precision, self._processes.count)
         scale = rate_scales(model, recipe.tune.layer_decay)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._optimizer = build_optimizer(
@@ -175,11 +177,15 @@ class TrainingLoop:
         photos = 0
         began_at, waited_s = time.monotonic(), 0.0
         keys: list[str] = []
+        padding: list[float] = []
+        counted = False
         for micro in range(self._recipe.accumulate):
             asked_at = time.monotonic()
             batch = next(batches)
             waited_s += time.monotonic() - asked_at
             keys.extend(batch.keys)
+            padding.append(batch.padding_share)
+            counted |= not self._utilisation.knows(batch)
             photos += len(batch.keys) * self._processes.count
             for name, value in self._backward(batch, micro == self._recipe.accumulate - 1).items():
                 losses[name] = losses.get(name, 0.0) + value / self._recipe.accumulate
@@ -191,13 +197,21 @@ class TrainingLoop:
         if self._ema is not None:
             self._ema.update(self._model)
         self._done += 1
-        display.step(self._done, photos, losses)
         waiting = waited_s / max(time.monotonic() - began_at, 1e-9)
+        # A step that is counted takes longer than its like.
+        pace = display.pace(photos, typical=not counted)
+        mfu = self._utilisation.share(batch, pace)
+        if counted:
+            # The first time, the device's rate has just been measured.
+            display.restart_clock()
+        display.step(self._done, losses, mfu)
         extras = {
             "lr": rate,
             "gradient_norm": norm,
-            "photos_per_s": display.photos_per_s,
+            "photos_per_s": pace,
             "waiting_share": waiting,
+            "padding_share": sum(padding) / len(padding),
+            "mfu": mfu,
         }
         log.write(self._done, "train", {**losses, **extras, "skipped_photos": self._skipped()})
 
@@ -205,7 +219,7 @@ class TrainingLoop:
         """Forward and backward of one batch, the ``last`` of its step or not; its losses as plain numbers."""
         on_device = move_batch(batch, self._device)
         half = self._recipe.precision == "bf16"
-        with self._processes.accumulating(self._called, last):
+        with self._processes.accumulating(self._called, last), self._utilisation.counting(batch):
             with torch.autocast(self._device.type, dtype=torch.bfloat16) if half else nullcontext():
                 losses: dict[str, Tensor] = self._called(on_device)
             # One copy to the host for all of them.

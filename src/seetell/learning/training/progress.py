@@ -15,7 +15,7 @@ _SMOOTHING = 0.98
 
 
 class ProgressDisplay:
-    """A context manager; :meth:`step` after every step, :meth:`say` for a message that stays."""
+    """A context manager; :meth:`pace` and :meth:`step` after every step, :meth:`say` for what stays."""
 
     def __init__(
         self, total_steps: int, done_steps: int, *, line_every_s: float = 15.0, shown: bool = True
@@ -27,6 +27,7 @@ class ProgressDisplay:
         self._bar: Bar | None = None
         self._photos_per_s = 0.0
         self._steps_per_s = 0.0
+        self._provisional = False
         self._losses: dict[str, float] = {}
         self._last = self._last_line = time.monotonic()
         if shown and self._console.is_terminal:
@@ -50,20 +51,33 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self, done: int, photos: int, losses: Mapping[str, float]) -> None:
-        """One step is done, of ``photos`` photos."""
+    def pace(self, photos: int, *, typical: bool = True) -> float:
+        """A step of ``photos`` photos is done: photos per second, smoothed over about fifty steps.
+
+        A step that is not ``typical`` counts only until there is one that is.
+        """
         now = time.monotonic()
         elapsed_s = max(now - self._last, 1e-6)
         self._last = now
-        self._photos_per_s = _smooth(self._photos_per_s, photos / elapsed_s)
-        self._steps_per_s = _smooth(self._steps_per_s, 1.0 / elapsed_s)
+        if typical and self._provisional:
+            self._photos_per_s = self._steps_per_s = 0.0
+            self._provisional = False
+        if typical or not self._photos_per_s:
+            self._provisional = not typical
+            self._photos_per_s = _smooth(self._photos_per_s, photos / elapsed_s)
+            self._steps_per_s = _smooth(self._steps_per_s, 1.0 / elapsed_s)
+        return self._photos_per_s
+
+    def step(self, done: int, losses: Mapping[str, float], mfu: float) -> None:
+        """Show the step whose :meth:`pace` was taken; ``mfu``: model FLOPs utilisation, 0 to 1."""
         for name, value in losses.items():
             self._losses[name] = _smooth(self._losses.get(name, value), value)
+        status = self._status(done, mfu)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, status=self._status(done))
-        elif now - self._last_line >= self._line_every_s or done == self._total:
-            self._last_line = now
-            self.say(f"step {done}/{self._total}  {self._status(done)}")
+            self._bar.update(self._task, completed=done, status=status)
+        elif self._last - self._last_line >= self._line_every_s or done == self._total:
+            self._last_line = self._last
+            self.say(f"step {done}/{self._total}  {status}")
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""
@@ -73,15 +87,10 @@ class ProgressDisplay:
         """Do not count the time since the last step (a validation, a checkpoint) as training time."""
         self._last = time.monotonic()
 
-    @property
-    def photos_per_s(self) -> float:
-        """Photos per second, smoothed over about fifty steps."""
-        return self._photos_per_s
-
-    def _status(self, done: int) -> str:
+    def _status(self, done: int, mfu: float) -> str:
         left_s = (self._total - done) / self._steps_per_s if self._steps_per_s else 0.0
         losses = "  ".join(f"{name} {value:.3f}" for name, value in self._losses.items())
-        return f"{losses}  {self._photos_per_s:.0f} photos/s  {duration(left_s)} left"
+        return f"{losses}  {self._photos_per_s:.0f} photos/s  mfu {mfu:.0%}  {duration(left_s)} left"
 
 
 def duration(seconds: float) -> str:

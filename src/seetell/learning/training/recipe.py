@@ -144,7 +144,7 @@ class Recipe(Section):
         missing = [spec.name for spec in self.objectives if not self.serves(spec.name)]
         if missing:
             raise ValueError(f"no source in data serves the objective {missing[0]}")
-        named = any(source.teaches == "classify" and source.templates for source in self.data)
+        named = any("classify" in source.tasks and source.templates for source in self.data)
         if not named and any(spec.name == "label_names" for spec in self.objectives):
             raise ValueError("the objective label_names needs templates on a source of labelled photos")
         positions = model_config(self.model or {}, vocab_size=1).text.context_length
@@ -157,7 +157,12 @@ class Recipe(Section):
 
     def serves(self, objective: ObjectiveName) -> bool:
         """Whether a source teaches what an objective learns from."""
-        return any(source.teaches == _NEEDED_TASK[objective] for source in self.data)
+        return any(_NEEDED_TASK[objective] in source.tasks for source in self.data)
+
+    @property
+    def taught(self) -> frozenset[Task]:
+        """The tasks that the objectives teach."""
+        return frozenset(_NEEDED_TASK[spec.name] for spec in self.objectives)
 
     @property
     def fine_tunes(self) -> bool:

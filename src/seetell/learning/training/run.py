@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import CheckpointError, RecipeError
 from seetell.core.files import atomic_write_text
 from seetell.learning.collate import Collator
+from seetell.learning.length_pool import LengthPool
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
@@ -30,6 +31,7 @@ from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import build_public_step, build_step
 from seetell.learning.training.corpus import (
     Corpus,
+    ShardData,
     build_sources,
     read_corpus,
     source_name,
@@ -193,7 +195,7 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
     image = None if prepared.start is None else prepared.start.facts.image
     largest = recipe.largest_size if image is None else max(image.min_source_size)
     return Collator(
-        prepared.sources,
+        _pooled(prepared),
         prepared.tokenizer,
         PhotoCache(
             min_size=_decode_size(recipe, largest), budget_bytes=recipe.loading.photo_cache_mb * 1_000_000
@@ -205,6 +207,21 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
         image=image,
         skip_unreadable=recipe.unreadable_photos == "skip",
         share=share,
+    )
+
+
+def _pooled(prepared: Prepared) -> tuple[Source, ...]:
+    """The sources, with texts of like length in one step where the recipe asks for that."""
+
+    def lengths(texts: Sequence[str]) -> list[int]:
+        found: list[int] = prepared.tokenizer.encode(texts, lead_id=None)[1].sum(axis=1).tolist()
+        return found
+
+    return tuple(
+        source
+        if part.settings.length_pool == 1
+        else LengthPool(source, part.settings.length_pool, (prepared.recipe.seed, part.place), lengths)
+        for source, part in zip(prepared.sources, prepared.corpus.parts, strict=True)
     )
 
 
@@ -223,7 +240,14 @@ def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
     """
     document: dict[str, Any] = {
         "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
-        "photos": [(part.settings.format, part.settings.path, len(part.records)) for part in corpus.parts],
+        "photos": [
+            (
+                part.settings.format,
+                part.settings.path,
+                part.state() if isinstance(part, ShardData) else len(part.records),
+            )
+            for part in corpus.parts
+        ],
         "answers": corpus.answers,
         "labels": corpus.labels,
         "batch_sizes": recipe.batch_sizes(),
@@ -233,6 +257,9 @@ def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
     }
     if recipe.tune != TuneSettings():
         document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay"})
+    pools = [part.settings.length_pool for part in corpus.parts]
+    if any(pool > 1 for pool in pools):
+        document["length_pools"] = pools
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -76,11 +76,15 @@ class HoldoutSettings(Section):
         return Holdout(self.modulo, self.remainder, self.last_fraction)
 
 
+# Shards of a thousand samples, as prepared unless told otherwise: enough to mix, and few files at a time.
+_SHUFFLED = 16
+
 Task = Literal["caption", "ask", "classify"]
 _TASKS: dict[str, tuple[Task, ...]] = {
     "coco_captions": ("caption",),
     "vqa": ("ask",),
     "imagefolder": ("classify", "caption"),
+    "webdataset": ("caption", "ask", "classify"),
 }
 
 
@@ -88,19 +92,23 @@ class DataSettings(Section):
     """One source of photos.
 
     format: ``coco_captions`` (a file, or a folder with ``captions_{split}.json``), ``vqa`` (a folder with
-        ``questions_{split}.json`` and ``annotations_{split}.json``), ``imagefolder``.
+        ``questions_{split}.json`` and ``annotations_{split}.json``), ``imagefolder``, ``webdataset`` (a
+        folder that ``seetell prepare`` has written).
     images: the folder of photos, relative to ``path``'s folder.
     task: what the source teaches; ``classify`` for an imagefolder unless it says ``caption``, which
-        captions photos by ``templates`` and leaves the labels out of the classification head.
+        captions photos by ``templates`` and leaves the labels out of the classification head. A
+        ``webdataset`` teaches all that its samples hold unless one task is named.
     templates: for ``imagefolder``, language -> texts with "{}" where the label goes: captions where the task
         is ``caption``, else what the objective ``label_names`` tells labels apart by.
     label_names: for ``imagefolder``, language -> label -> its name, where the folder's name is not it.
     rare_answers: for ``vqa``, how much more often questions with rare answers are drawn: 0 evenly, 1 in
         inverse proportion to how common the answer is.
+    shuffle_shards: for ``webdataset``, how many shards are mixed at a time.
+    length_pool: so many steps share their photos out by the length of their texts; 1 leaves them as drawn.
     batch_size: photos per step; or else ``weight``, its share of the recipe's ``batch_size``.
     """
 
-    format: Literal["coco_captions", "vqa", "imagefolder"]
+    format: Literal["coco_captions", "vqa", "imagefolder", "webdataset"]
     path: str
     split: str = "train"
     images: str = "images"
@@ -112,6 +120,8 @@ class DataSettings(Section):
     captions_per_photo: int = Field(default=1, gt=0)
     questions_per_photo: int = Field(default=4, gt=0)
     rare_answers: _Unit = 0.0
+    shuffle_shards: int = Field(default=_SHUFFLED, gt=0)
+    length_pool: int = Field(default=1, gt=0)
     templates: dict[str, tuple[str, ...]] = {}
     label_names: dict[str, dict[str, str]] = {}
     holdout: HoldoutSettings | None = None
@@ -122,10 +132,12 @@ class DataSettings(Section):
     def _task_fits(self) -> DataSettings:
         if self.task is not None and self.task not in _TASKS[self.format]:
             raise ValueError(f"a source in the format {self.format} cannot teach {self.task!r}")
-        if self.holdout is not None and self.format == "coco_captions":
+        if self.holdout is not None and self.format not in ("vqa", "imagefolder"):
             raise ValueError("holdout belongs to the formats vqa and imagefolder")
         if self.rare_answers and self.format != "vqa":
             raise ValueError("rare_answers belongs to the format vqa")
+        if self.shuffle_shards != _SHUFFLED and self.format != "webdataset":
+            raise ValueError("shuffle_shards belongs to the format webdataset")
         if (self.templates or self.label_names) and self.format != "imagefolder":
             raise ValueError("templates and label_names belong to the format imagefolder")
         unused = self.label_names.keys() - self.templates.keys()
@@ -138,9 +150,11 @@ class DataSettings(Section):
         return self
 
     @property
-    def teaches(self) -> Task:
-        """The task, named or implied by the format."""
-        return self.task or _TASKS[self.format][0]
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks it teaches, named or implied by the format."""
+        if self.task is not None:
+            return (self.task,)
+        return _TASKS[self.format] if self.format == "webdataset" else _TASKS[self.format][:1]
 
 
 class TokenizerSettings(Section):

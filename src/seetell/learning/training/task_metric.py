@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seetell.learning.training.corpus import read_questions, source_name
+from seetell.data.records import QuestionRecord
+from seetell.learning.training.corpus import read_questions, read_shard_records, source_name
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import ValidationSettings
 
@@ -33,10 +35,16 @@ def task_metric(recipe: Recipe, settings: ValidationSettings) -> str:
     name = source_name(source, root)
     if source.format == "vqa":
         learned, held = read_questions(source, root)
-        several = any(len(record.answers) > 1 for record in held or learned)
-        return f"{name}.vqa.{'accuracy' if several else 'exact_match'}"
+        return _answers(name, held or learned)
+    if source.format == "webdataset" and "caption" not in recipe.taught:
+        return _answers(name, read_shard_records(source, root)[1])
     if source.format == "imagefolder":
         return f"{name}.zero_shot.top_1"
     taught = {str(objective.name) for objective in recipe.objectives}
     retrieves = bool(taught & {"contrastive", "matching"})
     return f"{name}.{source.languages[0]}.{'text_to_image.r5' if retrieves else 'captions.cider'}"
+
+
+def _answers(name: str, records: Sequence[QuestionRecord[Any]]) -> str:
+    several = any(len(record.answers) > 1 for record in records)
+    return f"{name}.vqa.{'accuracy' if several else 'exact_match'}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 
 from seetell.core.errors import MissingExtra
@@ -29,6 +30,8 @@ def open_trackers(
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "wandb" if name == "wandb" else "train", "for the recipe's trackers")
         if name == "wandb":
+            # Its loggers ask for Accelerate's state, which a run of one process has not made.
+            PartialState()
             # The same id goes on in the same run.
             run_id = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
             tracker: GeneralTracker = WandBTracker(

@@ -12,17 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
 from seetell.core.errors import RecipeError
+from seetell.data.photo_refs import PhotoRef, read_photo
+from seetell.data.records import CaptionRecord, QuestionRecord
 from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
 from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_labels, evaluate_questions
 from seetell.evaluation.zero_shot import classify_by_prompts
 from seetell.learning.sources import label_list, label_name
-from seetell.learning.training.corpus import read_captions, read_labelled, read_questions, source_name
+from seetell.learning.training.corpus import (
+    read_captions,
+    read_labelled,
+    read_questions,
+    read_shard_records,
+    source_name,
+)
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import Validate
 from seetell.learning.training.recipe import Recipe
@@ -40,7 +49,11 @@ from seetell.tasks.model import Model
 _NO_INTERVALS = Bootstrap(samples=1)
 _PARTS = ("image_to_text", "text_to_image", "captions", "vqa", "zero_shot")
 # What the forgetting guard looks at where the recipe does not say.
-_GUARDED = {"imagefolder": "zero_shot.top_1", "coco_captions": "text_to_image.r5"}
+_GUARDED = {
+    "imagefolder": "zero_shot.top_1",
+    "coco_captions": "text_to_image.r5",
+    "webdataset": "text_to_image.r5",
+}
 
 
 def build_validate(prepared: Prepared) -> Validate:
@@ -72,7 +85,7 @@ def build_guard(prepared: Prepared) -> ForgettingGuard:
     root = Path(recipe.data_root)
     name = source_name(settings.data, root)
     metric = settings.metric or _GUARDED[settings.data.format]
-    if settings.data.format == "coco_captions":
+    if settings.data.format in ("coco_captions", "webdataset"):
         name = f"{name}.{settings.data.languages[0]}"
 
     def measure(module: nn.Module) -> float:
@@ -118,17 +131,9 @@ def _image_spec(recipe: Recipe, image_size: tuple[int, int]) -> ImageSpec:
 def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:
     name = source_name(source, root)
     if source.format == "coco_captions":
-        figures: dict[str, float] = {}
-        records = read_captions(source, root)
-        for language in source.languages:
-            prefix = f"{name}.{language}"
-            # Captions take most of the time; they are written only where a wanted metric reads them.
-            writes = not wanted or any(one.startswith(f"{prefix}.captions") for one in wanted)
-            measured = evaluate_captions(
-                _predictors(model, language, writes), records, language, bootstrap=_NO_INTERVALS
-            )
-            figures.update(_figures(prefix, measured))
-        return figures
+        return _captioned(model, read_captions(source, root), name, source.languages, wanted)
+    if source.format == "webdataset":
+        return _of_shards(model, source, root, wanted)
     if source.format == "vqa":
         learned, held = read_questions(source, root)
         measured = evaluate_questions(
@@ -140,6 +145,44 @@ def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[st
             f"validate.data: {source.path} has labels, and this model tells none without training"
         )
     return _figures(name, _zero_shot(model, source, root))
+
+
+def _captioned(
+    model: Model,
+    records: Sequence[CaptionRecord],
+    name: str,
+    languages: Sequence[str],
+    wanted: Sequence[str],
+) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for language in languages:
+        prefix = f"{name}.{language}"
+        # Captions take most of the time; they are written only where a wanted metric reads them.
+        writes = not wanted or any(one.startswith(f"{prefix}.captions") for one in wanted)
+        measured = evaluate_captions(
+            _predictors(model, language, writes), records, language, bootstrap=_NO_INTERVALS
+        )
+        figures.update(_figures(prefix, measured))
+    return figures
+
+
+def _of_shards(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:
+    """What the samples of a ``webdataset`` hold and the model can do: captions, questions or both."""
+    name = source_name(source, root)
+    captioned, asked = read_shard_records(source, root)
+    figures: dict[str, float] = {}
+    if captioned and {"embed", "caption"} & set(model.tasks):
+        # An evaluation does no more with the photos than to hand them on to the predictors, which read them.
+        records = cast("list[CaptionRecord]", captioned)
+        spoken = [code for code in source.languages if any(record.texts(code) for record in records)]
+        figures.update(_captioned(model, records, name, spoken, wanted))
+    if asked and "ask" in model.tasks:
+        questions = cast("list[QuestionRecord]", asked)
+        measured = evaluate_questions(_predictors(model, "en", False), questions, bootstrap=_NO_INTERVALS)
+        figures.update(_figures(name, measured))
+    if not figures:
+        raise RecipeError(f"validate.data: {source.path} holds nothing that this model can be measured by")
+    return figures
 
 
 def _zero_shot(model: Model, source: DataSettings, root: Path) -> Evaluation:
@@ -166,15 +209,26 @@ def _predictors(model: Model, language: str, writes_captions: bool) -> Predictor
     return Predictors(
         model.name,
         model.precision,
-        embed_images=partial(model.stream, "embed_images") if "embed" in able else None,
+        embed_images=(
+            (lambda photos: model.stream("embed_images", map(_loaded, photos))) if "embed" in able else None
+        ),
         embed_texts=model.embed_texts if "embed" in able else None,
         caption=(
-            partial(model.stream, "caption", language=language)
+            (lambda photos: model.stream("caption", map(_loaded, photos), language=language))
             if writes_captions and "caption" in able
             else None
         ),
-        ask=partial(model.stream, "ask") if "ask" in able else None,
+        ask=(
+            (lambda pairs: model.stream("ask", ((_loaded(photo), question) for photo, question in pairs)))
+            if "ask" in able
+            else None
+        ),
     )
+
+
+def _loaded(photo: PhotoRef) -> Path | bytes:
+    """A photo as the facade takes it: what is a part of a file is read."""
+    return photo if isinstance(photo, Path) else read_photo(photo)
 
 
 def _figures(prefix: str, measured: Evaluation) -> dict[str, float]:

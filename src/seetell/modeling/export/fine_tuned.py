@@ -27,8 +27,12 @@ def is_fine_tuned(run_folder: Path) -> bool:
 
 
 def default_checkpoint(run_folder: Path) -> str:
-    """``best``, where the run was measured: who fine-tunes wants what was best, not what came last."""
+    """``best``, where the run was measured and fine-tunes a public model, or was to stop once it no longer
+    improved, as a fine-tuning of ours is unless told otherwise: what came last is then not what was best."""
     try:
+        patient = (_recipe(run_folder).get("validate") or {}).get("patience") is not None
+        if not (patient or is_fine_tuned(run_folder)):
+            return "latest"
         checkpoint_of(run_folder, "best")
     except CheckpointError:
         return "latest"
