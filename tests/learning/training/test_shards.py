@@ -61,7 +61,9 @@ def document(root: Path, folder: Path, **changes: Any) -> dict[str, Any]:
             "shared_dim": 16,
         },
         "tokenizer": {"vocab_size": 300, "context_length": 32},
-        "data": [{"format": "webdataset", "path": "shards", "batch_size": 7, "shuffle_shards": 3}],
+        "data": [
+            {"format": "webdataset", "path": "shards", "batch_size": 7, "shuffle_shards": 3, "length_pool": 2}
+        ],
         "objectives": [{"name": name} for name in ("contrastive", "captioning", "answer_list", "labels")],
         "resolution": [{"until": 1.0, "size": 32}],
         "steps": STEPS,
