@@ -68,10 +68,12 @@ def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path: Path
     (one, losses), (two, other_losses) = found
     assert losses == pytest.approx(other_losses, rel=1e-4)
     start = build().state_dict()
-    moved = max(float((one[name] - start[name]).abs().max()) for name in one)
-    apart = max(float((one[name] - two[name]).abs().max()) for name in one)
-    # Adam divides by the gradient's size, so that what float32 rounds of a tiny one shows.
-    assert apart < 0.02 * moved, (apart, moved)
+    # A softmax does not see what is added to all of a query's scores, so that a key's bias has no gradient but
+    # what float32 rounds, and Adam, which divides by the gradient's size, makes steps of that.
+    names = [name for name in one if not name.endswith("attention.key.bias")]
+    moved = max(float((one[name] - start[name]).abs().max()) for name in names)
+    apart = max(float((one[name] - two[name]).abs().max()) for name in names)
+    assert apart < 0.005 * moved, (apart, moved)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 8, 100])
