@@ -68,7 +68,7 @@ def test_two_processes_learn_what_one_learns_from_the_joint_batch(tmp_path: Path
     (one, losses), (two, other_losses) = found
     assert losses == pytest.approx(other_losses, rel=1e-4)
     start = build().state_dict()
-    # A softmax does not see what is added to all of a query's scores, so that a key's bias has no gradient but
+    # A softmax does not see what is added to all of a query's scores, so a key's bias has no gradient but
     # what float32 rounds, and Adam, which divides by the gradient's size, makes steps of that.
     names = [name for name in one if not name.endswith("attention.key.bias")]
     moved = max(float((one[name] - start[name]).abs().max()) for name in names)
