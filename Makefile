@@ -60,7 +60,7 @@ $(TEST_READY): $(REQUIREMENTS)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt $(TORCH_FLAGS) "torch==2.13.0+cpu" 2>/dev/null \
 		|| $(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt "torch==2.13.0"
-	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[train,test,dev]"
+	$(VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[train,compress,test,dev]"
 	touch $@
 
 $(DEMO_READY): $(REQUIREMENTS)

@@ -37,6 +37,12 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--own-labels", "--pope", "--objects", "--yes-or-no", "--synonyms", "--language", "--holdout"}
         | {"--limit", "--target-accuracy", "--report", "--record"},
     ),
+    "compress": (
+        ["model", "out"],
+        {"--annotations", "--calibration", "--calibration-count", "--calibration-texts", "--captions"}
+        | {"--holdout", "--images", "--json", "--labelled", "--language", "--limit", "--max-drop"}
+        | {"--overwrite", "--profile", "--quantize", "--question-images", "--questions"},
+    ),
     "convert": (
         ["checkpoint", "out"],
         {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite", "--interpolate"},

@@ -11,7 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from seetell.bundle.check import CHECK_NAME, Difference, max_abs_diff, read_check, run_check
+from seetell.bundle.check import (
+    CHECK_NAME,
+    Difference,
+    cosine,
+    max_abs_diff,
+    read_check,
+    run_check,
+    run_cosines,
+)
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import BundleDamaged
 from tests.bundle.test_store import make_bundle
@@ -54,6 +62,8 @@ def test_agreement_and_difference(bundle: Bundle) -> None:
     off = {entry.output: entry.max_abs_diff for entry in run_check(bundle, Doubler(error=0.25))}
     assert off == {"mask": 0.0, "y": 0.25}
     assert run_check(bundle, Doubler(error=float("nan")))[1].max_abs_diff == float("inf")
+    assert run_cosines(bundle, engine) == {("image_encoder", "y"): pytest.approx(1.0)}
+    assert 0.9 < run_cosines(bundle, Doubler(error=5.0))["image_encoder", "y"] < 0.99
 
 
 def test_a_bundle_without_a_check_set(tmp_path: Path) -> None:
@@ -91,3 +101,12 @@ def test_differences_of_infinities_shapes_and_types() -> None:
     assert max_abs_diff(np.zeros((0, 2)), np.zeros((0, 2))) == 0.0
     assert max_abs_diff(np.array([True, False]), np.array([True, True])) == 1.0
     assert max_abs_diff(np.array([250], np.uint8), np.array([5], np.uint8)) == 245.0
+
+
+def test_cosine() -> None:
+    one = np.array([[1.0, 0.0, -np.inf]], np.float32)
+    assert cosine(one, one) == 1
+    assert cosine(one, -one) == -1
+    assert cosine(np.zeros(3), np.zeros(3)) == 1 and cosine(np.zeros(3), np.ones(3)) == 0
+    assert np.isnan(cosine(np.array([np.nan, 1.0]), np.array([1.0, 1.0])))
+    assert np.isnan(cosine(np.ones(3), np.ones(2)))

@@ -86,6 +86,33 @@ def run_check(bundle: Bundle, engine: Runner) -> list[Difference]:
     return differences
 
 
+def run_cosines(bundle: Bundle, engine: Runner) -> dict[tuple[str, str], float]:
+    """(role, output) -> cosine with the record, for floating outputs: what int8 graphs are judged by, which
+    give other numbers but must point the same way.
+
+    Raises BundleDamaged, and EngineError from the engine.
+    """
+    found = {}
+    for role, recorded in read_check(bundle).items():
+        names = sorted(name for name, value in recorded.outputs.items() if value.dtype.kind == "f")
+        results = engine.run(role, recorded.inputs, names) if names else {}
+        found.update({(role, name): cosine(results[name], recorded.outputs[name]) for name in names})
+    return found
+
+
+def cosine(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Cosine of two arrays as vectors, over what is finite in both; 1.0 for two of zeros, NaN where one side
+    alone is NaN or shapes differ."""
+    if found.shape != expected.shape or np.any(np.isnan(found) != np.isnan(expected)):
+        return float("nan")
+    finite = np.isfinite(found) & np.isfinite(expected)
+    left, right = found[finite].astype(np.float64), expected[finite].astype(np.float64)
+    lengths = float(np.linalg.norm(left) * np.linalg.norm(right))
+    if lengths == 0:
+        return float(np.array_equal(left, right))
+    return float(left @ right) / lengths
+
+
 def max_abs_diff(found: NDArray[Any], expected: NDArray[Any]) -> float:
     """The largest absolute difference, equal infinities counting as equal; infinite where shapes differ or
     only one side is NaN."""

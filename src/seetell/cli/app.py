@@ -11,6 +11,7 @@ from seetell.cli import (
     ask,
     caption,
     classify,
+    compress,
     convert,
     demo,
     doctor,
@@ -50,6 +51,7 @@ app.command("search")(search.search)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compress")(compress.compress)
 app.command("convert")(convert.convert)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

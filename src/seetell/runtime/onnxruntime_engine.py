@@ -74,6 +74,8 @@ class ONNXRuntimeEngine(GraphEngine):
             raise DeviceUnavailable("ONNX Runtime (onnxruntime-gpu) finds no NVIDIA GPU; use device cpu")
         self._options = self._runtime.SessionOptions()
         self._options.log_severity_level = _ONLY_ERRORS
+        # int8 weights alone: computed in floats, as the gate measured them (1), and not in int8 (4).
+        self._options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
         if threads is not None:
             self._options.intra_op_num_threads = threads
         self._lock = threading.Lock()

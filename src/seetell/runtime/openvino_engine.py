@@ -129,6 +129,9 @@ class OpenVINOEngine(GraphEngine):
         settings["INFERENCE_PRECISION_HINT"] = floats
         if self._plugin == "CPU":
             settings["KV_CACHE_PRECISION"] = "f32"
+            # A graph with int8 weights alone computes in floats, as its gate measured it; OpenVINO would
+            # quantise what such weights are multiplied with while it runs.
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
             if threads is not None:
                 settings["INFERENCE_NUM_THREADS"] = threads
         return settings

@@ -1,0 +1,244 @@
+"""What a compression did and cost: as JSON, as rows of the manifest, and as a section of the model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seetell.bundle.manifest import Measurement
+from seetell.evaluation.bootstrap import Estimate
+from seetell.evaluation.machine import describe_machine
+from seetell.learning.compression.calibration import Calibration
+from seetell.learning.compression.footprint import Footprint
+from seetell.learning.compression.gate import Compared
+from seetell.learning.compression.levels import Level
+from seetell.learning.compression.packing import Packed
+from seetell.learning.compression.sensitivity import LayerError
+
+REPORT_NAME = "compression.json"
+_VERBS = {
+    "image_to_text": "embed",
+    "text_to_image": "embed",
+    "captions": "caption",
+    "vqa": "ask",
+    "zero_shot": "classify",
+    "own_labels": "classify",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that was measured. rows: the worst first. dataset: what quality was measured on."""
+
+    rows: Sequence[Compared]
+    before: Footprint
+    after: Footprint
+    packed: Packed
+    size_before: int
+    size_after: int
+    levels: Mapping[str, Level]
+    ranking: Sequence[LayerError]
+    tried: Sequence[dict[str, Any]]
+    calibration: Calibration
+    profile: str
+    smoothed: int
+    tolerance: str
+    dataset: str
+    name: str
+
+
+def document(figures: Figures) -> dict[str, Any]:
+    """Plain types; what ``--json`` prints and the bundle keeps as ``compression.json``."""
+    return {
+        "model": figures.name,
+        "machine": describe_machine(),
+        "method": {
+            "quantize": "int8",
+            "profile": figures.profile,
+            "calibration": {
+                "photos": figures.calibration.n_photos,
+                "unreadable": len(figures.calibration.failed),
+                "texts": figures.calibration.n_texts,
+                "texts_from": figures.calibration.texts_from,
+                "runs": {role: len(some) for role, some in figures.calibration.samples.items()},
+            },
+            "smoothed_groups": figures.smoothed,
+        },
+        "gate": {
+            "passed": all(row.passed for row in figures.rows),
+            "tolerance": figures.tolerance,
+            "dataset": figures.dataset,
+        },
+        "quality": [
+            {
+                "metric": row.metric,
+                "before": round(row.before.value, 4),
+                "before_interval": _interval(row.before),
+                "after": round(row.after.value, 4),
+                "after_interval": _interval(row.after),
+                "drop": round(row.drop, 4),
+                "allowed": round(row.allowed, 4),
+            }
+            for row in figures.rows
+        ],
+        "size_bytes": {"before": figures.size_before, "after": figures.size_after},
+        "graphs": {
+            role: {
+                "fp32_weights_bytes": figures.packed.float_bytes[role],
+                "weights_bytes": figures.packed.weights_bytes[role],
+                "share": round(
+                    figures.packed.weights_bytes[role] / max(1, figures.packed.float_bytes[role]), 4
+                ),
+                "latency_ms": {
+                    "before": _rounded(figures.before.latency_ms.get(role)),
+                    "after": _rounded(figures.after.latency_ms.get(role)),
+                },
+            }
+            for role in figures.packed.files
+        },
+        "peak_memory_mb": {
+            "before": round(figures.before.peak_memory_mb, 1),
+            "after": round(figures.after.peak_memory_mb, 1),
+        },
+        "tried": list(figures.tried),
+        "layers": {source: level for source, level in sorted(figures.levels.items()) if level != "int8"},
+        "sensitivity": [
+            {"layer": one.source, "role": one.role, "error": _finite(one.error)} for one in figures.ranking
+        ],
+    }
+
+
+def count_levels(levels: Mapping[str, Level]) -> dict[Level, int]:
+    """How many layers are at each level."""
+    known: tuple[Level, ...] = ("int8", "weights", "float")
+    return {level: sum(one == level for one in levels.values()) for level in known}
+
+
+def as_json(plain: Mapping[str, Any]) -> str:
+    """The report as a file's text."""
+    return json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+
+
+def measurements(figures: Figures) -> tuple[Measurement, ...]:
+    """Before (fp32) and after (int8) of everything measured."""
+    machine = describe_machine()
+    rows = []
+
+    def add(precision: str, task: str, metric: str, one: Estimate, dataset: str, split: str) -> None:
+        rows.append(
+            Measurement.model_validate(
+                {
+                    "precision": precision,
+                    "task": task,
+                    "dataset": dataset,
+                    "split": split,
+                    "metric": metric,
+                    "value": round(one.value, 6),
+                    "interval": None if one.low == one.high else (round(one.low, 6), round(one.high, 6)),
+                    "machine": machine,
+                }
+            )
+        )
+
+    for row in sorted(figures.rows, key=lambda one: one.metric):
+        task = _VERBS.get(row.metric.partition(".")[0], "check")
+        for precision, one in (("fp32", row.before), ("int8", row.after)):
+            add(precision, task, row.metric, one, figures.dataset, "gate")
+    for precision, footprint, size in (
+        ("fp32", figures.before, figures.size_before),
+        ("int8", figures.after, figures.size_after),
+    ):
+        add(precision, "size", "size_bytes", _exact(size), "bundle", "all files")
+        add(
+            precision,
+            "memory",
+            "peak_memory_mb",
+            _exact(footprint.peak_memory_mb),
+            "check set",
+            "every graph",
+        )
+        for role, took in footprint.latency_ms.items():
+            add(precision, "latency", f"{role}.latency_ms", _exact(took), "check set", "one run")
+    return tuple(rows)
+
+
+def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(what, before, after, remark) for people."""
+    found = [
+        (
+            row["metric"],
+            f"{row['before']:.2f}",
+            f"{row['after']:.2f}",
+            f"{max(0.0, row['drop']):.2f} lost, {row['allowed']:.2f} allowed",
+        )
+        for row in plain["quality"]
+    ]
+    size = plain["size_bytes"]
+    found.append(("size", _megabytes(size["before"]), _megabytes(size["after"]), _part(size)))
+    for role, graph in plain["graphs"].items():
+        found.append(
+            (
+                f"{role} weights",
+                f"{_megabytes(graph['fp32_weights_bytes'])} as fp32",
+                _megabytes(graph["weights_bytes"]),
+                f"{graph['share']:.1%}",
+            )
+        )
+    for role, graph in plain["graphs"].items():
+        took = graph["latency_ms"]
+        if took["before"] is not None:
+            found.append((f"{role} time", f"{took['before']:.2f} ms", f"{took['after']:.2f} ms", _part(took)))
+    memory = plain["peak_memory_mb"]
+    found.append(("peak memory", f"{memory['before']:.0f} MB", f"{memory['after']:.0f} MB", _part(memory)))
+    return found
+
+
+def card_section(figures: Figures) -> str:
+    """Markdown for the model card."""
+    counts = {
+        level: sum(one == level for one in figures.levels.values()) for level in ("int8", "weights", "float")
+    }
+    calibration = figures.calibration
+    lines = [
+        "## Compression",
+        "",
+        f"Quantised to int8 with NNCF, profile {figures.profile}: {counts['int8']} layers compute in int8, "
+        f"{counts['weights']} have int8 weights only, {counts['float']} stay in floats.",
+    ]
+    if calibration.n_photos:
+        lines.append(
+            f"Calibrated on {calibration.n_photos} photos and {calibration.n_texts} texts "
+            f"(from {calibration.texts_from})."
+        )
+    lines += [
+        f"Passed a gate of {figures.tolerance} on {figures.dataset}; `{REPORT_NAME}` has every figure.",
+        "The sections above describe the bundle this one was made from.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _interval(one: Estimate) -> list[float] | None:
+    return None if one.low == one.high else [round(one.low, 4), round(one.high, 4)]
+
+
+def _exact(value: float) -> Estimate:
+    return Estimate(float(value), float(value), float(value))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if value < float("inf") else None
+
+
+def _megabytes(size_bytes: float) -> str:
+    return f"{size_bytes / 1e6:.2f} MB"
+
+
+def _part(pair: Mapping[str, float]) -> str:
+    return f"{pair['after'] / pair['before']:.0%} of it" if pair["before"] else ""

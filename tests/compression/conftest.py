@@ -1,0 +1,39 @@
+"""The tiny bundle of the export tests, and its graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from seetell.bundle.check import read_check
+from seetell.bundle.store import Bundle
+from seetell.learning.compression.graphs import WorkingGraph, read_graph
+from seetell.runtime.engine import Arrays
+from tests.export.conftest import facts, tiny_bundle, tiny_model, tokenizer_json
+
+__all__ = ["facts", "tiny_bundle", "tiny_model", "tokenizer_json"]
+
+ReadGraphs = Callable[[], dict[str, WorkingGraph]]
+
+
+@pytest.fixture
+def read_graphs(tiny_bundle: Bundle) -> ReadGraphs:
+    """Reads the tiny bundle's graphs anew at each call."""
+    return lambda: {
+        role: read_graph(tiny_bundle.graph_path(role), role) for role in tiny_bundle.manifest.graphs
+    }
+
+
+@pytest.fixture
+def samples(tiny_bundle: Bundle) -> dict[str, list[Arrays]]:
+    """One run of every role: the inputs of the check set in the dtypes the graphs take."""
+    return {
+        role: [
+            {
+                name: value.astype(tiny_bundle.manifest.graphs[role].inputs[name].dtype)  # type: ignore[index]
+                for name, value in recorded.inputs.items()
+            }
+        ]
+        for role, recorded in read_check(tiny_bundle).items()
+    }

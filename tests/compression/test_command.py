@@ -1,0 +1,90 @@
+"""``seetell compress`` as it is typed: exit statuses, one line of error, and what it will not overwrite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seetell.bundle.store import Bundle
+from seetell.cli.main import run
+from tests.compression.test_run import fingerprint, save_photos
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--calibration", "gone"], 1, "--calibration: gone is no folder"),
+        (["--calibration", "empty"], 1, "no photos in empty"),
+        (["--calibration-texts", "empty"], 2, "--calibration-texts goes with --calibration DIR"),
+        (["--max-drop", "much"], 2, "--max-drop: give 1%"),
+        (["--images", "empty"], 2, "--images goes with --captions F or --questions F"),
+        (["--captions", "gone.json"], 2, "where are the photos? Give --images DIR"),
+        (["--questions", "gone.json", "--images", "empty"], 2, "give --annotations F"),
+        (["--annotations", "gone.json"], 2, "go with --questions F"),
+        (["--captions", "gone.json", "--images", "empty"], 1, "gone.json"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_on_one_line(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert run(["compress", str(tiny_bundle.folder), "out", *words]) == status
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err and len(printed.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_gate_that_stays_shut(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compress", str(tiny_bundle.folder), str(tmp_path / "out"), "--max-drop", "0"]) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "nothing was written" in last and "--max-drop" in last
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_but_a_bundle_is_replaced(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = fingerprint(tiny_bundle.folder)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("dear")
+    for out, words, message in (
+        (tmp_path / "letters", [], "exists already"),
+        (tmp_path / "letters", ["--overwrite"], "is no bundle"),
+        (tiny_bundle.folder, ["--overwrite"], "holds the model itself"),
+    ):
+        assert run(["compress", str(tiny_bundle.folder), str(out), *words]) == 1
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "letters" / "one.txt").read_text() == "dear"
+    assert fingerprint(tiny_bundle.folder) == before
+
+
+def test_without_the_extra(
+    tiny_bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    save_photos(tmp_path / "photos", 1)
+    words = [
+        "compress",
+        str(tiny_bundle.folder),
+        str(tmp_path / "out"),
+        "--calibration",
+        str(tmp_path / "photos"),
+    ]
+    assert run(words) == 2
+    assert "pip install 'seetell[compress]'" in capsys.readouterr().err
