@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seetell.bundle.check import CHECK_NAME
-from seetell.bundle.manifest import MANIFEST_NAME, GateRecord, Manifest, manifest_json
+from seetell.bundle.check import CHECK_NAME, read_check
+from seetell.bundle.manifest import MANIFEST_NAME, GateRecord, GraphSpec, Manifest, manifest_json
 from seetell.bundle.store import TOKENIZER_NAME, Bundle, file_record, open_bundle
 from seetell.core.errors import DataError, ExportError, GateFailed, UsageError
 from seetell.core.files import atomic_folder
@@ -35,6 +35,7 @@ from seetell.learning.compression.nncf_backend import Profile, import_nncf, quan
 from seetell.learning.compression.packing import Packed, pack
 from seetell.learning.compression.sensitivity import LayerError, rank_layers
 from seetell.learning.compression.smoothing import smooth
+from seetell.runtime.engine import Arrays
 from seetell.runtime.select import choose_engine
 from seetell.tasks.model import Model, load
 
@@ -157,7 +158,7 @@ class _Run:
         rows, packed = self._try(levels, before)
         if not all(row.passed for row in rows):
             self.say("measuring what each layer costs")
-            ranking = rank_layers(self.graphs, self.calibrated, self.calibration.samples, levels)
+            ranking = rank_layers(self.graphs, self.calibrated, self._samples(), levels)
             rows, packed, levels = self._raise_until_passed(levels, ranking, rows, before)
         return self._finish(rows, packed, levels, ranking)
 
@@ -358,6 +359,17 @@ class _Run:
             )
         return found_here
 
+    def _samples(self) -> dict[str, list[Arrays]]:
+        """Inputs to judge layers by: what calibration recorded, else the check set's."""
+        graphs: Mapping[str, GraphSpec] = self.bundle.manifest.graphs  # type: ignore[assignment]  # roles are words
+        recorded = {
+            role: [
+                {name: value.astype(graphs[role].inputs[name].dtype) for name, value in one.inputs.items()}
+            ]
+            for role, one in read_check(self.bundle).items()
+        }
+        return {**recorded, **self.calibration.samples}
+
     def _int8_share(self, levels: Mapping[str, Level]) -> float:
         """Of all layers' weights, by bytes."""
         sizes = {
@@ -387,7 +399,7 @@ def raised(start: Mapping[str, Level], order: Sequence[str]) -> Iterable[dict[st
 def costly(ranking: Sequence[LayerError]) -> str:
     """Which layer costs most, in words."""
     if not ranking:
-        return "no layer could be measured alone (there is no calibration data)"
+        return "no layer could be measured alone (there are neither photos nor a check set)"
     first = ranking[0]
     by_role: dict[str, float] = {}
     for one in ranking:
