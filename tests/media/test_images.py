@@ -190,7 +190,7 @@ def test_colour_is_spared_in_irregular_files_too(subsampling: int, columns: int,
     data = saved(picture, "JPEG", quality=95, subsampling=subsampling)
     after_first_segment = 4 + int.from_bytes(data[4:6], "big")
     irregular = data[:after_first_segment] + b"\x00\x00" + data[after_first_segment:]
-    with pytest.raises(ValueError, match="extraneous|subsampling"):
+    with pytest.raises(ValueError, match=r"extraneous|subsampling"):
         simplejpeg.decode_jpeg(irregular)
     # At least 2.75 x 160 = 440 columns, or twice that where the colour has half of them.
     assert decode_photo(irregular, min_size=(32, 160)).pixels.shape[1] == columns

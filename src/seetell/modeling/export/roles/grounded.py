@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seetell.bundle.manifest import Role
 from seetell.modeling.export.roles.base import RoleModule, Specs, blocks_of, spec, text_inputs
+from seetell.modeling.export.roles.fusion import FusionRole
 from seetell.modeling.export.roles.grounded_decoder import DecoderRole, MemoryRole
 from seetell.modeling.models.grounded import GroundedModel
 from seetell.modeling.parts.attention import KeyValue
@@ -53,33 +54,23 @@ class TextEncoder(RoleModule):
         return self._chosen({"text_tokens": tokens, "text_embeds": self.model.text_embeds(tokens)})
 
 
-class FusionEncoder(RoleModule):
+class FusionEncoder(FusionRole):
     """A text beside the image."""
 
-    role: Role = "fusion_encoder"
-
     def __init__(self, model: GroundedModel, without: Collection[str] = ()) -> None:
-        outputs: Specs = {}
-        if model.text_encoder is not None:
-            outputs["fused_tokens"] = spec("float32", "B", "T", model.config.text.embed_dim)
-        if model.match_head is not None:
-            outputs["match_logits"] = spec("float32", "B", 2)
-        inputs = {
-            **text_inputs(),
-            "image_tokens": spec("float32", "B", "N", model.config.image.embed_dim),
-            "image_mask": spec("bool", "B", "N"),
-        }
-        super().__init__(inputs, outputs, without)
+        super().__init__(
+            model.config.image.embed_dim,
+            fused_dim=None if model.text_encoder is None else model.config.text.embed_dim,
+            match=model.match_head is not None,
+            without=without,
+        )
         self.model = model
+        self.heads = {"match_logits": model.match_logits}
 
-    def forward(
+    def _fused(
         self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, image_mask: Tensor
-    ) -> tuple[Tensor, ...]:
-        fused = self.model.fuse(input_ids, attention_mask, image_tokens, image_mask)
-        found = {"fused_tokens": fused}
-        if "match_logits" in self.outputs:
-            found["match_logits"] = self.model.match_logits(fused)
-        return self._chosen(found)
+    ) -> Tensor:
+        return self.model.fuse(input_ids, attention_mask, image_tokens, image_mask)
 
 
 class DecoderMemory(MemoryRole):

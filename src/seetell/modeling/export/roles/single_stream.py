@@ -7,7 +7,8 @@ from collections.abc import Collection
 from torch import Tensor
 
 from seetell.bundle.manifest import Role
-from seetell.modeling.export.roles.base import RoleModule, spec, text_inputs
+from seetell.modeling.export.roles.base import RoleModule, spec
+from seetell.modeling.export.roles.fusion import FusionRole
 from seetell.modeling.models.single_stream import SingleStreamModel
 
 
@@ -34,38 +35,28 @@ class ImageEncoder(RoleModule):
         return self._chosen({"image_tokens": tokens, "image_mask": mask})
 
 
-class FusionEncoder(RoleModule):
-    role: Role = "fusion_encoder"
-
+class FusionEncoder(FusionRole):
     def __init__(self, model: SingleStreamModel, without: Collection[str] = ()) -> None:
         config = model.config
-        inputs = {
-            **text_inputs(),
-            "image_tokens": spec("float32", "B", "N", config.embed_dim),
-            "image_mask": spec("bool", "B", "N"),
-        }
-        outputs = {"fused_tokens": spec("float32", "B", "T", config.embed_dim)}
-        if config.match:
-            outputs["match_logits"] = spec("float32", "B", 2)
-        if config.fill:
-            outputs["token_logits"] = spec("float32", "B", "T", config.vocab_size)
-        if config.num_answers:
-            outputs["answer_logits"] = spec("float32", "B", config.num_answers)
-        super().__init__(inputs, outputs, without)
+        super().__init__(
+            config.embed_dim,
+            fused_dim=config.embed_dim,
+            match=config.match,
+            vocab_size=config.vocab_size if config.fill else None,
+            num_answers=config.num_answers,
+            without=without,
+        )
         self.model = model
+        self.heads = {
+            "match_logits": model.match_logits,
+            "token_logits": model.token_logits,
+            "answer_logits": model.answer_logits,
+        }
 
-    def forward(
+    def _fused(
         self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, image_mask: Tensor
-    ) -> tuple[Tensor, ...]:
-        fused = self.model.fuse(input_ids, attention_mask, image_tokens, image_mask)
-        found = {"fused_tokens": fused}
-        if "match_logits" in self.outputs:
-            found["match_logits"] = self.model.match_logits(fused)
-        if "token_logits" in self.outputs:
-            found["token_logits"] = self.model.token_logits(fused)
-        if "answer_logits" in self.outputs:
-            found["answer_logits"] = self.model.answer_logits(fused)
-        return self._chosen(found)
+    ) -> Tensor:
+        return self.model.fuse(input_ids, attention_mask, image_tokens, image_mask)
 
 
 ROLES = (ImageEncoder, FusionEncoder)

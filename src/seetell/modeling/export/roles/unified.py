@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seetell.bundle.manifest import Role
 from seetell.modeling.export.roles.base import RoleModule, blocks_of, spec, text_inputs
+from seetell.modeling.export.roles.fusion import FusionRole
 from seetell.modeling.export.roles.grounded_decoder import DecoderRole, MemoryRole
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.modeling.parts.attention import KeyValue
@@ -65,41 +66,31 @@ class TextEncoder(RoleModule):
         return self._chosen({"text_tokens": encoded.tokens, "text_embeds": encoded.embeds})
 
 
-class FusionEncoder(RoleModule):
+class FusionEncoder(FusionRole):
     """Ids go through the text trunk and then meet the image."""
-
-    role: Role = "fusion_encoder"
 
     def __init__(self, model: UnifiedModel, without: Collection[str] = ()) -> None:
         text = model.config.text
-        inputs = {
-            **text_inputs(),
-            "image_tokens": spec("float32", "B", "N", text.embed_dim),
-            "image_mask": spec("bool", "B", "N"),
-        }
-        outputs = {
-            "fused_tokens": spec("float32", "B", "T", text.embed_dim),
-            "match_logits": spec("float32", "B", 2),
-            "token_logits": spec("float32", "B", "T", text.vocab_size),
-        }
-        if model.answer_head is not None:
-            outputs["answer_logits"] = spec("float32", "B", model.config.num_answers)
-        super().__init__(inputs, outputs, without)
+        super().__init__(
+            text.embed_dim,
+            fused_dim=text.embed_dim,
+            match=True,
+            vocab_size=text.vocab_size,
+            num_answers=None if model.answer_head is None else model.config.num_answers,
+            without=without,
+        )
         self.model = model
+        self.heads = {
+            "match_logits": model.match_logits,
+            "token_logits": model.token_logits,
+            "answer_logits": model.answer_logits,
+        }
 
-    def forward(
+    def _fused(
         self, input_ids: Tensor, attention_mask: Tensor, image_tokens: Tensor, image_mask: Tensor
-    ) -> tuple[Tensor, ...]:
+    ) -> Tensor:
         text = self.model.encode_text(input_ids, attention_mask)
-        fused = self.model.fuse(text.tokens, attention_mask, image_tokens, image_mask)
-        found = {"fused_tokens": fused}
-        if "match_logits" in self.outputs:
-            found["match_logits"] = self.model.match_logits(fused)
-        if "token_logits" in self.outputs:
-            found["token_logits"] = self.model.token_logits(fused)
-        if "answer_logits" in self.outputs:
-            found["answer_logits"] = self.model.answer_logits(fused)
-        return self._chosen(found)
+        return self.model.fuse(text.tokens, attention_mask, image_tokens, image_mask)
 
 
 class DecoderMemory(MemoryRole):
