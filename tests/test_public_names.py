@@ -18,7 +18,8 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "match": (["photo", "texts"], SHARED),
     "classify": (["photos"], SHARED | {"--labels"}),
     "embed": (["photos"], SHARED | {"--text", "--out"}),
-    "search": (["text"], SHARED | {"--in", "--image", "-k", "--sheet"}),
+    "index": (["folders"], SHARED | {"--index", "--remove"}),
+    "search": (["text"], SHARED | {"--in", "--image", "-k", "--where", "--sheet"}),
     "prepare": (
         ["source", "out"],
         {"--annotations", "--boilerplate", "--capfilt", "--caption-model"}

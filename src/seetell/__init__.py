@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from seetell.runtime.generation import GenerationOptions
     from seetell.search.photo_index import Added, PhotoIndex
+    from seetell.search.updating import Change
     from seetell.tasks.model import Model, load
     from seetell.tasks.policy import Policy, Request
 
@@ -67,6 +68,7 @@ __all__ = [
     "BundleInvalid",
     "BundleNotFound",
     "Caption",
+    "Change",
     "CheckpointError",
     "Classification",
     "ConversionNeeded",
@@ -106,6 +108,7 @@ __all__ = [
 _RESULTS = "Alternative Answer Caption Classification Failure Features Fill Hit Match RankedLabel"
 _HOMES = {
     "Added": "seetell.search.photo_index",
+    "Change": "seetell.search.updating",
     "GenerationOptions": "seetell.runtime.generation",
     "Model": "seetell.tasks.model",
     "PhotoIndex": "seetell.search.photo_index",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class FakeModel:
     name = NAME
     precision = PRECISION
     device = "cpu"
+    manifest = SimpleNamespace(name=NAME, version="1", files={})
     languages = ("en", "zh")
     tasks = frozenset({"caption", "ask", "match", "classify", "embed"})
 

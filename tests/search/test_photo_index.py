@@ -74,7 +74,7 @@ def test_a_photo_added_again_is_read_again(model: Model, folder: Path) -> None:
 
 def test_progress(model: Model, folder: Path) -> None:
     index = PhotoIndex(None, model)
-    seen = list(index.adding(folder))
+    seen = list(index.changes(folder))
     assert sum(isinstance(one, Failure) for one in seen) == 1
     assert len(seen) == 8
     assert len(index) == 7
@@ -98,8 +98,6 @@ def test_queries_that_cannot_be_meant(model: Model) -> None:
 
 
 def test_what_an_index_needs(model: Model) -> None:
-    with pytest.raises(UsageError, match="in memory only"):
-        PhotoIndex("photos.index", model)
     tokenizer = make_tokenizer()
     engine = ToyEngine(tokenizer.vocab_size, without=("image_embeds",))
     with pytest.raises(UsageError, match="toy cannot embed"):

@@ -17,6 +17,7 @@ from seetell.cli import (
     doctor,
     embed,
     evaluate,
+    index,
     match,
     models,
     prepare,
@@ -47,6 +48,7 @@ app.command("ask")(ask.ask)
 app.command("match")(match.match)
 app.command("classify")(classify.classify)
 app.command("embed")(embed.embed)
+app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)

@@ -19,30 +19,48 @@ if TYPE_CHECKING:
 @shared_options
 def search(
     text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to look for.")] = None,
-    inside: Annotated[str, option("--in", metavar="FOLDER", help="Folder of photos to look in.")] = ".",
+    inside: Annotated[
+        str,
+        option("--in", metavar="FOLDER|INDEX", help="Folder of photos, or an index made by `seetell index`."),
+    ] = ".",
     image: Annotated[
         Path | None,
         option("--image", metavar="F", help="Look for photos like this one; with TEXT, both count."),
     ] = None,
     k: Annotated[int, option("-k", min=1, help="How many to find.")] = 5,
+    where: Annotated[
+        str | None,
+        option(
+            "--where",
+            metavar="SQL",
+            help="Only photos for which this holds: \"taken > '2025-06-01' and camera like 'Canon%'\".",
+        ),
+    ] = None,
     sheet: Annotated[
         Path | None, option("--sheet", metavar="F.html", help="Also write the results as one HTML page.")
     ] = None,
     *,
     shared: Shared,
 ) -> None:
-    """Find the photos of a folder that fit a text or resemble a photo."""
+    """Find the photos of a folder that fit a text or resemble a photo.
+
+    A word after a minus, or words in quotes after one, say what is not wanted: "beach -people".
+    """
     from seetell.core.errors import UsageError
+    from seetell.search.index_folder import is_index
     from seetell.search.photo_index import PhotoIndex
 
     if text is None and image is None:
         raise UsageError("search: say what to look for with TEXT, --image F, or both")
     with Output(json=shared.json) as out:
-        index = PhotoIndex(None, open_model(shared))
-        # While nothing is in it, for its errors alone: a query that is none must not cost a folder's reading.
-        index.search(text, image=image, k=k)
-        _fill(index, inside, out)
-        hits = index.search(text, image=image, k=k)
+        stored = is_index(Path(inside))
+        index = PhotoIndex(inside if stored else None, open_model(shared))
+        if not stored:
+            # While nothing is in it, for its errors alone: a query that is none must not cost a folder's
+            # reading.
+            index.search(text, image=image, k=k, where=where)
+            _fill(index, inside, out)
+        hits = index.search(text, image=image, k=k, where=where)
         query = " + ".join(str(part) for part in (text, image) if part is not None)
         rows = [(asdict(hit), (str(hit.rank), hit.photo, f"{hit.score:.3f}")) for hit in hits]
         out.results(rows, ("rank", "photo", "score"), f"{query} ({len(index)} photos)", counted=False)
@@ -57,7 +75,7 @@ def _fill(index: PhotoIndex, folder: str, out: Output) -> None:
     from seetell.core.results import Failure
 
     paths, total = listed([folder], out.wants_total)
-    for result in out.progress(index.adding(paths), "photos", total):
+    for result in out.progress(index.changes(paths), "photos", total):
         if isinstance(result, Failure):
             out.failure(result.photo, result.error)
         else:

@@ -1,0 +1,95 @@
+"""``seetell index``: keep an index of photos on disk, and bring it up to date."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seetell.cli.options import Shared, open_model, option, shared_options
+from seetell.cli.output import Output
+
+if TYPE_CHECKING:
+    from seetell.search.photo_index import PhotoIndex
+
+ENDING = ".index"
+
+
+@shared_options
+def index(
+    folders: Annotated[
+        list[str], typer.Argument(metavar="FOLDER", help="Folders of photos, with all below them.")
+    ],
+    place: Annotated[
+        Path | None,
+        option(
+            "--index",
+            metavar="DIR",
+            help="Where to keep the index.",
+            show_default="FOLDER.index, beside the folder",
+        ),
+    ] = None,
+    remove: Annotated[bool, option("--remove", help="Take FOLDER's photos out of the index.")] = False,
+    *,
+    shared: Shared,
+) -> None:
+    """Bring an index of photos up to date: add what is new, read again what has changed, drop what is gone.
+
+    Photos that have not changed are not opened, moved ones are recognised. It may be stopped at any time and
+    goes on where it was. Find photos with `seetell search TEXT --in DIR`.
+    """
+    from seetell.search.photo_index import PhotoIndex
+
+    with Output(json=shared.json) as out:
+        where = index_place(folders) if place is None else place
+        photos = PhotoIndex(where, open_model(shared))
+        if remove:
+            count = photos.remove(folders)
+            out.result({"index": str(where), "removed": count}, str(where), f"{count} photos taken out")
+        else:
+            _update(photos, folders, where, out)
+
+
+def index_place(folders: list[str]) -> Path:
+    """Where the index of a folder is kept unless told: ``photos/`` -> ``photos.index``.
+
+    Raises UsageError for several folders, and for one without a name.
+    """
+    from seetell.core.errors import UsageError
+
+    if len(folders) > 1:
+        raise UsageError("index: say where to keep the index of several folders with --index DIR")
+    folder = Path(folders[0]).absolute()
+    if not folder.name or folder.name == "..":
+        raise UsageError(f"index: say where to keep the index of {folders[0]} with --index DIR")
+    return folder.with_name(folder.name + ENDING)
+
+
+def _update(photos: PhotoIndex, folders: list[str], where: Path, out: Output) -> None:
+    from seetell.core.errors import UsageError
+    from seetell.core.results import Failure
+
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UsageError(f"{folder}: no such folder")
+    counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged"), 0)
+    started = time.perf_counter()
+    for change in out.progress(photos.changes(folders), "photos"):
+        if isinstance(change, Failure):
+            out.failure(change.photo, change.error)
+        else:
+            counts[change.what] += 1
+    spent_s = time.perf_counter() - started
+    read = counts["added"] + counts["updated"]
+    fields = {
+        "index": str(where),
+        **counts,
+        "failed": out.failed,
+        "photos": len(photos),
+        "photos_per_s": round(read / spent_s, 1),
+    }
+    said = [f"{count} {what}" for what, count in counts.items() if count]
+    out.result(fields, str(where), f"{len(photos)} photos", ", ".join(said) or "no photos")
+    out.succeeded = sum(counts.values()) - counts["removed"]

@@ -1,0 +1,176 @@
+"""The folder an index lives in: one process writes at a time, and it knows which models made its vectors.
+
+PLACE/index.json       the format, and one table per model
+PLACE/NAME.lance       a table (table.py)
+PLACE/writer.lock      held by the one process that writes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from seetell.core.errors import StorageError, UsageError
+from seetell.core.files import atomic_write_text, storage_error
+from seetell.tasks.model import Model
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]  # an absent module
+
+_SUMMARY = "index.json"
+_LOCK = "writer.lock"
+_KIND = "seetell-index"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """Which model a table's vectors are of. fingerprint: changes when the model's files do. S: shared_dim.
+
+    unfinished: the photos of an earlier ``fingerprint`` are still being embedded anew, from the table named.
+    """
+
+    table: str
+    name: str
+    fingerprint: str
+    shared_dim: int
+    unfinished: str | None = None
+
+
+def fingerprint_of(model: Model) -> str:
+    """A digest of the model's files: two models of one fingerprint give the same vectors."""
+    manifest = model.manifest
+    parts = sorted((name, record.sha256) for name, record in manifest.files.items() if name != "README.md")
+    text = json.dumps([manifest.name, manifest.version, parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_index(place: Path) -> bool:
+    """Whether an index is there. A damaged one is, too."""
+    return (place / _SUMMARY).is_file()
+
+
+class IndexFolder:
+    """Reads and writes ``index.json`` and holds the lock.
+
+    Raises StorageError where the folder holds other things, cannot be read, or is of a newer format.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        if not is_index(place) and place.exists():
+            if not place.is_dir():
+                raise StorageError(f"{place} is a file; an index is a folder")
+            if any(name != _LOCK for name in os.listdir(place)):
+                raise StorageError(f"{place} is no index and holds other files; choose a new folder")
+
+    def tables(self) -> list[ModelTable]:
+        """All models the index was made with; none yet for a new one. Raises StorageError."""
+        path = self.place / _SUMMARY
+        try:
+            document = json.loads(path.read_bytes())
+            if document["kind"] != _KIND:
+                raise ValueError
+            number = int(document["format"])
+            if number > _FORMAT:
+                raise StorageError(
+                    f"{self.place}: made by a newer seetell (format {number}); upgrade seetell"
+                )
+            return [ModelTable(**one) for one in document["models"]]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read ({error.strerror or error})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path} is damaged; index into a new folder") from error
+
+    def table_of(self, model: Model) -> ModelTable | None:
+        """The model's own table, None while the index is empty.
+
+        Raises UsageError where other models made it, or an earlier state of this one.
+        """
+        tables = self.tables()
+        fingerprint = fingerprint_of(model)
+        for one in tables:
+            if one.name == model.name and one.fingerprint == fingerprint:
+                return one
+        if any(one.name == model.name for one in tables):
+            raise UsageError(
+                f"{self.place} was made by an earlier state of {model.name}; "
+                "seetell index embeds its photos anew"
+            )
+        if tables:
+            names = ", ".join(sorted({one.name for one in tables}))
+            raise UsageError(
+                f"{self.place} was made by {names}, not {model.name}; search with that --model, or let "
+                f"seetell index add {model.name} beside it"
+            )
+        return None
+
+    def make_table(self, model: Model, shared_dim: int) -> ModelTable:
+        """The model's own table, entered if it is new. The caller holds the lock. Raises StorageError."""
+        tables = self.tables()
+        fingerprint = fingerprint_of(model)
+        older = None
+        for one in tables:
+            if one.name == model.name:
+                if one.fingerprint == fingerprint:
+                    return one
+                older = one.table
+        taken = {one.table for one in tables}
+        name = next(name for n in range(len(taken) + 1) if (name := f"photos-{n}") not in taken)
+        # A table of that name can only be what a killed process was removing.
+        shutil.rmtree(self.place / f"{name}.lance", ignore_errors=True)
+        made = ModelTable(name, model.name, fingerprint, shared_dim, older)
+        self._write([*tables, made])
+        return made
+
+    def finish(self, done: ModelTable) -> None:
+        """The table is complete: its model's earlier tables go. The caller holds the lock."""
+        tables = self.tables()
+        gone = [one for one in tables if one.name == done.name and one.table != done.table]
+        kept = [one for one in tables if one not in gone and one.table != done.table]
+        finished = ModelTable(done.table, done.name, done.fingerprint, done.shared_dim)
+        self._write([*kept, finished])
+        for one in gone:
+            shutil.rmtree(self.place / f"{one.table}.lance", ignore_errors=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the index for this process, until the block ends or the process dies.
+
+        Raises StorageError where another process writes, or the folder cannot be written.
+        """
+        try:
+            self.place.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.place / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise storage_error(error, self.place) from error
+        try:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                    raise StorageError(
+                        f"{self.place} is being written by another process (number {holder}); wait for it. "
+                        "Searching goes on meanwhile"
+                    ) from error
+            with suppress(OSError):  # the number is for people; a full disk is met again, and said, later
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _write(self, tables: list[ModelTable]) -> None:
+        document = {"kind": _KIND, "format": _FORMAT, "models": [asdict(one) for one in tables]}
+        atomic_write_text(self.place / _SUMMARY, json.dumps(document, ensure_ascii=False, indent=1) + "\n")

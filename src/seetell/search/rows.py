@@ -1,0 +1,217 @@
+"""Where the photos of an index are kept: in memory, or in a folder on disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import UsageError
+from seetell.core.results import Failure
+from seetell.media.images import list_photos
+from seetell.search.index_folder import IndexFolder, ModelTable
+from seetell.search.scan import Found, VectorScan
+from seetell.search.table import PhotoTable, in_groups, require_lancedb
+from seetell.search.updating import Change, Updater
+from seetell.tasks.model import Model
+
+# A photo's path and its score.
+Scored = tuple[str, float]
+
+_REMOVED_AT_ONCE = 512
+
+
+class Rows(Protocol):
+    """Photos by path, each with a vector."""
+
+    def count(self) -> int:
+        """How many photos there are."""
+        ...
+
+    def changes(self, given: Iterable[str | os.PathLike[str]]) -> Iterator[Change | Failure]:
+        """Bring folders and files up to date."""
+        ...
+
+    def remove(self, places: Sequence[Path]) -> int:
+        """Forget files, and all below folders; how many there were."""
+        ...
+
+    def nearest(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Scored]]:
+        """The ``k`` best photos for each of the vectors float32[Q, S], best first."""
+        ...
+
+
+class MemoryRows:
+    """Held by this process alone; a photo known already is read again."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._ids: dict[str, int] = {}
+        self._paths: dict[int, str] = {}
+        self._scan: VectorScan | None = None
+        self._next_id = 0
+
+    def count(self) -> int:
+        return len(self._ids)
+
+    def changes(self, given: Iterable[str | os.PathLike[str]]) -> Iterator[Change | Failure]:
+        names: list[str] = []
+
+        def paths() -> Iterator[Path]:
+            for path in list_photos(Path(one) for one in given):
+                names.append(str(path))
+                yield path
+
+        for done, result in enumerate(self._model.stream("embed_images", paths())):
+            if isinstance(result, Failure):
+                yield result
+            else:
+                yield self._keep(names[done], result)
+
+    def remove(self, places: Sequence[Path]) -> int:
+        with self._lock:
+            gone = [path for path in self._ids if _inside(path, places)]
+            for path in gone:
+                del self._paths[self._ids.pop(path)]
+            if gone and self._scan is not None:
+                self._scan.keep_only(np.array(list(self._paths), np.int64))
+        return len(gone)
+
+    def nearest(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Scored]]:
+        if where is not None:
+            raise UsageError("a condition needs an index on disk: make one with seetell index")
+        with self._lock:
+            if self._scan is None:
+                return [[] for _ in vectors]
+            found = self._scan.search(vectors, k)
+            return _named(found, self._paths)
+
+    def _keep(self, path: str, vector: NDArray[np.float32]) -> Change:
+        with self._lock:
+            known = self._ids.get(path)
+            number = self._next_id if known is None else known
+            if self._scan is None:
+                self._scan = VectorScan(len(vector))
+            self._scan.put(np.array([number]), vector[None])
+            self._ids[path], self._paths[number] = number, path
+            self._next_id += known is None
+        return Change("added" if known is None else "updated", path)
+
+
+class StoredRows:
+    """In a folder on disk. Other processes may write it meanwhile; a search finds what is committed.
+
+    Raises StorageError, MissingExtra, and UsageError where the index is another model's.
+    """
+
+    def __init__(self, place: Path, model: Model) -> None:
+        require_lancedb()
+        self._place = place
+        self._model = model
+        self._folder = IndexFolder(place)
+        self._lock = threading.RLock()
+        self._table: PhotoTable | None = None
+        self._version = 0
+        self._commit = 0
+        self._paths: dict[int, str] = {}
+        self._scan: VectorScan | None = None
+        self._folder.tables()  # for its errors
+
+    def count(self) -> int:
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return 0
+            table.refresh()
+            return table.count()
+
+    def changes(self, given: Iterable[str | os.PathLike[str]]) -> Iterator[Change | Failure]:
+        given = list(given)
+        with self._folder.writing():
+            entry = self._folder.make_table(self._model, self._shared_dim())
+            table = PhotoTable(self._place, entry.table, entry.shared_dim, create=True)
+            captions: dict[str, str] = {}
+            if entry.unfinished is not None:
+                # The photos of the model's earlier state, wherever they lie, are embedded anew.
+                older = PhotoTable(self._place, entry.unfinished, entry.shared_dim)
+                captions = older.captions()
+                given = [*given, *(one.path for one in older.known() if os.path.lexists(one.path))]
+            yield from Updater(table, self._model, captions).changes(given)
+            if entry.unfinished is not None:
+                self._folder.finish(entry)
+
+    def remove(self, places: Sequence[Path]) -> int:
+        with self._folder.writing():
+            table = self._opened()
+            if table is None:
+                return 0
+            table.refresh()
+            gone = [one.id for one in table.known() if _inside(one.path, places)]
+            for group in in_groups(gone, _REMOVED_AT_ONCE):
+                table.remove(group)
+            return len(gone)
+
+    def nearest(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Scored]]:
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return [[] for _ in vectors]
+            scan = self._brought_up_to_date(table)
+            allowed = None if where is None else table.ids(where)
+            found = scan.search(vectors, k, allowed)
+            return _named(found, self._paths)
+
+    def _opened(self) -> PhotoTable | None:
+        """The table of our model; None where there is none yet."""
+        if self._table is None:
+            entry: ModelTable | None = self._folder.table_of(self._model)
+            if entry is None:
+                return None
+            table = PhotoTable(self._place, entry.table, entry.shared_dim)
+            if table.empty:
+                return None
+            self._table = table
+        return self._table
+
+    def _brought_up_to_date(self, table: PhotoTable) -> VectorScan:
+        """What is in memory, at the table's newest version."""
+        version = table.refresh()
+        if self._scan is None:
+            self._scan = VectorScan(table.shared_dim)
+        if version != self._version:
+            newest = self._commit
+            for ids, vectors, paths, commit in table.rows_since(self._commit):
+                self._scan.put(ids, vectors)
+                self._paths.update(zip(ids.tolist(), paths, strict=True))
+                newest = max(newest, commit)
+            self._keep_only(table.ids(), self._scan)
+            self._commit, self._version = newest, version
+        return self._scan
+
+    def _keep_only(self, ids: NDArray[np.int64], scan: VectorScan) -> None:
+        if len(ids) < len(self._paths):
+            scan.keep_only(ids)
+            for gone in self._paths.keys() - set(ids.tolist()):
+                del self._paths[gone]
+
+    def _shared_dim(self) -> int:
+        # Asked of the model itself: a manifest may leave it open.
+        blank = np.full((8, 8, 3), 128, np.uint8)
+        return int(self._model.embed_images(blank).shape[1])
+
+
+def _named(found: Sequence[Found], paths: Mapping[int, str]) -> list[list[Scored]]:
+    return [
+        [(paths[one], score) for one, score in zip(hit.ids.tolist(), hit.scores.tolist(), strict=True)]
+        for hit in found
+    ]
+
+
+def _inside(path: str, places: Sequence[Path]) -> bool:
+    return any(Path(path).is_relative_to(place) for place in places)

@@ -1,0 +1,313 @@
+"""One table of photos in LanceDB (the extra ``search``): the one door to it.
+
+Every commit is whole or not there at all, whatever happens to the process or the disk, and a reader keeps the
+version it has opened. A row keeps its ``id`` for life, also when its photo is moved, and carries the number
+of the commit that wrote it last, so that a reader can fetch what is new.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import MissingExtra, StorageError, UsageError
+
+# What a filter may ask about. The type is the one a column has in the table.
+COLUMNS: Mapping[str, Any] = {
+    "path": str,
+    "size_bytes": int,
+    "taken": str | None,
+    "camera": str | None,
+    "latitude": float | None,
+    "longitude": float | None,
+    "width": int | None,
+    "height": int | None,
+    "caption": str | None,
+    "sha256": str,
+}
+
+# Versions are kept this long for readers that have them open; a search holds one for far less than a second.
+_KEPT = timedelta(minutes=15)
+_READ_ROWS = 8192
+_IN_ONE_FILTER = 500
+
+Ids = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A photo of the index. mtime_ns: of the file when it was read, -1 where it is to be read again."""
+
+    id: int
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+def require_lancedb() -> None:
+    """Raises MissingExtra where an index cannot be kept on disk."""
+    _lancedb()
+
+
+def _lancedb() -> Any:
+    try:
+        import lancedb
+    except ModuleNotFoundError as error:
+        raise MissingExtra("lancedb", "search", "to keep an index of photos on disk") from error
+    return lancedb
+
+
+def path_text(path: str) -> str:
+    """A path as text for people and filters: bytes that are no UTF-8 appear as escapes."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class PhotoTable:
+    """A table, opened at its newest version. Thread-safe as LanceDB's own tables are.
+
+    Raises MissingExtra without LanceDB, and StorageError where the table is damaged or cannot be made.
+    """
+
+    def __init__(self, place: Path, name: str, shared_dim: int, *, create: bool = False) -> None:
+        self._place = place
+        self.shared_dim = shared_dim
+        connection = _lancedb().connect(str(place))
+        self.empty = False
+        try:
+            if (place / f"{name}.lance").is_dir():
+                self._table = connection.open_table(name)
+            elif create:
+                self._table = connection.create_table(name, schema=_row_type(shared_dim))
+            else:
+                self.empty = True
+        except Exception as error:  # LanceDB raises ValueError, RuntimeError and OSError alike
+            # A process killed while it made the table has left one without any version.
+            if not create or _has_version(place / f"{name}.lance"):
+                raise self._unreadable(error) from error
+            try:
+                self._table = connection.create_table(name, schema=_row_type(shared_dim), mode="overwrite")
+            except Exception as second:
+                raise self._unwritable(second) from second
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def refresh(self) -> int:
+        """Go to the newest version; its number."""
+        with self._reading():
+            self._table.checkout_latest()
+            return int(self._table.version)
+
+    def count(self) -> int:
+        with self._reading():
+            return int(self._table.count_rows())
+
+    def known(self) -> Iterator[Known]:
+        """Every photo, a few at a time."""
+        for batch in self._batches(["id", "path", "raw_path", "size_bytes", "mtime_ns", "sha256"]):
+            for row in batch.to_pylist():
+                path = _path(row["path"], row["raw_path"])
+                yield Known(row["id"], path, row["size_bytes"], row["mtime_ns"], row["sha256"])
+
+    def ids(self, where: str | None = None) -> Ids:
+        """The ids of all photos, or of those a filter lets through. Raises UsageError for no filter."""
+        parts = [batch.column("id").to_numpy() for batch in self._batches(["id"], where)]
+        return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
+
+    def newest_commit(self) -> int:
+        """The highest number a row carries; 0 for none."""
+        parts = [batch.column("commit").to_numpy().max() for batch in self._batches(["commit"]) if len(batch)]
+        return int(max(parts, default=0))
+
+    def rows_since(self, commit: int) -> Iterator[tuple[Ids, Vectors, list[str], int]]:
+        """(ids int64[B], vectors float32[B, S], B paths, newest commit) of rows written after ``commit``."""
+        where = None if commit == 0 else f"commit > {commit}"
+        for batch in self._batches(["id", "commit", "path", "raw_path", "vector"], where):
+            if len(batch):
+                texts, raw = batch.column("path").to_pylist(), batch.column("raw_path").to_pylist()
+                yield (
+                    batch.column("id").to_numpy().astype(np.int64),
+                    _vectors(batch.column("vector")),
+                    [_path(*path) for path in zip(texts, raw, strict=True)],
+                    int(batch.column("commit").to_numpy().max()),
+                )
+
+    def contents_of(self, ids: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], str | None]]:
+        """(vector float32[S], caption) of photos by id."""
+        found: dict[int, tuple[NDArray[np.float32], str | None]] = {}
+        for batch in self._of(ids, ["id", "caption", "vector"]):
+            contents = zip(_vectors(batch.column("vector")), batch.column("caption").to_pylist(), strict=True)
+            found.update(zip(batch.column("id").to_pylist(), contents, strict=True))
+        return found
+
+    def captions(self) -> dict[str, str]:
+        """The captions there are, by content hash."""
+        return {
+            row["sha256"]: row["caption"]
+            for batch in self._batches(["sha256", "caption"], "caption IS NOT NULL")
+            for row in batch.to_pylist()
+        }
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def commit(self, rows: Sequence[Mapping[str, Any]], *, replaces: bool) -> None:
+        """Write rows, all or none. ``replaces``: some have the id of a row that is there.
+
+        Raises StorageError, the table as it was.
+        """
+        if not rows:
+            return
+        with self._writing():
+            if replaces:
+                merge = self._table.merge_insert("id")
+                merge.when_matched_update_all().when_not_matched_insert_all().execute(list(rows))
+            else:
+                self._table.add(list(rows))
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Take photos out, all or none. Raises StorageError, the table as it was."""
+        if len(ids):
+            with self._writing():
+                self._table.delete(f"id IN ({', '.join(map(str, ids))})")
+
+    def tidy(self) -> None:
+        """Merge the small files that commits leave behind, and drop versions nobody can have open. Raises
+        StorageError, the table as it was."""
+        with self._writing():
+            self._table.optimize(cleanup_older_than=_KEPT)
+
+    # --- details ----------------------------------------------------------------------------------------
+
+    def _batches(self, columns: list[str], where: str | None = None) -> Iterator[Any]:
+        if self.empty:
+            return
+        query = self._table.search().select(columns)
+        if where is not None:
+            query = query.where(where)
+        try:
+            batches = iter(query.to_batches(batch_size=_READ_ROWS))
+        except Exception as error:
+            if where is not None and isinstance(error, ValueError):
+                raise _bad_filter(where, error) from error
+            raise self._unreadable(error) from error
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:
+                if where is not None:
+                    raise _bad_filter(where, error) from error
+                raise self._unreadable(error) from error
+            if batch is None:
+                return
+            yield batch
+
+    def _of(self, ids: Sequence[int], columns: list[str]) -> Iterator[Any]:
+        for first in range(0, len(ids), _IN_ONE_FILTER):
+            some = ", ".join(str(int(one)) for one in ids[first : first + _IN_ONE_FILTER])
+            yield from self._batches(columns, f"id IN ({some})")
+
+    def _reading(self) -> _Turned:
+        return _Turned(self._unreadable)
+
+    def _writing(self) -> _Turned:
+        return _Turned(self._unwritable)
+
+    def _unreadable(self, error: Exception) -> StorageError:
+        return StorageError(f"{self._place} cannot be read ({_line(error)})")
+
+    def _unwritable(self, error: Exception) -> StorageError:
+        said = str(error)
+        # Of an error of the operating system LanceDB keeps the text alone.
+        if "No space left" in said or "os error 28" in said:
+            return StorageError(
+                f"cannot write {self._place}: the disk is full; free some space and try again. "
+                "The index is as it was"
+            )
+        if "Permission denied" in said or "Read-only file system" in said:
+            return StorageError(f"cannot write {self._place}: no permission to write there")
+        return StorageError(f"cannot write {self._place}: {_line(error)}")
+
+
+class _Turned:
+    """Within the block, whatever LanceDB raises becomes an error of ours."""
+
+    def __init__(self, turn: Any) -> None:
+        self._turn = turn
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            raise self._turn(error) from error
+
+
+def _row_type(shared_dim: int) -> Any:
+    _lancedb()
+    from lancedb.pydantic import LanceModel, Vector
+    from pydantic import create_model
+
+    columns = {
+        "id": int,
+        "commit": int,
+        "raw_path": bytes | None,
+        "mtime_ns": int,
+        **COLUMNS,
+        "vector": Vector(shared_dim),
+    }
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in columns.items()}
+    return create_model("Photo", __base__=LanceModel, **fields)
+
+
+def row_path(path: str) -> dict[str, Any]:
+    """The columns that hold a path: text, and its bytes where they are not UTF-8."""
+    text = path_text(path)
+    return {"path": text, "raw_path": None if text == path else os.fsencode(path)}
+
+
+def _path(text: str, raw: bytes | None) -> str:
+    return text if raw is None else os.fsdecode(raw)
+
+
+def _vectors(column: Any) -> Vectors:
+    """A column of B vectors as float32[B, S]."""
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float32).reshape(len(column), -1)
+
+
+def _has_version(folder: Path) -> bool:
+    try:
+        return any(entry.name.endswith(".manifest") for entry in os.scandir(folder / "_versions"))
+    except OSError:
+        return False
+
+
+def _bad_filter(where: str, error: Exception) -> UsageError:
+    return UsageError(f"--where {where!r}: {_line(error)}; the columns are: {', '.join(COLUMNS)}")
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # LanceDB adds where in its own source it went wrong.
+    text = text.split(", /")[0].removeprefix("Invalid input, ").removeprefix("lance error: ")
+    return text[:200] or type(error).__name__
+
+
+def in_groups(ids: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Lists of at most ``size``."""
+    group: list[int] = []
+    for one in ids:
+        group.append(one)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,134 @@
+"""The scan in memory: what it finds is what scoring every row in full finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seetell.search import scan
+from seetell.search.scan import VectorScan
+
+DIM = 48
+
+
+def vectors(count: int, seed: int = 0) -> NDArray[np.float32]:
+    """Unit vectors in groups, far from zero as those of photos are: much in common, a few large numbers."""
+    draw = np.random.default_rng(seed)
+    common = draw.normal(size=DIM)
+    common[:2] = 8
+    groups = draw.normal(size=(50, DIM))[draw.integers(0, 50, count)]
+    rows = common + groups + draw.normal(size=(count, DIM))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several chunks and INT8 in a few thousand rows."""
+    monkeypatch.setattr(scan, "CHUNK_ROWS", 2048)
+    monkeypatch.setattr(scan, "_FEW_ROWS", 256)
+    monkeypatch.setattr(scan, "_GROUPS", 256)
+
+
+def filled(rows: NDArray[np.float32]) -> VectorScan:
+    one = VectorScan(rows.shape[1], threads=1)
+    for first in range(0, len(rows), 1000):
+        some = rows[first : first + 1000]
+        one.put(np.arange(first, first + len(some)), some)
+    return one
+
+
+def right(rows: NDArray[np.float32], query: NDArray[np.float32], k: int) -> list[int]:
+    return np.argsort(-(rows @ query), kind="stable")[:k].tolist()
+
+
+@pytest.mark.parametrize("queries", [1, 3, 70])
+def test_the_best_are_found(queries: int) -> None:
+    rows = vectors(5000)
+    index = filled(rows)
+    asked = vectors(queries, seed=1)
+    recalled = 0
+    for query, found in zip(asked, index.search(asked, 10), strict=True):
+        assert found.scores == pytest.approx(rows[found.ids] @ query, abs=1e-6)
+        assert (np.diff(found.scores) <= 0).all()
+        recalled += len(set(found.ids.tolist()) & set(right(rows, query, 10)))
+    assert recalled >= 0.99 * 10 * queries
+
+
+def test_exact_is_exact() -> None:
+    rows = vectors(5000)
+    asked = vectors(4, seed=2)
+    for query, found in zip(asked, filled(rows).exact(asked, 10), strict=True):
+        assert found.ids.tolist() == right(rows, query, 10)
+
+
+def test_openvino_and_numpy_score_alike() -> None:
+    rows = vectors(2048)
+    (chunk,) = filled(rows)._chunks
+    asked = vectors(8, seed=3)
+    assert scan._openvino_scorer(8, DIM, 1)(chunk, asked) == pytest.approx(
+        scan._numpy_scorer(chunk, asked), rel=1e-4, abs=1e-5
+    )
+
+
+def test_codes_err_by_half_a_step_at_most() -> None:
+    rows = vectors(2048)
+    (chunk,) = (index := filled(rows))._chunks
+    again = (chunk.codes.astype(np.float32) - 128) * chunk.scale + index._mean
+    assert (np.abs(again - rows) <= chunk.scale * 0.501).all()
+
+
+def test_without_openvinos_bytes_it_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, asked = vectors(5000), vectors(3, seed=4)
+    usual = filled(rows).search(asked, 10)
+
+    def overflows(width: int, dim: int, threads: int | None) -> object:
+        return lambda chunk, queries: np.zeros((len(chunk.codes), width), np.float32)
+
+    monkeypatch.setattr(scan, "_openvino_scorer", overflows)
+    for one, other in zip(usual, filled(rows).search(asked, 10), strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_some_rows_only(share: float) -> None:
+    rows = vectors(5000)
+    allowed = np.flatnonzero(np.random.default_rng(0).random(5000) < share)
+    (found,) = filled(rows).search(rows[:1], 10, allowed)
+    best = [one for one in right(rows, rows[0], 5000) if one in set(allowed.tolist())][:10]
+    assert found.ids.tolist() == best
+
+
+def test_rows_replaced_and_taken_out() -> None:
+    rows = vectors(5000)
+    index = filled(rows)
+    draw = np.random.default_rng(6)
+    changed = draw.choice(5000, 700, replace=False)
+    rows[changed] = vectors(700, seed=7)
+    index.put(changed, rows[changed])
+    kept = np.sort(draw.choice(5000, 2100, replace=False))
+    index.keep_only(kept)
+    assert len(index) == 2100
+    asked = vectors(5, seed=8)
+    for query, found in zip(asked, index.search(asked, 10), strict=True):
+        assert found.ids.tolist() == kept[right(rows[kept], query, 10)].tolist()
+    index.keep_only(np.zeros(0, np.int64))
+    assert [len(found.ids) for found in index.search(asked, 10)] == [0] * 5
+
+
+def test_fewer_rows_than_asked_for() -> None:
+    rows = vectors(7)
+    (found,) = filled(rows).search(rows[:1], 10)
+    assert found.ids.tolist() == right(rows, rows[0], 7)
+
+
+def test_equal_rows_come_in_order() -> None:
+    rows = np.repeat(vectors(1), 600, axis=0)
+    (found,) = filled(rows).exact(rows[:1], 600)
+    assert found.ids.tolist() == list(range(600))
+
+
+def test_more_results_than_groups_are_looked_at() -> None:
+    rows = vectors(5000)
+    (found,) = filled(rows).search(rows[:1], 300)
+    assert len(set(found.ids.tolist()) & set(right(rows, rows[0], 300))) >= 297

@@ -1,0 +1,333 @@
+"""The index on disk: it follows the folders, whatever is done to them, and tells whose it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from seetell.core.errors import StorageError, UsageError
+from seetell.search.photo_index import PhotoIndex
+from seetell.tasks.model import Model
+from tests.runtime.toy import ToyEngine, make_manifest, make_tokenizer
+
+pytest.importorskip("lancedb", reason="the extra `search` is not installed")
+
+
+class CountingModel(Model):
+    """Remembers the photos it was given to embed."""
+
+    seen: list[str]
+
+    def stream(self, verb: str, photos: Any, **options: Any) -> Iterator[Any]:
+        def counted() -> Iterator[Any]:
+            for photo in photos:
+                self.seen.append(Path(photo).name)
+                yield photo
+
+        return super().stream(verb, counted(), **options)
+
+
+def make_model(version: str = "1", name: str = "toy", seed: int = 0) -> CountingModel:
+    tokenizer = make_tokenizer()
+    engine = ToyEngine(tokenizer.vocab_size, seed=seed)
+    manifest = make_manifest(engine).model_copy(update={"version": version, "name": name})
+    model = CountingModel(manifest, tokenizer, engine, batch_size=3)
+    model.seen = []
+    return model
+
+
+@pytest.fixture(scope="module")
+def shared() -> CountingModel:
+    return make_model()
+
+
+@pytest.fixture
+def model(shared: CountingModel) -> CountingModel:
+    shared.seen = []
+    return shared
+
+
+def draw(path: Path, seed: int) -> None:
+    """A photo that differs from those of other seeds, written long ago so that its time can be trusted."""
+    patches = np.random.default_rng(seed).integers(0, 256, size=(2, 2, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(patches.repeat(9, axis=0).repeat(9, axis=1)).save(path)
+    os.utime(path, (1_600_000_000 + seed, 1_600_000_000 + seed))
+
+
+def found(index: PhotoIndex) -> dict[str, float]:
+    """Every photo of the index and its score; one that is there twice fails the test."""
+    hits = index.search("a dog", k=1000)
+    assert len({hit.photo for hit in hits}) == len(hits) == len(index)
+    return {hit.photo: hit.score for hit in hits}
+
+
+def expected(model: Model, folder: Path) -> dict[str, float]:
+    paths = sorted(folder.rglob("*.png"))
+    if not paths:
+        return {}
+    scores = model.embed_images(list(paths)) @ model.embed_texts("a dog")[0]
+    return {str(path): float(score) for path, score in zip(paths, scores, strict=True)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(5):
+        draw(tmp_path / "photos" / ("below" if number % 2 else ".") / f"{number}.png", number)
+    return tmp_path / "photos"
+
+
+def test_only_what_has_changed_is_read(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "photos.index"
+    first = PhotoIndex(place, model).add(folder)
+    assert (first.added, len(first.failures)) == (5, 0)
+    model.seen.clear()
+    index = PhotoIndex(place, model)
+    assert index.add(folder).unchanged == 5
+    assert model.seen == []
+    assert found(index) == pytest.approx(expected(model, folder), abs=1e-5)
+    draw(folder / "0.png", 50)
+    draw(folder / "new.png", 51)
+    (folder / "below" / "1.png").rename(folder / "moved.png")
+    (folder / "2.png").unlink()
+    shutil.copy2(folder / "4.png", folder / "copy.png")
+    done = index.add(folder)
+    assert (done.added, done.updated, done.moved, done.removed, done.unchanged) == (2, 1, 1, 1, 2)
+    assert sorted(model.seen) == ["0.png", "new.png"]
+    assert found(index) == pytest.approx(expected(model, folder), abs=1e-5)
+
+
+def test_a_file_only_touched_is_not_embedded(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    model.seen.clear()
+    os.utime(folder / "0.png", (1_700_000_000, 1_700_000_000))
+    assert index.add(folder).unchanged == 5
+    assert model.seen == []
+
+
+def test_a_photo_just_written_is_looked_at_again(model: CountingModel, tmp_path: Path) -> None:
+    """Written again within one tick of the clock, at the same size, only its bytes tell."""
+    photo = tmp_path / "p" / "a.png"
+    draw(photo, 1)
+    os.utime(photo)
+    stamp = photo.stat()
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(photo)
+    draw(photo, 2)
+    os.utime(photo, ns=(stamp.st_mtime_ns, stamp.st_mtime_ns))
+    index.add(photo)
+    assert found(index) == pytest.approx(expected(model, photo.parent), abs=1e-5)
+
+
+def test_broken_photos_are_said_each_time_and_leave_the_index(
+    model: CountingModel, folder: Path, tmp_path: Path
+) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    (folder / "0.png").write_text("a letter")
+    for _ in range(2):
+        done = index.add(folder)
+        assert [Path(one.photo).name for one in done.failures] == ["0.png"]
+    assert str(folder / "0.png") not in found(index)
+
+
+def test_a_photo_that_changes_while_it_is_read(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = model.engine.run
+
+    def changed_meanwhile(role: str, *given: Any) -> Any:
+        if role == "image_encoder" and len(given[0]["pixel_values"]) == 3:
+            draw(folder / "0.png", 77)
+        return encode(role, *given)
+
+    monkeypatch.setattr(model.engine, "run", changed_meanwhile)
+    index = PhotoIndex(tmp_path / "i", model)
+    (failure,) = index.add(folder).failures
+    assert "0.png: changed while it was read" in str(failure.error)
+    monkeypatch.undo()
+    assert index.add(folder).added == 1
+    assert found(index) == pytest.approx(expected(model, folder), abs=1e-5)
+
+
+def test_names_of_every_kind(model: CountingModel, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    names = [
+        "猫 🐈.png",
+        "e\u0301.png",
+        "é.png",
+        "quote'\".png",
+        "new\nline.png",
+        "n" * 251 + ".png",
+        b"\xff\xfe.png".decode("utf-8", "surrogateescape"),
+    ]
+    for number, name in enumerate(names):
+        draw(folder / name, number)
+    index = PhotoIndex(tmp_path / "i", model)
+    assert index.add(folder).added == len(names)
+    assert {Path(path).name for path in found(PhotoIndex(tmp_path / "i", model))} == set(names)
+    assert index.add(folder).unchanged == len(names)
+    assert index.remove(folder / names[-1]) == 1
+
+
+def test_an_unmounted_disk_empties_nothing(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    folder.rename(tmp_path / "elsewhere")
+    folder.mkdir()
+    with pytest.raises(UsageError, match="none of its 5 indexed photos"):
+        index.add(folder)
+    assert len(index) == 5
+    assert index.remove(folder) == 5
+    assert found(index) == {}
+
+
+def test_what_cannot_be_listed_stays(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    scandir = os.scandir
+
+    def refusing(path: Any = ".") -> Any:
+        if Path(path) == folder / "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("seetell.media.listing.os.scandir", refusing)
+    done = index.add(folder)
+    assert done.removed == 0
+    assert len(done.failures) == 1
+    assert len(index) == 5
+
+
+def test_conditions(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Canon", "Canon EOS R5\x00"
+    exif.get_ifd(0x8769)[0x9003] = "2025:07:02 10:20:30"
+    exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 51.0, 36.0), 3: "E", 4: (151.0, 12.0, 0.0)})
+    Image.new("RGB", (40, 30), "teal").save(folder / "summer.jpg", exif=exif)
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    for where, names in {
+        "taken > '2025-06-01' and camera like 'Canon%'": ["summer.jpg"],
+        "taken < '2025-06-01'": [],
+        "latitude between -33.87 and -33.85 and longitude > 151.1": ["summer.jpg"],
+        "width = 40 and height = 30": ["summer.jpg"],
+        "path like '%/below/%'": ["1.png", "3.png"],
+    }.items():
+        assert sorted(Path(hit.photo).name for hit in index.search("a dog", where=where)) == names, where
+    for wrong in ("nonsense = 3", "taken >", "drop table photos"):
+        with pytest.raises(UsageError, match="columns are: path"):
+            index.search("a dog", where=wrong)
+
+
+def test_an_index_knows_its_model(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "i"
+    PhotoIndex(place, model).add(folder)
+    other = make_model(name="other", seed=5)
+    with pytest.raises(UsageError, match="was made by toy, not other"):
+        PhotoIndex(place, other).search("a dog")
+    PhotoIndex(place, other).add(folder)
+    # Side by side.
+    assert found(PhotoIndex(place, other)) == pytest.approx(expected(other, folder), abs=1e-5)
+    assert found(PhotoIndex(place, model)) == pytest.approx(expected(model, folder), abs=1e-5)
+
+
+def test_a_model_that_has_changed_embeds_anew(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "i"
+    PhotoIndex(place, model).add(folder)
+    changed = make_model(version="2", seed=9)
+    with pytest.raises(UsageError, match="earlier state of toy"):
+        PhotoIndex(place, changed).search("a dog")
+    # Asked for a part of them, it embeds all, or the others could be found no longer.
+    PhotoIndex(place, changed).add(folder / "below")
+    assert found(PhotoIndex(place, changed)) == pytest.approx(expected(changed, folder), abs=1e-5)
+    assert len(list(place.glob("*.lance"))) == 1
+
+
+def test_many_queries_at_once_find_the_same(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    texts = ["a dog", "two men", "red -blue"]
+    for text, hits in zip(texts, index.search_many(texts, k=3), strict=True):
+        alone = index.search(text, k=3)
+        assert [hit.photo for hit in hits] == [hit.photo for hit in alone]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-6)
+
+
+def test_what_is_no_index(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no index and holds other files"):
+        PhotoIndex(folder, model)
+    place = tmp_path / "i"
+    PhotoIndex(place, model).add(folder)
+    (place / "index.json").write_text("{")
+    with pytest.raises(StorageError, match="damaged"):
+        PhotoIndex(place, model)
+    (place / "index.json").write_text('{"kind": "seetell-index", "format": 99, "models": []}')
+    with pytest.raises(StorageError, match="newer"):
+        PhotoIndex(place, model)
+    assert PhotoIndex(tmp_path / "none", model).search("a dog") == []
+    assert not (tmp_path / "none").exists()
+
+
+# --- against a plain folder -----------------------------------------------------------------------------
+
+NAMES = ("a.png", "b.png", "below/a.png", "below/c.png")
+ACTS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(NAMES), st.integers(0, 3)),
+    st.tuples(st.just("delete"), st.sampled_from(NAMES)),
+    st.tuples(st.just("move"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+    st.tuples(st.just("swap"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+    st.tuples(st.just("index")),
+    st.tuples(st.just("reopen")),
+)
+
+
+def act(folder: Path, what: str, *names: Any) -> None:
+    path = folder / names[0]
+    if what == "write":
+        draw(path, names[1])
+    elif path.exists():
+        other = folder / names[-1]
+        other.parent.mkdir(exist_ok=True)
+        if what == "delete":
+            path.unlink()
+        elif what == "move" and other != path:
+            path.replace(other)
+        elif what == "swap" and other.exists() and other != path:
+            aside = path.with_suffix(".aside")
+            path.rename(aside)
+            other.rename(path)
+            aside.rename(other)
+
+
+@settings(max_examples=5)
+@given(acts=st.lists(ACTS, min_size=4, max_size=12))
+def test_it_follows_the_folder(
+    shared: CountingModel, tmp_path_factory: pytest.TempPathFactory, acts: list[Any]
+) -> None:
+    base = tmp_path_factory.mktemp("follow")
+    folder = base / "p"
+    draw(folder / "stays.png", 99)
+    index = PhotoIndex(base / "i", shared)
+    for what, *names in [*acts, ("index",)]:
+        if what == "reopen":
+            index = PhotoIndex(base / "i", shared)
+        elif what == "index":
+            done = index.add(folder)
+            photos = expected(shared, folder)
+            assert found(index) == pytest.approx(photos, abs=1e-5)
+            assert done.added + done.updated + done.moved + done.unchanged == len(photos)
+        else:
+            act(folder, what, *names)
