@@ -53,12 +53,10 @@ class DualEncoderStep(TrainingStep):
         return {"loss": self.spec.weight * loss, "contrastive": loss.detach()}
 
     def _image_embeds(self, pixel_values: Tensor) -> Tensor:
-        return self._in_chunks(lambda pixels: self.model.encode_image(pixels)[2], pixel_values)
+        return self._in_chunks(self.model.image_embeds, pixel_values)
 
     def _text_embeds(self, captions: Captions) -> Tensor:
-        def encode(ids: Tensor, mask: Tensor) -> Tensor:
-            return self.model.encode_text(ids, mask)[1]
-
+        encode = self.model.text_embeds
         if self.spec.chunk is not None or self.model.config.text.reads_padding:
             return self._in_chunks(encode, captions.ids, captions.attention_mask)
         return encode_by_length(encode, captions.ids, captions.attention_mask)

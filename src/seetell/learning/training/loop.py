@@ -22,6 +22,7 @@ from seetell.core.errors import CheckpointError, NonFiniteLoss
 from seetell.learning.batch import Batch
 from seetell.learning.prefetch import Prefetch
 from seetell.learning.training import checkpoint as checkpoints
+from seetell.learning.training.allocation import keep_freed_memory
 from seetell.learning.training.devices import move_batch
 from seetell.learning.training.ema import Ema
 from seetell.learning.training.guard import ForgettingGuard
@@ -124,6 +125,8 @@ class TrainingLoop:
         Raises NonFiniteLoss, CheckpointError, StorageError, GateFailed where the guard's floor is crossed,
         and what batches raise.
         """
+        if self._device.type == "cpu":
+            keep_freed_memory()
         self._resume()
         outcome: Outcome = "finished"
         with ExitStack() as stack:

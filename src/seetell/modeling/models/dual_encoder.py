@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from seetell.bundle.manifest import ScoreSpec
 from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
-from seetell.modeling.parts.pooling import AttentionPooling, at_first
+from seetell.modeling.parts.pooling import AttentionPooling, at_first, first_place
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.vit import ViT
 
@@ -220,17 +220,45 @@ class DualEncoder(AssembledModel):
         )
         return tokens, embeds
 
+    def image_embeds(self, pixel_values: Tensor) -> Tensor:
+        """The embeds of :meth:`encode_image` alone: a last block whose tokens nobody reads but the first is
+        worked out for that one."""
+        if self.image_norm is None:
+            return self.encode_image(pixel_values)[2]
+        pooled = self.image_norm(self.image_encoder.first_token(pixel_values))
+        return F.normalize(self.image_projection(pooled).float(), dim=-1)
+
+    def text_embeds(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The embeds of :meth:`encode_text` alone, likewise."""
+        config = self.config.text
+        x = self.text_embedding(input_ids, attention_mask)
+        place = self._place(input_ids, attention_mask)
+        mask = None if config.reads_padding else attention_mask
+        pooled = self.text_norm(self.text_encoder.at(x, mask, place, causal=config.causal))
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)
+
     def _pooled(self, tokens: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         config = self.config.text
         if config.pooling == "first":
             return tokens[:, 0]
         if config.pooling == "last":
             return tokens[:, -1]
+        return at_first(tokens, self._ends(input_ids, attention_mask))
+
+    def _place(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Where :meth:`_pooled` reads: int64[B]."""
+        config = self.config.text
+        if config.pooling in ("first", "last"):
+            place = 0 if config.pooling == "first" else input_ids.shape[1] - 1
+            return torch.full_like(input_ids[:, 0], place)
+        return first_place(self._ends(input_ids, attention_mask))
+
+    def _ends(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """bool[B, T]: which tokens may end a text; the first of them does."""
         # Padding may have the id that ends a text.
         ids = input_ids.masked_fill(~attention_mask, -1)
-        if config.eos_id is not None:
-            return at_first(tokens, ids == config.eos_id)
-        return at_first(tokens, ids == ids.amax(dim=1, keepdim=True))
+        eos = self.config.text.eos_id
+        return ids == (ids.amax(dim=1, keepdim=True) if eos is None else eos)
 
     def logits_per_image(self, image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
         """Similarities as the model was trained on: float[images, texts]. Of a softmax model over texts."""

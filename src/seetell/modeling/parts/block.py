@@ -84,6 +84,19 @@ class TransformerBlock(nn.Module):
         x = self._add(x, self.mlp(normed), self.mlp_norm)
         return x, (keys, values)
 
+    def at(self, x: Tensor, here: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What :meth:`forward` gives at some places alone, for a last block of which one token is read: their
+        queries and their MLP are most of its arithmetic.
+
+        x: float[B, T, D]. here: float[B, Q, D], the rows of ``x`` at these places. mask: bool, broadcastable
+        to [B, num_heads, Q, T]. Returns float[B, Q, D].
+        """
+        normed, query = (self.attention_norm(x), self.attention_norm(here)) if self.norm_first else (x, here)
+        attended = self.attention(query, self.attention.project(normed), mask)
+        here = self._add(here, attended, self.attention_norm)
+        normed = self.mlp_norm(here) if self.norm_first else here
+        return self._add(here, self.mlp(normed), self.mlp_norm)
+
     def _add(self, x: Tensor, update: Tensor, norm: nn.LayerNorm) -> Tensor:
         x = x + self.drop_path(self.dropout(update))
         return x if self.norm_first else norm(x)

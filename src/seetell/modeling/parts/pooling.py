@@ -46,7 +46,12 @@ def at_first(tokens: Tensor, chosen: Tensor) -> Tensor:
 
     tokens: float[B, T, D]. chosen: bool[B, T].
     """
+    place = first_place(chosen)
+    return tokens.gather(1, place[:, None, None].expand(-1, 1, tokens.shape[2]))[:, 0]
+
+
+def first_place(chosen: Tensor) -> Tensor:
+    """The first place of each row of ``chosen`` bool[B, T], 0 where there is none: int64[B]."""
     # Counted, not by argmax: engines do not agree on which of several equal places that is.
     so_far = chosen.long().cumsum(dim=1)
-    place = (so_far == 0).long().sum(dim=1).masked_fill(so_far[:, -1] == 0, 0)
-    return tokens.gather(1, place[:, None, None].expand(-1, 1, tokens.shape[2]))[:, 0]
+    return (so_far == 0).long().sum(dim=1).masked_fill(so_far[:, -1] == 0, 0)

@@ -122,12 +122,7 @@ class TextTransformer(nn.Module):
 
         Returns float[B, T, D] and, per block, the keys and values to continue from.
         """
-        if attention_mask is not None:
-            mask = causal_mask(attention_mask, x.shape[1]) if causal else padding_mask(attention_mask)
-        elif causal:
-            raise ValueError("reading left to right needs an attention_mask")
-        else:
-            mask = None
+        mask = _self_mask(attention_mask, x.shape[1], causal)
         cross_mask = None if memory_mask is None else padding_mask(memory_mask)
         present: list[KeyValue] = []
         for index, block in enumerate(self._blocks()):
@@ -140,3 +135,24 @@ class TextTransformer(nn.Module):
             )
             present.append(keys_values)
         return x, present
+
+    def at(self, x: Tensor, attention_mask: Tensor | None, place: Tensor, *, causal: bool = False) -> Tensor:
+        """What :meth:`forward` gives at ``place`` int64[B] of each row, without working out the last block's
+        other tokens: float[B, D]. ``x`` and ``attention_mask`` as there."""
+        mask = _self_mask(attention_mask, x.shape[1], causal)
+        *below, last = self._blocks()
+        for block in below:
+            x, _ = block(x, mask)
+        here = x.gather(1, place[:, None, None].expand(-1, 1, x.shape[2]))
+        if causal and mask is not None:
+            mask = mask.gather(2, place[:, None, None, None].expand(-1, 1, 1, mask.shape[3]))
+        return last.at(x, here, mask)[:, 0]
+
+
+def _self_mask(attention_mask: Tensor | None, length: int, causal: bool) -> Tensor | None:
+    """bool[B, 1, T or 1, P + T] for the last ``length`` tokens; None where all may attend everywhere."""
+    if attention_mask is not None:
+        return causal_mask(attention_mask, length) if causal else padding_mask(attention_mask)
+    if causal:
+        raise ValueError("reading left to right needs an attention_mask")
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,13 @@ class VisionBlocks(nn.Module):
             if index in keep:
                 kept.append(x)
         return x, kept
+
+    def first(self, x: Tensor) -> Tensor:
+        """The first token of :meth:`forward`'s, without working out the last block's others: float[B, D]."""
+        *below, last = cast("list[TransformerBlock]", list(self.blocks))
+        for block in below:
+            x, _ = block(x)
+        return last.at(x, x[:, :1])[:, 0]
 
 
 class ViT(nn.Module):
@@ -116,6 +124,24 @@ class ViT(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> ImageTokens:
         """pixel_values: float[B, 3, H, W], H and W multiples of ``patch_size``, or see ``whole_patches``."""
+        x, (height, width) = self._embedded(pixel_values)
+        lead = 0 if self.class_token is None else 1
+        x, kept = self.transformer(x, keep=self.stage_ends)
+        stages = tuple(
+            tokens[:, lead:].transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
+            for tokens in kept
+        )
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        return ImageTokens(self.norm(x), mask, stages)
+
+    def first_token(self, pixel_values: Tensor) -> Tensor:
+        """float[B, D], the first of :meth:`forward`'s tokens, where nothing else of them is wanted."""
+        x, _ = self._embedded(pixel_values)
+        first: Tensor = self.norm(self.transformer.first(x))
+        return first
+
+    def _embedded(self, pixel_values: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """What the first block reads, float[B, N, D], and the (rows, columns) of its patches."""
         maps = self.patch_embed(pixel_values)
         height, width = maps.shape[2:]
         x = maps.flatten(2).transpose(1, 2)  # [B, H/p * W/p, D]
@@ -124,10 +150,4 @@ class ViT(nn.Module):
         if self.class_token is not None:
             first = (self.class_token + self.positions[0]).expand(x.shape[0], 1, -1)
             x = torch.cat([first, x], dim=1)
-        x, kept = self.transformer(self.pre_norm(x), keep=self.stage_ends)
-        stages = tuple(
-            tokens[:, lead:].transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
-            for tokens in kept
-        )
-        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return ImageTokens(self.norm(x), mask, stages)
+        return self.pre_norm(x), (height, width)
