@@ -35,6 +35,8 @@ from seetell.modeling.parts.attention import KeyValue
 
 # The objectives that look at image tokens through the decoder's keys and values.
 _READ_MEMORY = frozenset({"matching", "masked_language", "captioning", "answer_list", "answer_text"})
+# Where the fusion is none that decodes, it reads the tokens themselves; the decoder answers from fused ones.
+_DECODE_IMAGES = frozenset({"captioning"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class JointStep(TrainingStep):
         image = self.model.encode_image(batch.pixel_values)
         memory: list[KeyValue] = []
         has_text = batch.captions is not None or batch.questions is not None
-        if has_text and _READ_MEMORY & self.objectives.keys():
+        readers = _READ_MEMORY if self.model.decoder is None else _DECODE_IMAGES
+        if has_text and readers & self.objectives.keys():
             memory = self.model.memory(image.tokens)
         if batch.captions is not None:
             self._caption_losses(batch.captions, image, memory, losses)
