@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from seetell.media.images import decode_image
 from seetell.media.preprocess import preprocess
 from seetell.modeling.checkpoints.own import load_run_weights
 from seetell.modeling.export.fine_tuned import export_fine_tuned
+from seetell.modeling.export.run import export_run
 from seetell.modeling.export.start import read_description, read_start
 from tests.learning.training.test_run import small
 from tests.parity import test_blip as blip
@@ -347,6 +349,61 @@ def test_our_own_model_is_taught_further_without_its_sizes_told(scenes: Path, tm
     (tmp_path / "first").rename(tmp_path / "gone")
     assert run(parse_recipe(document, "test")).step == 4
     assert first.step == 2
+
+
+def test_our_own_model_keeps_what_it_could_and_the_terms_of_its_data(scenes: Path, tmp_path: Path) -> None:
+    """Taught from captions alone it still answers, tells labels and matches, with the lists it had."""
+    terms = {"name": "mine", "licence": "to look at only", "data": [{"name": "scenes", "terms": "none"}]}
+    begun = small(scenes, tmp_path / "first", "steps=2", f"bundle={json.dumps(terms)}")
+    run(begun)
+    first = prepare(begun)
+    document = {
+        "init": str(tmp_path / "first"),
+        "data_root": str(scenes),
+        "data": [{"format": "coco_captions", "path": ".", "batch_size": 4}],
+        "objectives": [{"name": "captioning"}],
+        "tune": {"lora": {"rank": 2}},
+        "steps": 2,
+        "checkpoint": {"dir": str(tmp_path / "second"), "every": 1},
+        "precision": "fp32",
+    }
+    prepared = prepare(parse_recipe(document, "test"))
+    assert prepared.corpus.answers == first.corpus.answers
+    assert prepared.corpus.labels == first.corpus.labels
+    before, after = facade(first.step.model, first), facade(prepared.step.model, prepared)
+    assert after.tasks == before.tasks and {"ask", "classify", "match", "caption"} <= set(after.tasks)
+    load_run_weights(first.step.model, tmp_path / "first")
+    for name, tensor in first.step.model.state_dict().items():
+        if name.startswith(("answer_head", "label_head", "match_head")):
+            torch.testing.assert_close(prepared.step.model.state_dict()[name], tensor)
+
+    run(parse_recipe({**document, "steps": 1}, "test"))
+    (tmp_path / "first").rename(tmp_path / "gone")
+    run(parse_recipe(document, "test"))
+    manifest = export_run(tmp_path / "second", tmp_path / "bundle")
+    assert set(manifest.tasks) == set(after.tasks)
+    assert manifest.licence == "to look at only" and manifest.name == "second"
+    assert manifest.answers == first.corpus.answers
+    # What is taught further can be taught further.
+    again = {**document, "init": str(tmp_path / "bundle"), "checkpoint": {"dir": str(tmp_path / "third")}}
+    third = prepare(parse_recipe(again, "test"))
+    assert set(facade(third.step.model, third).tasks) == set(after.tasks)
+
+
+def test_answers_to_new_questions_take_the_place_of_the_old_ones(scenes: Path, tmp_path: Path) -> None:
+    run(small(scenes, tmp_path / "first", "steps=2"))
+    document = {
+        "init": str(tmp_path / "first"),
+        "data_root": str(scenes),
+        "data": [{"format": "vqa", "path": ".", "batch_size": 4}],
+        "answers": 3,
+        "objectives": [{"name": "answer_list"}],
+        "steps": 2,
+        "checkpoint": {"dir": str(tmp_path / "second")},
+    }
+    prepared = prepare(parse_recipe(document, "test"))
+    assert len(prepared.corpus.answers) == 3
+    assert "answer_list" not in prepared.recipe.keeps and "captioning" in prepared.recipe.keeps
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.corpus import LabelData, read_corpus, read_questions, write_holdout
 from seetell.learning.training.metrics_log import read_metrics
 from seetell.learning.training.recipe import Recipe, read_recipe
-from seetell.learning.training.run import build_collator, prepare, read_list, run
+from seetell.learning.training.run import build_collator, prepare, run
 from seetell.learning.training.sections import HoldoutSettings
+from seetell.learning.training.starting import read_list
 
 RECIPE = Path(__file__).resolve().parents[3] / "recipes" / "scenes.yaml"
 SMALL = [

@@ -64,6 +64,8 @@ class Recipe(Section):
     answers: how many of the commonest answers the answer list holds; a model that has a list keeps it where
         the recipe says nothing.
     objectives: what to teach; a model of a public family has its own where they are left out.
+    keeps: the objectives whose abilities a model of ours that is taught further had before, and keeps in its
+        bundle although nothing here teaches them again; filled in where the recipe says nothing.
     bundle: what a bundle made of the run says about itself.
     """
 
@@ -77,6 +79,7 @@ class Recipe(Section):
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     answers: int = Field(default=400, ge=0)
     objectives: tuple[ObjectiveSpec, ...] = ()
+    keeps: tuple[ObjectiveName, ...] = ()
     loss_weights: Literal["fixed", "learned"] = "fixed"
     tune: TuneSettings = TuneSettings()
     optimizer: OptimizerSettings = OptimizerSettings()

@@ -20,7 +20,7 @@ import yaml
 from torch import nn
 
 from seetell.bundle.tokenizer import Tokenizer
-from seetell.core.errors import CheckpointError, RecipeError
+from seetell.core.errors import RecipeError
 from seetell.core.files import atomic_write_text
 from seetell.learning.collate import Collator
 from seetell.learning.length_pool import LengthPool
@@ -42,15 +42,13 @@ from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validat
 from seetell.learning.training.processes import Processes
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import TuneSettings
-from seetell.learning.training.starting import settle
+from seetell.learning.training.starting import ANSWERS_FILE, LABELS_FILE, settle, with_kept_lists
 from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.tuning import apply_tuning
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
 
 RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
-ANSWERS_FILE = "answers.json"
-LABELS_FILE = "labels.json"
 HOLDOUT = "holdout"
 
 
@@ -137,6 +135,7 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     sources = build_sources(recipe, corpus)
     torch.manual_seed(recipe.seed)
     if start is None:
+        corpus = with_kept_lists(corpus, recipe, folder)
         tokenizer = _tokenizer(recipe, folder, corpus, writes)
         step: TrainingStep = _own_step(recipe, folder, corpus, tokenizer)
     else:
@@ -261,17 +260,6 @@ def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
     if any(pool > 1 for pool in pools):
         document["length_pools"] = pools
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def read_list(path: Path) -> tuple[str, ...]:
-    """The answers or labels of a run's folder. Raises CheckpointError."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
-        raise CheckpointError(f"{path}: is not a list of texts")
-    return tuple(found)
 
 
 def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus, writes: bool = True) -> Tokenizer:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from seetell.core.errors import CheckpointError, RecipeError
+from seetell.core.files import folder_name
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import teachable
-from seetell.learning.training.objective_spec import ObjectiveSpec
+from seetell.learning.training.corpus import Corpus
+from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
 from seetell.learning.training.recipe import Recipe
-from seetell.learning.training.sections import DataSettings, ResolutionStage, TokenizerSettings
+from seetell.learning.training.sections import (
+    BundleSettings,
+    DataSettings,
+    ResolutionStage,
+    TokenizerSettings,
+)
 from seetell.learning.training.task_metric import with_stop
 from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
 from seetell.modeling.models.unified import UnifiedModel
 
+ANSWERS_FILE = "answers.json"
+LABELS_FILE = "labels.json"
 # Settings of our own model's making. A public one's photos and texts are prepared as it was taught.
 _OWN_ONLY = ("resolution", "mean", "std", "tokenizer")
 
@@ -59,7 +70,48 @@ def _for_ours(recipe: Recipe, model: UnifiedModel, start: Start) -> Recipe:
         told.update(mean=start.facts.image.mean, std=start.facts.image.std)
     if start.facts.text is not None:
         told["tokenizer"] = TokenizerSettings(context_length=start.facts.text.context_length)
+    told["keeps"] = _kept(recipe, start.taught)
+    told["bundle"] = _described(recipe, start)
     return _filled(recipe, told)
+
+
+def _kept(recipe: Recipe, taught: Collection[str]) -> tuple[ObjectiveName, ...]:
+    """What the model could do before and nothing here teaches it again."""
+    now = {spec.name for spec in recipe.objectives}
+    # Tags are told over the list of answers of the new data; the head over the old list cannot stay.
+    if "answer_tags" in now:
+        now.add("answer_list")
+    return tuple(name for name in get_args(ObjectiveName) if name in taught and name not in now)
+
+
+def _described(recipe: Recipe, start: Start) -> BundleSettings:
+    """What was said of the model and of its data before: terms do not end with further training."""
+    facts = start.facts
+    return BundleSettings(
+        name=folder_name(Path(recipe.checkpoint.dir)),
+        licence=facts.licence,
+        data=facts.data,
+        prompts=facts.prompts,
+        generation=facts.generation,
+    )
+
+
+def with_kept_lists(corpus: Corpus, recipe: Recipe, folder: Path) -> Corpus:
+    """The corpus with the answers and labels that the model keeps, in the place of those of the new data.
+
+    A run that goes on has them in its folder. Raises CheckpointError where they are gone.
+    """
+    names = {"answer_list": ("answers", ANSWERS_FILE), "labels": ("labels", LABELS_FILE)}
+    wanted = {objective: names[objective] for objective in recipe.keeps if objective in names}
+    if not wanted:
+        return corpus
+    lists: dict[str, Any] = {}
+    if checkpoints.latest(folder / "checkpoints") is not None:
+        lists = {field: read_list(folder / file) for field, file in wanted.values()}
+    else:
+        facts = read_start(str(recipe.init)).facts
+        lists = {field: getattr(facts, field) for field, _ in wanted.values()}
+    return replace(corpus, **lists)
 
 
 def _filled(recipe: Recipe, told: dict[str, Any]) -> Recipe:
@@ -78,7 +130,7 @@ def _stored(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: missing or damaged, so the run cannot go on; start another"
         ) from error
-    return {key: getattr(before, key) for key in ("model", *_OWN_ONLY)}
+    return {key: getattr(before, key) for key in ("model", "keeps", "bundle", *_OWN_ONLY)}
 
 
 def _for_public(recipe: Recipe, start: Start) -> Recipe:
@@ -115,4 +167,15 @@ def _in_its_languages(
         if "languages" not in source.model_fields_set and kept:
             source = source.model_copy(update={"languages": kept})
         found.append(source)
+    return tuple(found)
+
+
+def read_list(path: Path) -> tuple[str, ...]:
+    """The answers or labels of a run's folder. Raises CheckpointError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
+        raise CheckpointError(f"{path}: is not a list of texts")
     return tuple(found)

@@ -38,7 +38,7 @@ from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.run import TOKENIZER_FILE, Prepared
 from seetell.learning.training.sections import DataSettings
 from seetell.media.preprocess import ImageSpec
-from seetell.modeling.export.run import text_spec, untrained
+from seetell.modeling.export.run import objectives_of, text_spec, untrained
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
 from seetell.modeling.models.assembled import AssembledModel
@@ -107,7 +107,7 @@ def facade(module: AssembledModel, prepared: Prepared) -> Model:
         manifest = manifest_of(module, public.graphs, prepared.start.facts)
         return Model(manifest, prepared.tokenizer, public, batch_size=64)
     assert isinstance(module, UnifiedModel)
-    objectives = frozenset(str(one.name) for one in recipe.objectives)
+    objectives = objectives_of(recipe.model_dump(mode="json", include={"objectives", "keeps"}))
     engine = TorchEngine(module, precision=recipe.precision, without=untrained(objectives))
     document = (prepared.folder / TOKENIZER_FILE).read_bytes()
     text = text_spec(document, module.config.text.context_length, objectives)

@@ -61,7 +61,7 @@ def export_run(
     Raises CheckpointError, ExportError and StorageError.
     """
     run = read_run(run_folder, checkpoint=checkpoint, use_ema=use_ema)
-    objectives = _objectives(run.recipe)
+    objectives = objectives_of(run.recipe)
     if adjust is not None:
         adjust(run.model)
     complete = described_facts(run, run_folder, facts)
@@ -78,7 +78,7 @@ def export_run(
 
 def described_facts(run: Run, run_folder: Path, facts: Mapping[str, Any] | None = None) -> BundleFacts:
     """What a bundle of the run says, ``facts`` before the recipe's before defaults. Raises ExportError."""
-    defaults = _defaults(run, run_folder, _objectives(run.recipe))
+    defaults = _defaults(run, run_folder, objectives_of(run.recipe))
     return completed(defaults, run.recipe, run_folder, facts)
 
 
@@ -105,8 +105,26 @@ def untrained(objectives: frozenset[str]) -> frozenset[str]:
     return frozenset(name for name, by in _TRAINED_BY.items() if not by & objectives)
 
 
-def _objectives(recipe: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(str(one["name"]) for one in recipe.get("objectives") or [])
+def objectives_of(recipe: Mapping[str, Any]) -> frozenset[str]:
+    """By which objectives a run's model was taught, now and before: ``objectives`` and ``keeps``."""
+    now = (str(one["name"]) for one in recipe.get("objectives") or [])
+    return frozenset((*now, *map(str, recipe.get("keeps") or [])))
+
+
+def taught_before(manifest: Manifest) -> frozenset[str]:
+    """The objectives whose work a bundle of ours holds."""
+    outputs = {name for graph in manifest.graphs.values() for name in graph.outputs}
+    text = manifest.text
+    shown = {
+        "contrastive": "text_embeds" in outputs,
+        "matching": "match_logits" in outputs,
+        "masked_language": "token_logits" in outputs,
+        "answer_list": "answer_logits" in outputs,
+        "labels": "label_logits" in outputs,
+        "captioning": text is not None and bool(text.decoder_start_ids),
+        "answer_text": text is not None and text.answer_start_id is not None,
+    }
+    return frozenset(name for name, there in shown.items() if there)
 
 
 def _defaults(run: Run, run_folder: Path, objectives: frozenset[str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from seetell.core.files import atomic_write_bytes, atomic_write_text
 from seetell.modeling.checkpoints.own import load_run_weights, read_bundle_model, read_run
 from seetell.modeling.checkpoints.rebuild import rebuild
 from seetell.modeling.export.public import read_checkpoint
-from seetell.modeling.export.run import described_facts
+from seetell.modeling.export.run import described_facts, objectives_of, taught_before
 from seetell.modeling.export.write_bundle import BundleFacts
 from seetell.modeling.models.assembled import AssembledModel
 
@@ -33,11 +33,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """model: in float32. facts: as for a bundle. tokenizer_json: None for a model without text."""
+    """model: in float32. facts: as for a bundle. tokenizer_json: None for a model without text. taught: the
+    objectives that a model of ours has learned from."""
 
     model: AssembledModel
     facts: BundleFacts
     tokenizer_json: bytes | None
+    taught: frozenset[str] = frozenset()
 
 
 def read_start(source: str) -> Start:
@@ -55,10 +57,12 @@ def read_start(source: str) -> Start:
         return Start(*read_checkpoint(fetched.folder, name=source, source=origin))
     if (folder / MANIFEST_NAME).is_file():
         tokenizer = folder / TOKENIZER_NAME
+        manifest = read_manifest(folder)
         return Start(
             read_bundle_model(folder),
-            _facts_of(read_manifest(folder)),
+            _facts_of(manifest),
             tokenizer.read_bytes() if tokenizer.is_file() else None,
+            taught_before(manifest),
         )
     if (folder / DESCRIPTION_NAME).is_file():
         described = read_description(folder)
@@ -66,7 +70,8 @@ def read_start(source: str) -> Start:
         return described
     if (folder / _RUN_MARK).is_file():
         run = read_run(folder)
-        return Start(run.model, described_facts(run, folder), run.tokenizer_json)
+        facts = described_facts(run, folder)
+        return Start(run.model, facts, run.tokenizer_json, objectives_of(run.recipe))
     return Start(*read_checkpoint(folder))
 
 
