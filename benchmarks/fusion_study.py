@@ -35,7 +35,6 @@ import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from seetell.core.files import atomic_write_text
@@ -46,11 +45,11 @@ from seetell.evaluation.machine import describe_machine
 from seetell.evaluation.vqa import exact_match
 from seetell.learning.scenes import write_scenes
 from seetell.learning.training.corpus import read_questions
-from seetell.learning.training.loop import Validate
 from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import Prepared, build_collator, prepare, run
 from seetell.learning.training.sections import DataSettings
 from seetell.learning.training.validation import facade
+from seetell.modeling.checkpoints.own import load_run_weights
 from seetell.modeling.models.assembled import AssembledModel
 
 FUSIONS = ("cross_attention", "co_attention", "gated", "projection")
@@ -167,19 +166,15 @@ def run_one(study: Study, encoder: str, fusion: str, seed: int) -> dict[str, Any
     base = document(study, encoder, fusion, seed)
     operations, taught = operations_per_step(parse_recipe({**base, "steps": 2}, "fusion_study"))
     steps = steps_for(study.tflop, operations)
-    recipe = parse_recipe({**base, "steps": steps, "validate": {"every": steps}}, "fusion_study")
-    answers: dict[str, list[list[Any]]] = {}
-
-    def build_validate(prepared: Prepared) -> Validate:
-        def validate(model: nn.Module) -> Mapping[str, float]:
-            assert isinstance(model, AssembledModel)
-            for settings, source in zip(prepared.recipe.data, SETS, strict=True):
-                answers[source] = measure(model, prepared, settings)
-            return {source: 100 * share_right(rows) for source, rows in answers.items()}
-
-        return validate
-
-    run(recipe, build_validate=build_validate)
+    recipe = parse_recipe({**base, "steps": steps}, "fusion_study")
+    run(recipe)
+    prepared = prepare(recipe)
+    model = prepared.step.model
+    load_run_weights(model, prepared.folder)
+    answers = {
+        source: measure(model, prepared, settings)
+        for settings, source in zip(prepared.recipe.data, SETS, strict=True)
+    }
     found = {
         "encoder": encoder,
         "fusion": fusion,
