@@ -1,6 +1,6 @@
 """Which way of letting a question meet a photo learns most from the same compute?
 
-    python benchmarks/fusion_study.py EASY_VQA OUT [--seeds 2] [--tflop 5] [--docs docs]
+    python benchmarks/fusion_study.py EASY_VQA OUT [--seeds 2] [--tflop 2] [--docs docs]
 
 One small model, eight times: cross-attention, co-attention, gated and projection-only fusion, each over a ViT
 and over a ResNet, learning to answer questions on easy-VQA and on rendered scenes, in one run each and with
@@ -10,10 +10,10 @@ The same compute is the same number of floating-point operations in forward and 
 counts those of some of a run's own steps (matrix products and convolutions; a multiply-add is two), and the
 run gets as many steps as `--tflop` (10^12 operations) pays for. A cheaper model sees more questions.
 
-Measured are the questions about held-out photos: of easy-VQA those whose number leaves 9 divided by 10 (its
-data has no test split here), of the scenes the same share. Intervals are bootstrap intervals over photos, of
-the mean over seeds; differences are taken photo by photo, from the same photos and seeds. A difference is
-called one only where its interval leaves out 0 and every seed has it.
+Measured are the questions about 200 held-out photos of each set: of easy-VQA those whose number leaves 9
+divided by 10 (its data has no test split here), of the scenes the same share. Intervals are bootstrap
+intervals over photos, of the mean over seeds; differences are taken photo by photo, from the same photos and
+seeds. A difference is called one only where its interval leaves out 0 and every seed has it.
 
 Stopped at any moment, the same command goes on where it was. OUT gets `scenes/`, a folder for each run,
 `result.json`, `table.md` and `fusion-study.svg`; with `--docs` the plot and the figures are copied there and
@@ -55,12 +55,13 @@ from seetell.modeling.models.assembled import AssembledModel
 FUSIONS = ("cross_attention", "co_attention", "gated", "projection")
 REFERENCE = FUSIONS[0]
 ENCODERS: dict[str, dict[str, Any]] = {
-    "vit": {"kind": "vit", "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 4},
-    "resnet": {"kind": "resnet", "depths": [1, 1], "channels": [48, 96], "stem_channels": 48},
+    "vit": {"kind": "vit", "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 4},
+    "resnet": {"kind": "resnet", "depths": [1, 1], "channels": [32, 64], "stem_channels": 32},
 }
 SETS = ("easy_vqa", "scenes")
 HOLDOUT = {"modulo": 10, "remainder": 9}
 COUNTED_STEPS = 4
+MEASURED_PHOTOS = 200
 MARKS = ("<!-- figures -->", "<!-- end of figures -->")
 NAMES = {
     "cross_attention": "cross-attention",
@@ -100,13 +101,13 @@ def document(study: Study, encoder: str, fusion: str, seed: int) -> dict[str, An
     """The recipe of one run, less its number of steps."""
     # Rendered pictures: colours and places are exact answers.
     still = {"scale": [0.9, 1.0], "aspect": [0.95, 1.05], "brightness": 0, "contrast": 0, "saturation": 0}
-    source = {"format": "vqa", "questions_per_photo": 4, "holdout": HOLDOUT, "augment": still}
+    source = {"format": "vqa", "questions_per_photo": 2, "holdout": HOLDOUT, "augment": still}
     easy = {**source, "path": str(study.easy_vqa.resolve()), "rare_answers": 0.5}
     scenes = {**source, "path": str((study.out / "scenes").resolve())}
     return {
         "model": {
             "image": ENCODERS[encoder],
-            "text": {"embed_dim": 96, "depth": 1, "num_heads": 4, "context_length": 24},
+            "text": {"embed_dim": 64, "depth": 1, "num_heads": 4, "context_length": 24},
             "fusion": {"kind": fusion, "depth": 2, "num_heads": 4},
             "image_size": [64, 64],
             "shared_dim": 32,
@@ -189,10 +190,17 @@ def run_one(study: Study, encoder: str, fusion: str, seed: int) -> dict[str, Any
 
 
 def measure(model: AssembledModel, prepared: Prepared, settings: DataSettings) -> list[list[Any]]:
-    """[photo, right or not] of every held-out question."""
-    _, held = read_questions(settings, Path(prepared.recipe.data_root))
+    """[photo, right or not] of every question about the first held-out photos."""
+    _, held = _read(settings, Path(prepared.recipe.data_root))
     given = facade(model, prepared).stream("ask", ((one.photo, one.question) for one in held))
     return [[one.photo.name, _right(one, answer)] for one, answer in zip(held, given, strict=True)]
+
+
+def _read(settings: DataSettings, root: Path) -> tuple[list[QuestionRecord], list[QuestionRecord]]:
+    """What is learned from, and what is measured on."""
+    learned, held = read_questions(settings, root)
+    first = set(list(dict.fromkeys(one.photo for one in held))[:MEASURED_PHOTOS])
+    return learned, [one for one in held if one.photo in first]
 
 
 def _right(record: QuestionRecord, answer: Any) -> int:
@@ -239,7 +247,7 @@ def commonest_answers(study: Study) -> dict[str, float]:
     found: dict[str, float] = {}
     settings = parse_recipe({**document(study, *study.runs[0]), "steps": 2}, "fusion_study").data
     for one, source in zip(settings, SETS, strict=True):
-        learned, held = read_questions(one, Path("."))
+        learned, held = _read(one, Path("."))
         counts: dict[str, dict[str, int]] = {}
         for record in learned:
             asked = counts.setdefault(record.question, {})
@@ -415,7 +423,7 @@ def main() -> None:
     parser.add_argument("easy_vqa", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--tflop", type=float, default=5.0, help="operations of each run, in 10^12")
+    parser.add_argument("--tflop", type=float, default=2.0, help="operations of each run, in 10^12")
     parser.add_argument("--scenes", type=int, default=3000, help="how many are rendered")
     parser.add_argument("--batch", type=int, default=64, help="photos a step")
     parser.add_argument("--docs", type=Path, default=None)
