@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -241,22 +241,8 @@ def test_a_conversion_that_is_stopped(number: signal.Signals, vit: Path, tmp_pat
     assert names(tmp_path) == ["out", "vit"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 KiB, where the machine lets us make one: half of what the bundle takes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
-    try:
-        made = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        made = False
-    if not made:
-        pytest.skip("mounting a small file system is not permitted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
+# Half of what the bundle takes.
+@pytest.mark.parametrize("small_disk", ["16k"], indirect=True)
 @pytest.mark.slow
 def test_a_full_disk(vit: Path, small_disk: Path) -> None:
     status, said = finish(start(vit, small_disk / "out"))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -163,22 +162,7 @@ def test_two_processes_on_one_folder(table: Path, whole: dict[str, str], tmp_pat
     assert tree(out) == whole
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 kB, where the machine lets us make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
-    try:
-        made = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        made = False
-    if not made:
-        pytest.skip("mounting a small file system is not permitted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["400k"], indirect=True)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_is_said_and_with_room_it_goes_on(
     table: Path, whole: dict[str, str], tmp_path: Path, small_disk: Path, workers: int
