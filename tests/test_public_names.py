@@ -18,8 +18,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "match": (["photo", "texts"], SHARED),
     "classify": (["photos"], SHARED | {"--labels"}),
     "embed": (["photos"], SHARED | {"--text", "--out"}),
-    "index": (["folders"], SHARED | {"--index", "--remove"}),
-    "search": (["text"], SHARED | {"--in", "--image", "-k", "--where", "--sheet"}),
+    "index": (
+        ["folders"],
+        SHARED | {"--index", "--caption", "--language", "--duplicates", "--check", "--remove"},
+    ),
+    "search": (["text"], SHARED | {"--in", "--image", "-k", "--where", "--hybrid", "--rerank", "--sheet"}),
     "prepare": (
         ["source", "out"],
         {"--annotations", "--boilerplate", "--capfilt", "--caption-model"}

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         RankedLabel,
     )
     from seetell.runtime.generation import GenerationOptions
+    from seetell.search.checking import Check
     from seetell.search.photo_index import Added, PhotoIndex
     from seetell.search.updating import Change
     from seetell.tasks.model import Model, load
@@ -69,6 +70,7 @@ __all__ = [
     "BundleNotFound",
     "Caption",
     "Change",
+    "Check",
     "CheckpointError",
     "Classification",
     "ConversionNeeded",
@@ -109,6 +111,7 @@ _RESULTS = "Alternative Answer Caption Classification Failure Features Fill Hit 
 _HOMES = {
     "Added": "seetell.search.photo_index",
     "Change": "seetell.search.updating",
+    "Check": "seetell.search.checking",
     "GenerationOptions": "seetell.runtime.generation",
     "Model": "seetell.tasks.model",
     "PhotoIndex": "seetell.search.photo_index",

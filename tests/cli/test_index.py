@@ -89,3 +89,21 @@ def test_without_lancedb(seetell: Any, fake: Any, photos: Path, monkeypatch: pyt
     assert seetell("search", "green", "--in", photos, "-k", "1").out.startswith(
         "1\t" + str(photos / "green.png")
     )
+
+
+def test_captions_duplicates_and_a_check(seetell: Any, fake: Any, photos: Path) -> None:
+    (photos / "again.png").write_bytes((photos / "red.png").read_bytes())
+    result = seetell("index", photos, "--caption", "--duplicates", "--check", "--json")
+    assert result.status == 0, result.err
+    update, group, check = result.lines
+    assert update["added"] == 4
+    assert "4 photos captioned" in result.err
+    assert {Path(path).name for path in group["photos"]} == {"again.png", "red.png"}
+    assert check["check"]["recall_by_photo"] == check["check"]["recall_by_text"] == 1.0
+    place = photos.with_name("photos.index")
+    # The made-up captions say how large a photo is.
+    (best, *_) = seetell("search", "30", "--hybrid", "--in", place, "--json").lines
+    assert best["photo"] == str(photos / "blue.png")
+    again = seetell("search", "red", "--rerank", "--in", place, "--json", "-k", "1").lines
+    assert [line["score"] for line in again] == [0.5]
+    assert seetell("search", "red", "--hybrid", "--in", photos).status == 2

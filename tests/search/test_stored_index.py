@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seetell.core.errors import StorageError, UsageError
+from seetell.core.errors import ImageError, StorageError, UsageError
+from seetell.core.results import Caption, Failure
+from seetell.search import rows
 from seetell.search.photo_index import PhotoIndex
 from seetell.tasks.model import Model
+from tests.broken_files import photo_pixels
 from tests.runtime.toy import ToyEngine, make_manifest, make_tokenizer
 
 pytest.importorskip("lancedb", reason="the extra `search` is not installed")
@@ -331,3 +334,129 @@ def test_it_follows_the_folder(
             assert done.added + done.updated + done.moved + done.unchanged == len(photos)
         else:
             act(folder, what, *names)
+
+
+# --- other opinions, and what is measured ----------------------------------------------------------------
+
+
+def test_the_words_of_captions_count(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    captions = {
+        "0.png": "a zebra drinks",
+        "1.png": "two zebras run",
+        "2.png": "一只斑马",
+        "4.png": "a red bus",
+    }
+
+    def caption(verb: str, photos: Any, **options: Any) -> Iterator[Any]:
+        for photo in photos:
+            name = Path(photo).name
+            yield (
+                Caption(captions[name], -1.0, "en", "toy", "fp32")
+                if name in captions
+                else Failure(photo, ImageError("missing", f"{photo}: no such file"))
+            )
+
+    monkeypatch.setattr(model, "stream", caption)
+    said = list(index.caption())
+    assert sum(isinstance(one, Failure) for one in said) == 1
+    assert len(said) == 5
+    assert len(list(index.caption())) == 1, "those with a caption are left alone"
+    monkeypatch.undo()
+    ranked = [Path(hit.photo).name for hit in index.search("zebra", k=5, hybrid=True)]
+    assert set(ranked[:2]) == {"0.png", "1.png"}
+    # The scores stay cosines, also of photos that captions brought in.
+    scores = {hit.photo: hit.score for hit in index.search("zebra", k=5)}
+    assert {hit.photo: hit.score for hit in index.search("zebra", k=5, hybrid=True)} == pytest.approx(scores)
+    assert [Path(hit.photo).name for hit in index.search("a dog", where="caption like '%bus'")] == ["4.png"]
+    # A moved photo keeps its caption; one that has changed loses it.
+    (folder / "0.png").rename(folder / "zebra.png")
+    draw(folder / "4.png", 70)
+    index.add(folder)
+    captioned = index.search("a dog", where="caption is not null", k=9)
+    assert sorted(Path(hit.photo).name for hit in captioned) == ["1.png", "2.png", "zebra.png"]
+    again = [Path(hit.photo).name for hit in index.search("zebra", k=5, hybrid=True)]
+    assert set(again[:2]) == {"zebra.png", "1.png"}
+
+
+def test_the_matching_head_ranks_again(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    gone = folder / "2.png"
+    gone.unlink()
+    hits = index.search("a dog", k=3, rerank=True)
+    fits = {
+        str(path): model.match(path, ["a dog"])[0].probability
+        for path in folder.rglob("*.png")
+        if path != gone
+    }
+    assert [hit.photo for hit in hits] == sorted(fits, key=lambda path: -(fits[path] or 0))[:3]
+    assert [hit.score for hit in hits] == pytest.approx([fits[hit.photo] for hit in hits], abs=1e-5)
+    with pytest.raises(UsageError, match="give one"):
+        index.search(image=folder / "0.png", rerank=True)
+    engine = ToyEngine(300, without=("match_logits",))
+    headless = Model(make_manifest(engine), make_tokenizer(), engine)
+    memory = PhotoIndex(None, headless)
+    memory.add(folder)
+    with pytest.raises(UsageError, match="no matching head"):
+        memory.search("a dog", rerank=True)
+
+
+def test_photos_that_look_alike(model: CountingModel, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for seed in range(4):
+        Image.fromarray(photo_pixels(seed, 240, 320)).save(folder / f"{seed}.png")
+    one = Image.open(folder / "1.png")
+    one.resize((160, 120)).save(folder / "1-small.png")
+    one.save(folder / "1-again.jpg", quality=60)
+    shutil.copy(folder / "2.png", folder / "2-copy.png")
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    (alike, same) = index.duplicates()
+    assert [Path(path).name for path in alike[1:]].count("1-small.png") == 1
+    assert sorted(Path(path).name for path in alike) == ["1-again.jpg", "1-small.png", "1.png"]
+    assert sorted(Path(path).name for path in same) == ["2-copy.png", "2.png"]
+
+
+def test_what_check_measures(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    measured = index.check(k=3, queries=4)
+    assert (measured.photos, measured.recall_by_photo, measured.recall_by_text) == (5, 1.0, 1.0)
+    nearest = rows.StoredRows.nearest
+
+    def forgetful(self: Any, vectors: Any, k: int, where: Any) -> Any:
+        return [found[: k - 1] for found in nearest(self, vectors, k, where)]
+
+    monkeypatch.setattr(rows.StoredRows, "nearest", forgetful)
+    measured = index.check(k=3, queries=4)
+    assert measured.recall_by_photo == measured.recall_by_text == pytest.approx(2 / 3)
+
+
+def test_beyond_what_is_scanned(
+    model: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "p"
+    for seed in range(400):
+        draw(folder / f"{seed:03}.png", seed)
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    exact = index.search("a dog", k=5)
+    monkeypatch.setattr(rows, "EXACT_ROWS", 100)
+    # Without an index LanceDB scores every row.
+    hits = index.search("a dog", k=5)
+    assert [hit.photo for hit in hits] == [hit.photo for hit in exact]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in exact], abs=1e-5)
+    draw(folder / "new.png", 1000)
+    index.add(folder)
+    assert PhotoIndex(tmp_path / "i", model).check(k=5, queries=40).recall_by_photo >= 0.9
+    (hit,) = index.search("a dog", where="path like '%new.png'")
+    assert Path(hit.photo).name == "new.png"
+    with pytest.raises(UsageError, match="columns are"):
+        index.search("a dog", where="nonsense = 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,19 @@ def index(
             show_default="FOLDER.index, beside the folder",
         ),
     ] = None,
+    caption: Annotated[
+        bool, option("--caption", help="Also caption each photo that has no caption, for `search --hybrid`.")
+    ] = False,
+    language: Annotated[
+        str | None,
+        option("--language", help="Of the captions: en, zh, ...", show_default="the model's first"),
+    ] = None,
+    duplicates: Annotated[
+        bool, option("--duplicates", help="List groups of photos that are the same or look alike.")
+    ] = False,
+    check: Annotated[
+        bool, option("--check", help="Measure how many of an exact search's results a search finds.")
+    ] = False,
     remove: Annotated[bool, option("--remove", help="Take FOLDER's photos out of the index.")] = False,
     *,
     shared: Shared,
@@ -48,8 +62,22 @@ def index(
         if remove:
             count = photos.remove(folders)
             out.result({"index": str(where), "removed": count}, str(where), f"{count} photos taken out")
-        else:
-            _update(photos, folders, where, out)
+            return
+        _update(photos, folders, where, out)
+        if caption:
+            _caption(photos, language, out)
+        if duplicates:
+            for number, group in enumerate(photos.duplicates(), 1):
+                out.result({"group": number, "photos": group}, f"alike {number}", *group)
+        if check:
+            measured = photos.check()
+            out.result(
+                {"check": asdict(measured)},
+                "check",
+                f"recall@{measured.k} by photo {measured.recall_by_photo:.3f}",
+                f"by text {measured.recall_by_text:.3f}",
+                f"{measured.p50_ms:.1f} ms a search",
+            )
 
 
 def index_place(folders: list[str]) -> Path:
@@ -65,6 +93,18 @@ def index_place(folders: list[str]) -> Path:
     if not folder.name or folder.name == "..":
         raise UsageError(f"index: say where to keep the index of {folders[0]} with --index DIR")
     return folder.with_name(folder.name + ENDING)
+
+
+def _caption(photos: PhotoIndex, language: str | None, out: Output) -> None:
+    from seetell.core.results import Failure
+
+    done = 0
+    for result in out.progress(photos.caption(language), "captions"):
+        if isinstance(result, Failure):
+            out.failure(result.photo, result.error)
+        else:
+            done += 1
+    out.note(f"{done} photos captioned")
 
 
 def _update(photos: PhotoIndex, folders: list[str], where: Path, out: Output) -> None:

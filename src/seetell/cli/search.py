@@ -13,6 +13,7 @@ from seetell.cli.options import Shared, open_model, option, shared_options
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
+    from seetell.core.results import Hit
     from seetell.search.photo_index import PhotoIndex
 
 
@@ -36,6 +37,12 @@ def search(
             help="Only photos for which this holds: \"taken > '2025-06-01' and camera like 'Canon%'\".",
         ),
     ] = None,
+    hybrid: Annotated[
+        bool, option("--hybrid", help="Look for the words of TEXT in the index's captions, too.")
+    ] = False,
+    rerank: Annotated[
+        bool, option("--rerank", help="Have the model's matching head look at the best again; slower.")
+    ] = False,
     sheet: Annotated[
         Path | None, option("--sheet", metavar="F.html", help="Also write the results as one HTML page.")
     ] = None,
@@ -52,15 +59,19 @@ def search(
 
     if text is None and image is None:
         raise UsageError("search: say what to look for with TEXT, --image F, or both")
+
+    def find(index: PhotoIndex) -> list[Hit]:
+        return index.search(text, image=image, k=k, where=where, hybrid=hybrid, rerank=rerank)
+
     with Output(json=shared.json) as out:
         stored = is_index(Path(inside))
         index = PhotoIndex(inside if stored else None, open_model(shared))
         if not stored:
             # While nothing is in it, for its errors alone: a query that is none must not cost a folder's
             # reading.
-            index.search(text, image=image, k=k, where=where)
+            find(index)
             _fill(index, inside, out)
-        hits = index.search(text, image=image, k=k, where=where)
+        hits = find(index)
         query = " + ".join(str(part) for part in (text, image) if part is not None)
         rows = [(asdict(hit), (str(hit.rank), hit.photo, f"{hit.score:.3f}")) for hit in hits]
         out.results(rows, ("rank", "photo", "score"), f"{query} ({len(index)} photos)", counted=False)

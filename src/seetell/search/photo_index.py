@@ -11,13 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import UsageError
-from seetell.core.results import Failure, Hit
+from seetell.core.results import Caption, Failure, Hit
 from seetell.media.images import Photo
+from seetell.search.checking import WORDS, Check, recall
+from seetell.search.combining import fused, reranked
 from seetell.search.query import parse_query, query_vector
-from seetell.search.rows import MemoryRows, Rows, StoredRows
+from seetell.search.rows import MemoryRows, Rows, Scored, StoredRows
 from seetell.search.updating import Change
 from seetell.tasks.context import at_least_one
 from seetell.tasks.model import Model
+
+# How many of the nearest are looked at again, per result asked for and at least.
+_DEPTH, _DEPTH_LEAST = 4, 24
 
 Photos = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -88,7 +93,14 @@ class PhotoIndex:
         return self._rows.remove([Path(os.path.abspath(one)) for one in given])
 
     def search(
-        self, text: str | None = None, *, image: Photo | None = None, k: int = 10, where: str | None = None
+        self,
+        text: str | None = None,
+        *,
+        image: Photo | None = None,
+        k: int = 10,
+        where: str | None = None,
+        hybrid: bool = False,
+        rerank: bool = False,
     ) -> list[Hit]:
         """The ``k`` photos nearest to a text, a photo, or both together (the mean of their vectors).
 
@@ -99,13 +111,30 @@ class PhotoIndex:
             k: how many.
             where: only photos for which this SQL condition holds, as in ``taken > '2025-06-01' and camera
                 like 'Canon%'``; needs an index on disk.
+            hybrid: also look for the words of the text in captions (:meth:`caption`), and rank by both.
+            rerank: have the model's matching head look at the best again, with the text; slower. ``score`` is
+                then the probability that the text fits the photo.
 
         Raises UsageError when nothing is looked for, ``k`` is below 1 or the condition is none, and what the
         model raises for the text and the photo.
         """
         k = at_least_one(k, "k")
-        vector = query_vector(parse_query(text, image), self._model)
-        return self._hits(vector[None], k, where)[0]
+        query = parse_query(text, image)
+        if query.wanted is None and (hybrid or rerank):
+            raise UsageError("captions and the matching head are asked about a text; give one")
+        vector = query_vector(query, self._model)
+        depth = max(_DEPTH * k, _DEPTH_LEAST) if hybrid or rerank else k
+        found = self._rows.nearest(vector[None], depth, where)[0]
+        if hybrid:
+            assert query.wanted is not None  # seen to above
+            worded = self._stored().matching(query.wanted, vector, depth, where)
+            scores = dict([*found, *worded])
+            order = fused([[path for path, _ in found], [path for path, _ in worded]])
+            found = [(path, scores[path]) for path in order]
+        if rerank:
+            assert query.wanted is not None
+            found = reranked([path for path, _ in found[:depth]], query.wanted, self._model)
+        return _ranked(found[:k])
 
     def search_many(self, texts: Sequence[str], *, k: int = 10, where: str | None = None) -> list[list[Hit]]:
         """As :meth:`search`, for many texts at once, which is faster than one by one."""
@@ -115,8 +144,72 @@ class PhotoIndex:
         vectors = np.stack([query_vector(parse_query(text, None), self._model) for text in texts])
         return self._hits(vectors, k, where)
 
+    def caption(self, language: str | None = None) -> Iterator[Caption | Failure]:
+        """Caption every photo of the index that has no caption, for ``hybrid`` searches and conditions.
+
+        Raises UsageError for an index in memory, TaskUnavailable for a model that cannot caption, and
+        StorageError where another process is writing.
+        """
+        return self._stored().describe(language)
+
+    def duplicates(self) -> list[list[str]]:
+        """Groups of photos that are the same or look alike: copies saved again, resized, slightly brighter.
+
+        The largest of each group comes first. Photos whose vectors are near are read, the others are not.
+        """
+        return self._stored().duplicates()
+
+    def check(self, *, k: int = 10, queries: int = 100, seed: int = 0) -> Check:
+        """Measure how many of the ``k`` photos that an exact search finds this index finds.
+
+        Args:
+            k: results per query.
+            queries: how many photos of the index, and how many texts, to look for.
+            seed: which ones.
+        """
+        stored = self._stored()
+        photos = len(self)
+        draw = np.random.default_rng(seed)
+        rows = draw.choice(photos, min(queries, photos), replace=False)
+        if not photos:
+            return Check(k, 0, 0, 1.0, 1.0, 0.0)
+        vectors = _some(stored, rows)
+        captions = stored.captions()
+        texts = [captions[one] for one in draw.permutation(len(captions))[:queries]] or list(WORDS)
+        both = np.concatenate([vectors, self._model.embed_texts(texts)])
+
+        def find(query: NDArray[np.float32]) -> list[str]:
+            return [path for path, _ in stored.nearest(query[None], k, None)[0]]
+
+        find(both[0])  # what the first search costs is another matter
+        recalled, spent_ms = recall(find, both, stored.batches(), k)
+        return Check(
+            k=k,
+            photos=photos,
+            queries=len(both),
+            recall_by_photo=float(np.mean(recalled[: len(vectors)] or [1.0])),
+            recall_by_text=float(np.mean(recalled[len(vectors) :] or [1.0])),
+            p50_ms=float(np.median(spent_ms)),
+        )
+
     def _hits(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Hit]]:
-        return [
-            [Hit(rank, path, score) for rank, (path, score) in enumerate(found, 1)]
-            for found in self._rows.nearest(vectors, k, where)
-        ]
+        return [_ranked(found) for found in self._rows.nearest(vectors, k, where)]
+
+    def _stored(self) -> StoredRows:
+        if not isinstance(self._rows, StoredRows):
+            raise UsageError("this needs an index on disk: make one with seetell index")
+        return self._rows
+
+
+def _ranked(found: Sequence[Scored]) -> list[Hit]:
+    return [Hit(rank, path, score) for rank, (path, score) in enumerate(found, 1)]
+
+
+def _some(stored: StoredRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors of those rows, in their order in the table."""
+    wanted, first, parts = np.sort(rows), 0, []
+    for paths, vectors in stored.batches():
+        mine = wanted[(wanted >= first) & (wanted < first + len(paths))]
+        parts.append(vectors[mine - first])
+        first += len(paths)
+    return np.concatenate(parts)

@@ -12,18 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import UsageError
-from seetell.core.results import Failure
+from seetell.core.results import Caption, Failure
 from seetell.media.images import list_photos
+from seetell.search.duplicates import alike, groups_of
 from seetell.search.index_folder import IndexFolder, ModelTable
 from seetell.search.scan import Found, VectorScan
 from seetell.search.table import PhotoTable, in_groups, require_lancedb
 from seetell.search.updating import Change, Updater
 from seetell.tasks.model import Model
 
+# Above this LanceDB's index answers in place of the scan in memory.
+EXACT_ROWS = 1_000_000
+
 # A photo's path and its score.
 Scored = tuple[str, float]
 
 _REMOVED_AT_ONCE = 512
+# Captions written together; a killed process loses fewer.
+_CAPTIONED_AT_ONCE = 64
 
 
 class Rows(Protocol):
@@ -119,6 +125,7 @@ class StoredRows:
         self._table: PhotoTable | None = None
         self._version = 0
         self._commit = 0
+        self._count, self._counted = 0, -1
         self._paths: dict[int, str] = {}
         self._scan: VectorScan | None = None
         self._folder.tables()  # for its errors
@@ -145,6 +152,8 @@ class StoredRows:
             yield from Updater(table, self._model, captions).changes(given)
             if entry.unfinished is not None:
                 self._folder.finish(entry)
+            if table.count() > EXACT_ROWS:
+                table.index_vectors()
 
     def remove(self, places: Sequence[Path]) -> int:
         with self._folder.writing():
@@ -162,10 +171,76 @@ class StoredRows:
             table = self._opened()
             if table is None:
                 return [[] for _ in vectors]
-            scan = self._brought_up_to_date(table)
+            version = table.refresh()
+            if self._size(table, version) > EXACT_ROWS:
+                return [table.nearest(vector, k, where) for vector in vectors]
+            scan = self._brought_up_to_date(table, version)
             allowed = None if where is None else table.ids(where)
             found = scan.search(vectors, k, allowed)
             return _named(found, self._paths)
+
+    def matching(self, text: str, vector: NDArray[np.float32], k: int, where: str | None) -> list[Scored]:
+        """The ``k`` photos whose captions have the words of a text, best first, and their cosines with
+        float32[S]."""
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return []
+            table.refresh()
+            ids = table.matching(text, k, where)
+            contents = table.contents_of(ids)
+            return [(contents[one].path, float(contents[one].vector @ vector)) for one in ids]
+
+    def batches(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Every path and vector, as the table has them: (B paths, float32[B, S])."""
+        table = self._opened()
+        if table is not None:
+            table.refresh()
+            for _, vectors, paths, _ in table.rows_since(0):
+                yield paths, vectors
+
+    def captions(self) -> list[str]:
+        """All different captions."""
+        table = self._opened()
+        return [] if table is None else sorted(set(table.captions().values()))
+
+    def duplicates(self) -> list[list[str]]:
+        """Groups of photos that are the same or look it."""
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return []
+            scan = self._brought_up_to_date(table, table.refresh())
+            rows = ((ids, vectors) for ids, vectors, _, _ in table.rows_since(0))
+            paths = sorted(self._paths[one] for one in alike(scan, rows))
+            wanted = set(paths)
+            hashes = {one.path: one.sha256 for one in table.known() if one.path in wanted}
+        return groups_of(paths, hashes)
+
+    def describe(self, language: str | None) -> Iterator[Caption | Failure]:
+        """Have the model caption every photo that has no caption; each is given once it is written."""
+        with self._folder.writing():
+            table = self._opened()
+            if table is None:
+                return
+            table.refresh()
+            todo = table.uncaptioned()
+            commit = 1 + table.newest_commit()
+            waiting: dict[int, Caption] = {}
+            results = self._model.stream("caption", (path for _, path in todo), language=language)
+            for (one, _), result in zip(todo, results, strict=True):
+                if isinstance(result, Failure):
+                    yield result
+                    continue
+                waiting[one] = result
+                if len(waiting) == _CAPTIONED_AT_ONCE:
+                    yield from _written(table, waiting, commit)
+                    commit += 1
+                    waiting = {}
+            yield from _written(table, waiting, commit)
+            if table.has_captions():
+                table.index_captions()
+                table.tidy()
 
     def _opened(self) -> PhotoTable | None:
         """The table of our model; None where there is none yet."""
@@ -179,9 +254,13 @@ class StoredRows:
             self._table = table
         return self._table
 
-    def _brought_up_to_date(self, table: PhotoTable) -> VectorScan:
-        """What is in memory, at the table's newest version."""
-        version = table.refresh()
+    def _size(self, table: PhotoTable, version: int) -> int:
+        if version != self._counted:
+            self._count, self._counted = table.count(), version
+        return self._count
+
+    def _brought_up_to_date(self, table: PhotoTable, version: int) -> VectorScan:
+        """What is in memory, at this version of the table."""
         if self._scan is None:
             self._scan = VectorScan(table.shared_dim)
         if version != self._version:
@@ -204,6 +283,11 @@ class StoredRows:
         # Asked of the model itself: a manifest may leave it open.
         blank = np.full((8, 8, 3), 128, np.uint8)
         return int(self._model.embed_images(blank).shape[1])
+
+
+def _written(table: PhotoTable, waiting: dict[int, Caption], commit: int) -> Iterator[Caption]:
+    table.caption({one: caption.text for one, caption in waiting.items()}, commit)
+    yield from waiting.values()
 
 
 def _named(found: Sequence[Found], paths: Mapping[int, str]) -> list[list[Scored]]:

@@ -37,6 +37,9 @@ COLUMNS: Mapping[str, Any] = {
 _KEPT = timedelta(minutes=15)
 _READ_ROWS = 8192
 _IN_ONE_FILTER = 500
+# Of LanceDB's index: the parts looked into, and the results per one asked for that are scored again in full.
+_PROBES = 40
+_REFINE = 4
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -51,6 +54,15 @@ class Known:
     size_bytes: int
     mtime_ns: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is kept of one photo. vector: float32[S]."""
+
+    path: str
+    caption: str | None
+    vector: NDArray[np.float32]
 
 
 def require_lancedb() -> None:
@@ -140,13 +152,26 @@ class PhotoTable:
                     int(batch.column("commit").to_numpy().max()),
                 )
 
-    def contents_of(self, ids: Sequence[int]) -> dict[int, tuple[NDArray[np.float32], str | None]]:
-        """(vector float32[S], caption) of photos by id."""
-        found: dict[int, tuple[NDArray[np.float32], str | None]] = {}
-        for batch in self._of(ids, ["id", "caption", "vector"]):
-            contents = zip(_vectors(batch.column("vector")), batch.column("caption").to_pylist(), strict=True)
-            found.update(zip(batch.column("id").to_pylist(), contents, strict=True))
+    def contents_of(self, ids: Sequence[int]) -> dict[int, Contents]:
+        """What is kept of photos, by id."""
+        found: dict[int, Contents] = {}
+        for batch in self._of(ids, ["id", "path", "raw_path", "caption", "vector"]):
+            for row, vector in zip(
+                batch.drop_columns(["vector"]).to_pylist(), _vectors(batch.column("vector")), strict=True
+            ):
+                found[row["id"]] = Contents(_path(row["path"], row["raw_path"]), row["caption"], vector)
         return found
+
+    def uncaptioned(self) -> list[tuple[int, str]]:
+        """(id, path) of the photos without a caption."""
+        return [
+            (row["id"], _path(row["path"], row["raw_path"]))
+            for batch in self._batches(["id", "path", "raw_path"], "caption IS NULL")
+            for row in batch.to_pylist()
+        ]
+
+    def has_captions(self) -> bool:
+        return any(len(batch) for batch in self._captioned())
 
     def captions(self) -> dict[str, str]:
         """The captions there are, by content hash."""
@@ -184,6 +209,58 @@ class PhotoTable:
         with self._writing():
             self._table.optimize(cleanup_older_than=_KEPT)
 
+    def caption(self, captions: Mapping[int, str], commit: int) -> None:
+        """Give photos their captions, all or none. Raises StorageError, the table as it was."""
+        rows = [{"id": one, "caption": text, "commit": commit} for one, text in captions.items()]
+        if rows:
+            with self._writing():
+                self._table.merge_insert("id").when_matched_update_all().execute(rows)
+
+    # --- LanceDB's own indexes --------------------------------------------------------------------------
+
+    def index_vectors(self) -> None:
+        """Build the index that :meth:`nearest` needs to be fast; tidying keeps it up to date. Raises
+        StorageError."""
+        _lancedb()
+        from lancedb.index import IvfSq
+
+        with self._writing():
+            if not self._has_index("vector"):
+                self._table.create_index("vector", config=IvfSq(distance_type="dot"))
+
+    def index_captions(self) -> None:
+        """Build the index that :meth:`matching` needs, for the captions' script. Raises StorageError."""
+        _lancedb()
+        from lancedb.index import FTS
+
+        if self._has_index("caption"):
+            return
+        some: list[str] = next((batch.column("caption").to_pylist() for batch in self._captioned()), [])
+        han = any("\u4e00" <= character <= "\u9fff" for text in some for character in text)
+        with self._writing():
+            # Chinese has no blanks between words: cut by a dictionary. English has its endings taken off.
+            self._table.create_index("caption", config=FTS(base_tokenizer="icu") if han else FTS())
+
+    def nearest(self, vector: NDArray[np.float32], k: int, where: str | None) -> list[tuple[str, float]]:
+        """(path, dot product) of the ``k`` nearest photos that LanceDB's index finds, best first."""
+        with self._filtering(where):
+            query = self._table.search(vector).distance_type("dot").nprobes(_PROBES).refine_factor(_REFINE)
+            if where is not None:
+                query = query.where(where, prefilter=True)
+            rows = query.limit(k).select(["path", "raw_path", "_distance"]).to_list()
+        return [(_path(row["path"], row["raw_path"]), 1 - row["_distance"]) for row in rows]
+
+    def matching(self, text: str, k: int, where: str | None) -> list[int]:
+        """The ids of the ``k`` photos whose captions fit best to the words of a text, best first."""
+        if not self._has_index("caption"):
+            return []
+        with self._filtering(where):
+            query = self._table.search(text, query_type="fts")
+            if where is not None:
+                query = query.where(where, prefilter=True)
+            rows = query.limit(k).select(["id", "_score"]).to_list()
+        return [row["id"] for row in rows]
+
     # --- details ----------------------------------------------------------------------------------------
 
     def _batches(self, columns: list[str], where: str | None = None) -> Iterator[Any]:
@@ -213,6 +290,16 @@ class PhotoTable:
         for first in range(0, len(ids), _IN_ONE_FILTER):
             some = ", ".join(str(int(one)) for one in ids[first : first + _IN_ONE_FILTER])
             yield from self._batches(columns, f"id IN ({some})")
+
+    def _captioned(self) -> Iterator[Any]:
+        return self._batches(["caption"], "caption IS NOT NULL")
+
+    def _has_index(self, column: str) -> bool:
+        with self._reading():
+            return any(one.columns == [column] for one in self._table.list_indices())
+
+    def _filtering(self, where: str | None) -> _Turned:
+        return self._reading() if where is None else _Turned(lambda error: _bad_filter(where, error))
 
     def _reading(self) -> _Turned:
         return _Turned(self._unreadable)

@@ -215,7 +215,8 @@ class Updater:
         sources = self._table.contents_of([row.source for row in rows if row.source is not None])
         for row in rows:
             if row.source is not None:
-                row.columns["vector"], row.columns["caption"] = sources[row.source]
+                source = sources[row.source]
+                row.columns["vector"], row.columns["caption"] = source.vector, source.caption
         self._table.commit(
             [row.columns for row in rows], replaces=any(row.change.what != "added" for row in rows)
         )
