@@ -1,6 +1,6 @@
 """The user's story of docs/fine-tune.md, from a table of photos and captions to models that are asked.
 
-    python benchmarks/fine_tune_story.py FLICKR8K OUT [--photos 1200] [--steps 120]
+    python benchmarks/fine_tune_story.py FLICKR8K OUT [--photos 800] [--steps 60] [--measured 300]
 
 Prints every command with what it said and how long it took, and the total at the end. The table holds the
 captions of the first training photos of FLICKR8K (COCO captions JSON) and four rows that are wrong on
@@ -71,11 +71,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The user's story of docs/fine-tune.md.")
     parser.add_argument("flickr8k", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--photos", type=int, default=1200)
+    parser.add_argument("--photos", type=int, default=800)
     parser.add_argument(
-        "--steps", type=int, default=120, help="of the built-in model; the other does twice that"
+        "--steps", type=int, default=60, help="of the built-in model; the other does twice that"
     )
-    parser.add_argument("--measured", type=int, default=500, help="dev photos to measure on")
+    parser.add_argument("--measured", type=int, default=300, help="dev photos to measure on")
     given = parser.parse_args()
     given.out.mkdir(parents=True)
     source = given.flickr8k.resolve()

@@ -13,7 +13,7 @@ run gets as many steps as `--tflop` (10^12 operations) pays for. A cheaper model
 Measured are the questions about 200 held-out photos of each set: of easy-VQA those whose number leaves 9
 divided by 10 (its data has no test split here), of the scenes the same share. Intervals are bootstrap
 intervals over photos, of the mean over seeds; differences are taken photo by photo, from the same photos and
-seeds. A difference is called one only where its interval leaves out 0 and every seed has it.
+seeds. A difference is called one only where its interval leaves out 0 and every seed, of several, has it.
 
 Stopped at any moment, the same command goes on where it was. OUT gets `scenes/`, a folder for each run,
 `result.json`, `table.md` and `fusion-study.svg`; with `--docs` the plot and the figures are copied there and
@@ -237,7 +237,9 @@ def mean_estimate(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> Est
 
 
 def differs(difference: Estimate, by_seed: Sequence[float]) -> bool:
-    """Whether a difference is shown: its interval leaves out 0, and every seed has its sign."""
+    """Whether a difference is shown: its interval leaves out 0, and every seed, of several, has its sign."""
+    if len(by_seed) < 2:
+        return False
     low, high = difference.low, difference.high
     return (low > 0 and min(by_seed) > 0) or (high < 0 and max(by_seed) < 0)
 
@@ -344,7 +346,7 @@ def table(found: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"Exact match in percent, with 95% intervals, of {asked}. {found['tflop_per_run']:g} x 10^12 "
-        f"operations a run, {found['seeds']} seeds, torch {found['torch']}, {found['machine']}.",
+        f"operations a run, seeds: {found['seeds']}, torch {found['torch']}, {found['machine']}.",
     ]
     return "\n".join(lines) + "\n"
 

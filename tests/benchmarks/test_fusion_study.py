@@ -29,6 +29,7 @@ def test_the_budget_buys_steps() -> None:
         ((-3.0, -0.5), (-1.0, -2.0), True),
         ((-0.1, 3.0), (1.0, 2.0), False),
         ((0.5, 3.0), (-0.1, 4.0), False),
+        ((0.5, 3.0), (1.0,), False),
     ],
 )
 def test_a_difference_needs_its_interval_and_every_seed(
