@@ -18,8 +18,8 @@ from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.metrics_log import read_metrics
 from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import build_collator, run
-from seetell.learning.training.starting import read_list
 from seetell.learning.training.run import prepare as prepare_run
+from seetell.learning.training.starting import read_list
 from seetell.learning.training.validation import build_validate
 from tests.learning.shard_folder import write_shards, write_table
 
