@@ -36,6 +36,7 @@ __all__ = [
     "decode_image",
     "decode_photo",
     "list_photos",
+    "one_line",
     "photo_name",
 ]
 
@@ -96,7 +97,7 @@ def decode_photo(
             whatever the bytes are.
     """
     limit = settings.max_pixels() if max_pixels is None else max_pixels
-    name = _one_line(photo_name(photo))
+    name = one_line(photo_name(photo))
     _silence_pillow()
     if isinstance(photo, np.ndarray):
         return DecodedPhoto.whole(_checked_array(photo, name))
@@ -120,7 +121,7 @@ def decode_photo(
     return _decode_bytes(data, found, name, wanted, limit)
 
 
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
     """A file name may hold line breaks or undecodable bytes; a message is one printable line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
@@ -344,5 +345,5 @@ def _unreadable(error: Exception, name: str, found: Format | None, data: bytes) 
 
 
 def _short(error: Exception) -> str:
-    text = _one_line(" ".join(str(error).split())) or type(error).__name__
+    text = one_line(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."

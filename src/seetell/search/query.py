@@ -13,8 +13,8 @@ from seetell.media.images import Photo
 from seetell.tasks.context import unit
 from seetell.tasks.model import Model
 
-# How much what is not wanted counts, where what is wanted counts 1.
-NEGATIVE_WEIGHT = 0.5
+# How much what is not wanted counts, where what is wanted counts 1: benchmarks/negative_weight.py chose it.
+NEGATIVE_WEIGHT = 0.25
 
 # "-people" and -"many people", at the start or after a blank: "x-ray" and "- a dash" are none.
 _NEGATIVE = re.compile(r'(?:^|(?<=\s))-(?:"([^"]+)"|([^\s"-]\S*))')

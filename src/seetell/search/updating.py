@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import ImageError, StorageError, UsageError
 from seetell.core.results import Failure
-from seetell.media.listing import list_photos
+from seetell.media.images import list_photos, one_line
 from seetell.search.details import FileRead, Stamp, read_file, stamp_of
-from seetell.search.table import Known, PhotoTable, in_groups, path_text, row_path
+from seetell.search.table import Known, PhotoTable, in_groups, row_path
 from seetell.tasks.model import Model
 
 What = Literal["added", "updated", "moved", "removed", "unchanged"]
@@ -153,7 +153,7 @@ class Updater:
             if isinstance(result, Failure):
                 yield self._failed(read, result)
             elif read.sha256 is None or stamp_of(read.path) != read.stamp:
-                changed = f"{path_text(str(read.path))}: changed while it was read; index again"
+                changed = f"{one_line(str(read.path))}: changed while it was read; index again"
                 yield self._failed(read, Failure(str(read.path), ImageError("unreadable", changed)))
             else:
                 self._put(read, vector=result)
