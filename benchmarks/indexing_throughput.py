@@ -1,6 +1,6 @@
 """Photos per second into an index, beside the loop that sentence-transformers runs for CLIP.
 
-    python benchmarks/indexing_throughput.py BUNDLE CHECKPOINT [--photos FOLDER] [--count 48] [--rounds 3]
+    python benchmarks/indexing_throughput.py BUNDLE CHECKPOINT [--photos FOLDER] [--count 200] [--rounds 3]
 
 BUNDLE is CHECKPOINT, a CLIP model in transformers' format, converted by `seetell convert`; with `--random`
 both are made here with random weights in the shape of ViT-B/32, which costs the same time. Without
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("checkpoint", nargs="?")
     parser.add_argument("--random", action="store_true")
     parser.add_argument("--photos")
-    parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     settings = parser.parse_args()
     if not settings.random and settings.checkpoint is None:

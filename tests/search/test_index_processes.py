@@ -69,7 +69,7 @@ def every_photo_once(place: Path, folder: Path, model: Model) -> None:
     assert hits == pytest.approx(dict(zip(paths, scores.tolist(), strict=True)), abs=1e-5)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_again_and_again_every_photo_is_there_once(tmp_path: Path, model: Model, kills: int) -> None:
     folder, place = tmp_path / "p", tmp_path / "i"
     make_photos(folder, 12 * kills + 20)
@@ -125,6 +125,7 @@ def test_a_second_writer_is_told(tmp_path: Path, model: Model) -> None:
     every_photo_once(place, folder, model)
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer(tmp_path: Path, model: Model) -> None:
     """Photos are added, moved and removed; those that are left alone are found in every search, once."""
     folder, place = tmp_path / "p", tmp_path / "i"
