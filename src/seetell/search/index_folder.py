@@ -12,18 +12,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seetell.core.errors import StorageError, UsageError
-from seetell.core.files import atomic_write_text, storage_error
+from seetell.core.files import atomic_write_text
+from seetell.core.locking import locked
 from seetell.tasks.model import Model
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]  # an absent module
 
 _SUMMARY = "index.json"
 _LOCK = "writer.lock"
@@ -149,27 +145,15 @@ class IndexFolder:
 
         Raises StorageError where another process writes, or the folder cannot be written.
         """
-        try:
-            self.place.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.place / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise storage_error(error, self.place) from error
-        try:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                    raise StorageError(
-                        f"{self.place} is being written by another process (number {holder}); wait for it. "
-                        "Searching goes on meanwhile"
-                    ) from error
-            with suppress(OSError):  # the number is for people; a full disk is met again, and said, later
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+        def busy(holder: str) -> str:
+            return (
+                f"{self.place} is being written by another process (number {holder}); wait for it. "
+                "Searching goes on meanwhile"
+            )
+
+        with locked(self.place / _LOCK, busy):
             yield
-        finally:
-            os.close(descriptor)
 
     def _write(self, tables: list[ModelTable]) -> None:
         document = {"kind": _KIND, "format": _FORMAT, "models": [asdict(one) for one in tables]}

@@ -21,11 +21,7 @@ from typing import Any
 
 from seetell.core.errors import StorageError
 from seetell.core.files import atomic_write_text, storage_error
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]  # an absent module
+from seetell.core.locking import locked
 
 SUMMARY_NAME = "prepared.json"
 REPORT_NAME = "report.html"
@@ -71,29 +67,17 @@ def held_folder(out: Path) -> Iterator[None]:
     What a killed process left half written is removed. Raises StorageError where another process has it.
     """
     work = out / _WORK
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise storage_error(error, work) from error
-    try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                raise StorageError(
-                    f"{out} is being prepared by another process (number {holder}); wait for it, or choose "
-                    "another folder"
-                ) from error
-        with suppress(OSError):  # the number is for people; a full disk is met again, and said, later
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+    def busy(holder: str) -> str:
+        return (
+            f"{out} is being prepared by another process (number {holder}); wait for it, or choose another "
+            "folder"
+        )
+
+    with locked(work / _LOCK, busy):
         _sweep(out)
         _sweep(work)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def measure_chunk(chunk: Chunk) -> list[Looked]:
     found = []
     for sample in samples:
         check_stopped()
-        photo = measure_photo(lambda ref=sample.photo: read_photo(ref))  # type: ignore[misc]
+        photo = measure_photo(partial(read_photo, sample.photo))
         guesses = tuple(guesser.guess(tidied(text)) for text, _ in sample.captions)
         found.append(Looked(photo, guesses))
     return found
