@@ -353,7 +353,12 @@ def test_our_own_model_is_taught_further_without_its_sizes_told(scenes: Path, tm
 
 def test_our_own_model_keeps_what_it_could_and_the_terms_of_its_data(scenes: Path, tmp_path: Path) -> None:
     """Taught from captions alone it still answers, tells labels and matches, with the lists it had."""
-    terms = {"name": "mine", "licence": "to look at only", "data": [{"name": "scenes", "terms": "none"}]}
+    terms = {
+        "name": "mine",
+        "licence": "to look at only",
+        "data": [{"name": "scenes", "terms": "none"}],
+        "calibration": {"answer_temperature": 1.5, "abstain_below": 0.25},
+    }
     begun = small(scenes, tmp_path / "first", "steps=2", f"bundle={json.dumps(terms)}")
     run(begun)
     first = prepare(begun)
@@ -384,10 +389,23 @@ def test_our_own_model_keeps_what_it_could_and_the_terms_of_its_data(scenes: Pat
     assert set(manifest.tasks) == set(after.tasks)
     assert manifest.licence == "to look at only" and manifest.name == "second"
     assert manifest.answers == first.corpus.answers
+    assert (manifest.score.answer_temperature, manifest.score.abstain_below) == (1.5, 0.25)
     # What is taught further can be taught further.
     again = {**document, "init": str(tmp_path / "bundle"), "checkpoint": {"dir": str(tmp_path / "third")}}
     third = prepare(parse_recipe(again, "test"))
     assert set(facade(third.step.model, third).tasks) == set(after.tasks)
+    assert third.recipe.bundle is not None
+    assert third.recipe.bundle.calibration.abstain_below == 0.25
+    # New answers: what was fitted to the old ones holds no longer.
+    answering = {
+        **again,
+        "data": [{"format": "vqa", "path": ".", "batch_size": 4}],
+        "objectives": [{"name": "answer_text"}],
+        "checkpoint": {"dir": str(tmp_path / "fourth")},
+    }
+    fourth = prepare(parse_recipe(answering, "test"))
+    assert fourth.recipe.bundle is not None
+    assert fourth.recipe.bundle.calibration.abstain_below == 0
 
 
 def test_answers_to_new_questions_take_the_place_of_the_old_ones(scenes: Path, tmp_path: Path) -> None:

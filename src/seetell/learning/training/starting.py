@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import yaml
 
+from seetell.bundle.manifest import AnswerCalibration
 from seetell.core.errors import CheckpointError, RecipeError
 from seetell.core.files import folder_name
 from seetell.learning.training import checkpoint as checkpoints
@@ -24,6 +25,7 @@ from seetell.learning.training.sections import (
     TokenizerSettings,
 )
 from seetell.learning.training.task_metric import with_stop
+from seetell.modeling.export.run import ANSWERING
 from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
 from seetell.modeling.models.unified import UnifiedModel
 
@@ -87,12 +89,14 @@ def _kept(recipe: Recipe, taught: Collection[str]) -> tuple[ObjectiveName, ...]:
 def _described(recipe: Recipe, start: Start) -> BundleSettings:
     """What was said of the model and of its data before: terms do not end with further training."""
     facts = start.facts
+    taught = {spec.name for spec in recipe.objectives}
     return BundleSettings(
         name=folder_name(Path(recipe.checkpoint.dir)),
         licence=facts.licence,
         data=facts.data,
         prompts=facts.prompts,
         generation=facts.generation,
+        calibration=AnswerCalibration() if taught & ANSWERING else facts.calibration,
     )
 
 

@@ -14,7 +14,7 @@ from seetell.bundle.manifest import Manifest, Source
 from seetell.core.errors import CheckpointError
 from seetell.core.files import folder_name
 from seetell.modeling.checkpoints.own import checkpoint_of, load_run_weights
-from seetell.modeling.export.run import completed
+from seetell.modeling.export.run import ANSWERING, completed
 from seetell.modeling.export.start import DESCRIPTION_NAME, read_description
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import write_bundle
@@ -63,11 +63,15 @@ def export_fine_tuned(
     name = folder_name(run_folder)
     origin = start.facts.source.model_copy(update={"recipe": f"{name}, step {step}"})
     defaults = {**start.facts.model_dump(), "name": name, "source": Source.model_validate(origin)}
+    recipe = _recipe(run_folder)
+    if ANSWERING & {spec["name"] for spec in recipe.get("objectives") or []}:
+        # Fitted to answers that it no longer gives.
+        del defaults["calibration"]
     return write_bundle(
         lambda: copy.deepcopy(start.model).cpu().float(),
         start.tokenizer_json,
         out,
-        completed(defaults, _recipe(run_folder), run_folder, facts),
+        completed(defaults, recipe, run_folder, facts),
         weights_dtype=weights_dtype,
         overwrite=overwrite,
     )

@@ -35,6 +35,8 @@ _TRAINED_BY = {
     "decoder_memory": {"captioning", "answer_text"},
     "text_decoder": {"captioning", "answer_text"},
 }
+# What an answer and its confidence come from.
+ANSWERING = frozenset({"answer_list", "answer_text"})
 
 
 def export_run(

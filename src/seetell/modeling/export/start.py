@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seetell.bundle.hub import fetch_checkpoint
-from seetell.bundle.manifest import MANIFEST_NAME, Manifest, Source, read_manifest
+from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, Manifest, Source, read_manifest
 from seetell.bundle.store import BUILTIN, TOKENIZER_NAME, builtin_folder, is_hub_id
 from seetell.core.errors import BundleNotFound, CheckpointError
 from seetell.core.files import atomic_write_bytes, atomic_write_text
@@ -134,5 +134,7 @@ def with_answers(start: Start, answers: tuple[str, ...]) -> Start:
 
 def _facts_of(manifest: Manifest) -> BundleFacts:
     told = {name: getattr(manifest, name) for name in BundleFacts.model_fields if hasattr(manifest, name)}
-    # How similarities become probabilities is the model's own to say again once it has learned more.
-    return BundleFacts.model_validate({**told, "score": None})
+    # How similarities become probabilities is the model's own to say again once it has learned more; what was
+    # fitted to its answers stays for as long as those are not taught again.
+    fitted = {name: getattr(manifest.score, name) for name in AnswerCalibration.model_fields}
+    return BundleFacts.model_validate({**told, "score": None, "calibration": fitted})
