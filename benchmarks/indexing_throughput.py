@@ -3,9 +3,9 @@
     python benchmarks/indexing_throughput.py BUNDLE CHECKPOINT [--photos FOLDER] [--count 200] [--rounds 3]
 
 BUNDLE is CHECKPOINT, a CLIP model in transformers' format, converted by `seetell convert`; with `--random`
-both are made here with random weights in the shape of ViT-B/32, which costs the same time. Without
-`--photos`, 12-megapixel JPEGs are made. Rounds are taken in turn, each in a process of its own. `seetell`
-indexes the folder end to end: reading, hashing, EXIF and writing included. The other does what
+both are made by `clip_shape.py` with random weights in the shape of ViT-B/32, which costs the same time.
+Without `--photos`, 12-megapixel JPEGs are made. Rounds are taken in turn, each in a process of its own.
+`seetell` indexes the folder end to end: reading, hashing, EXIF and writing included. The other does what
 `SentenceTransformer.encode` does with photos (`sentence_transformers.models.CLIPModel`): `Image.open` one
 after another, the processor and `get_image_features` for batches of 32, eager fp32. It is written out here,
 because sentence-transformers itself brings another torch; what is left out, sorting and moving results
@@ -46,28 +46,6 @@ def make_photos(folder: Path, count: int) -> None:
             )
         picture = Image.fromarray(np.clip(layers + 30, 0, 255).astype(np.uint8))
         picture.save(folder / f"{number:04}.jpg", quality=90, subsampling=2)
-
-
-def make_random(folder: Path) -> None:
-    """A CLIP ViT-B/32 with random weights and a tokenizer of a few words, as transformers saves it."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizerFast
-
-    torch.manual_seed(0)
-    words = [
-        "<|startoftext|>",
-        "<|endoftext|>",
-        *(chr(one) + end for one in range(97, 123) for end in ("", "</w>")),
-    ]
-    core = Tokenizer(
-        models.BPE({word: number for number, word in enumerate(words)}, [], end_of_word_suffix="</w>")
-    )
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    config = CLIPConfig(text_config={"vocab_size": 49408, "bos_token_id": 0, "eos_token_id": 1})
-    CLIPModel(config).save_pretrained(folder)
-    CLIPImageProcessorPil().save_pretrained(folder)
-    CLIPTokenizerFast(tokenizer_object=core).save_pretrained(folder)
 
 
 def ours(bundle: str, photos: str, index: str) -> int:
@@ -129,7 +107,8 @@ def main() -> None:
         bundle, checkpoint = settings.bundle, settings.checkpoint
         if settings.random:
             checkpoint, bundle = f"{scratch}/checkpoint", f"{scratch}/bundle"
-            make_random(Path(checkpoint))
+            maker = [sys.executable, str(Path(__file__).with_name("clip_shape.py")), checkpoint]
+            subprocess.run(maker, check=True, stdout=sys.stderr)
             seetell = [sys.executable, "-m", "seetell.cli.main", "convert", checkpoint, bundle]
             subprocess.run(seetell, check=True, stdout=sys.stderr)
         photos = settings.photos

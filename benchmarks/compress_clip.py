@@ -1,0 +1,218 @@
+"""Int8 by `seetell compress` beside NNCF's default: speed on CLIP's shape, quality on a trained bundle.
+
+    python benchmarks/compress_clip.py --calibration DIR --captions F --images DIR [--model builtin]
+        [--limit N] [--rounds 30]
+
+Both quantise the same graphs with the same inputs, recorded from the photos of DIR, and are run by OpenVINO.
+NNCF's default is `nncf.quantize(graph, dataset)`, nothing said besides. Speed is of a CLIP ViT-B/32 with
+random weights (`clip_shape.py`): the median of interleaved runs of each graph, 1 photo and 8, 1 text and 8.
+Quality is R@10 of `--model`, which is trained (on random weights every embedding is like every other), at
+fp32 and with either's int8 graphs, with what each lost. Prints one JSON object; under `demands` what the
+project asks for and whether it holds; exit status 1 where it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from seetell.bundle.manifest import MANIFEST_NAME, manifest_json
+from seetell.bundle.store import Bundle, file_record, open_bundle, resolve
+from seetell.evaluation.machine import describe_machine
+from seetell.learning.compression.calibration import find_photos, record
+from seetell.learning.compression.graphs import read_graph
+from seetell.learning.compression.nncf_backend import import_nncf
+from seetell.runtime.engine import Arrays
+from seetell.runtime.select import choose_engine
+
+TOWERS = ("image_encoder", "text_encoder")
+WARM_RUNS = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name in ("calibration", "captions", "images"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--model", default="builtin")
+    parser.add_argument("--language", default="en")
+    parser.add_argument("--limit", type=int, help="photos to measure quality on; default all")
+    parser.add_argument("--rounds", type=int, default=30)
+    settings = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        report = {
+            "speed": speed(settings, Path(scratch) / "clip"),
+            "quality": quality(settings, Path(scratch) / "trained"),
+            "machine": describe_machine(),
+        }
+    report["demands"] = demands(report)
+    print(json.dumps(report, indent=1))
+    return int(not all(one["holds"] for one in report["demands"]))
+
+
+def speed(settings: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Milliseconds of CLIP's graphs at fp32, with our int8 and with NNCF's."""
+    scratch.mkdir()
+    told(Path(__file__).with_name("clip_shape.py"), str(scratch / "checkpoint"))
+    seetell("convert", str(scratch / "checkpoint"), str(scratch / "fp32"))
+    found: dict[str, Any] = {"shape": "CLIP ViT-B/32, random weights", "rounds": settings.rounds, "ms": {}}
+    folders = quantised(settings, scratch)
+    engines = {
+        name: choose_engine(open_bundle(folder), precision="fp32" if name == "fp32" else "int8", device="cpu")
+        for name, folder in folders.items()
+    }
+    for case, (role, inputs) in cases(open_bundle(folders["fp32"])).items():
+        took: dict[str, list[float]] = {name: [] for name in engines}
+        for number in range(WARM_RUNS + settings.rounds):
+            for name, engine in engines.items():
+                start = time.perf_counter()
+                engine.run(role, inputs)
+                if number >= WARM_RUNS:
+                    took[name].append(1000 * (time.perf_counter() - start))
+        found["ms"][case] = {name: round(statistics.median(times), 3) for name, times in took.items()}
+    for engine in engines.values():
+        engine.close()
+    return found
+
+
+def cases(bundle: Bundle) -> dict[str, tuple[str, Arrays]]:
+    """What is timed: the photos' values are noise, the texts ten tokens each, as captions are."""
+    random = np.random.default_rng(0)
+    found: dict[str, tuple[str, Arrays]] = {}
+    image = bundle.manifest.image
+    assert image is not None
+    for count in (1, 8):
+        pixels = random.standard_normal((count, 3, image.height, image.width)).astype(np.float32)
+        found[f"{count} photos"] = ("image_encoder", {"pixel_values": pixels})
+        tokens = random.integers(2, 40, (count, 10))
+        # The end token is the highest id in CLIP's vocabulary and where its text is read.
+        tokens[:, -1] = 1
+        mask = np.ones(tokens.shape, bool)
+        found[f"{count} texts"] = ("text_encoder", {"input_ids": tokens, "attention_mask": mask})
+    return found
+
+
+def quality(settings: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """R@10 of the trained model's towers, both directions, at fp32, with our int8 and with NNCF's."""
+    scratch.mkdir()
+    towers(resolve(settings.model), scratch / "fp32")
+    found: dict[str, Any] = {"model": settings.model}
+    for name, folder in quantised(settings, scratch).items():
+        limit = [] if settings.limit is None else ["--limit", str(settings.limit)]
+        said = seetell(
+            *(
+                "evaluate",
+                "--model",
+                str(folder),
+                "--precision",
+                "fp32" if name == "fp32" else "int8",
+                "--json",
+            ),
+            *("--captions", str(settings.captions), "--images", str(settings.images)),
+            *("--language", settings.language, *limit),
+        )
+        measured = json.loads(said)
+        found[name] = {way: measured[way]["r10"] for way in ("image_to_text", "text_to_image")}
+    for name in ("seetell", "nncf"):
+        found[name]["lost"] = round(
+            statistics.mean(found["fp32"][way] - found[name][way] for way in found["fp32"]), 3
+        )
+    return found
+
+
+def towers(bundle: Bundle, out: Path) -> None:
+    """The bundle with nothing but what searching needs, so that both quantise the same."""
+    out.mkdir()
+    graphs = {role: graph for role, graph in bundle.manifest.graphs.items() if role in TOWERS}
+    kept = {name for graph in graphs.values() for name in graph.files.values()}
+    for path in bundle.folder.iterdir():
+        if path.suffix != ".onnx" or path.name in kept:
+            shutil.copyfile(path, out / path.name)
+    manifest = bundle.manifest.model_copy(
+        update={"graphs": graphs, "tasks": ("embed", "match", "classify"), "gate": None, "measurements": ()}
+    )
+    write_manifest(out, manifest)
+
+
+def quantised(settings: argparse.Namespace, scratch: Path) -> dict[str, Path]:
+    """The bundle at ``scratch``/fp32, and its int8 by either way."""
+    source = open_bundle(scratch / "fp32")
+    # 99 points: what is compared is int8 throughout.
+    seetell(
+        *("compress", str(source.folder), str(scratch / "seetell"), "--max-drop", "99"),
+        *("--calibration", str(settings.calibration)),
+    )
+    by_default(source, scratch / "nncf", find_photos(settings.calibration, 96))
+    return {name: scratch / name for name in ("fp32", "seetell", "nncf")}
+
+
+def by_default(source: Bundle, out: Path, photos: Sequence[Path]) -> None:
+    """The bundle with NNCF's default in every graph, on the inputs `seetell compress` calibrates with."""
+    nncf = import_nncf()
+    out.mkdir()
+    samples: Mapping[str, Sequence[Arrays]] = record(source, photos).samples
+    graphs = {}
+    for role, graph in source.manifest.graphs.items():
+        working = read_graph(source.graph_path(role), role)
+        model = nncf.quantize(working.model, nncf.Dataset(list(samples[role])))
+        name = f"{role}.int8.onnx"
+        onnx.save(model, str(out / name))
+        graphs[role] = graph.model_copy(update={"files": {"int8": name}})
+    for path in source.folder.iterdir():
+        if path.suffix != ".onnx":
+            shutil.copyfile(path, out / path.name)
+    write_manifest(out, source.manifest.model_copy(update={"graphs": graphs}))
+
+
+def write_manifest(folder: Path, manifest: Any) -> None:
+    """``manifest`` with the sums of what is in ``folder``."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST_NAME)
+    manifest = manifest.model_copy(update={"files": {name: file_record(folder / name) for name in names}})
+    (folder / MANIFEST_NAME).write_text(manifest_json(manifest), encoding="utf-8")
+
+
+def demands(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is asked for: as fast as NNCF's default or faster, and no more of R@10 lost."""
+    rows = [
+        {
+            "demand": f"{case}: at most NNCF's time",
+            "figure": round(took["nncf"] / took["seetell"], 3),
+            "holds": took["seetell"] <= took["nncf"],
+        }
+        for case, took in report["speed"]["ms"].items()
+    ]
+    lost = {name: report["quality"][name]["lost"] for name in ("seetell", "nncf")}
+    return [
+        *rows,
+        {"demand": "at most NNCF's loss of R@10", "figure": lost, "holds": lost["seetell"] <= lost["nncf"]},
+    ]
+
+
+def seetell(*arguments: str) -> str:
+    """What the command says on standard output. Ends this process where it fails."""
+    return told("-m", "seetell.cli.main", *arguments)
+
+
+def told(*arguments: object) -> str:
+    """What a Python process says on standard output."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
