@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import UsageError
 from seetell.evaluation import bootstrap as module
-from seetell.evaluation.bootstrap import Bootstrap, Weights, draws, estimates, weighted_mean
+from seetell.evaluation.bootstrap import (
+    Bootstrap,
+    Estimate,
+    Weights,
+    difference,
+    draws,
+    estimates,
+    weighted_mean,
+)
 
 
 def mean_of(values: NDArray[np.float64]) -> Callable[[Weights], dict[str, NDArray[np.float64]]]:
@@ -74,3 +82,25 @@ def test_one_photo_has_an_interval_of_no_width() -> None:
 def test_nonsense_is_refused() -> None:
     with pytest.raises(UsageError):
         Bootstrap(samples=0)
+
+
+def test_the_difference_on_the_same_photos_has_an_interval_of_its_own() -> None:
+    random = np.random.default_rng(3)
+    hard = random.normal(size=400)
+    before = estimates(400, mean_of(10 * hard), Bootstrap(samples=4000))["mean"]
+    lost = random.normal(loc=0.5, scale=0.2, size=400)
+    after = estimates(400, mean_of(10 * hard - lost), Bootstrap(samples=4000))["mean"]
+    found = difference(before, after)
+    assert found is not None
+    assert found.value == pytest.approx(lost.mean())
+    # As theory says of the differences themselves, and far narrower than either alone.
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * lost.std() / 20, rel=0.1)
+    assert found.high - found.low < (before.high - before.low) / 10
+    assert difference(before, before) == Estimate(0.0, 0.0, 0.0)
+
+
+def test_without_the_same_draws_there_is_no_difference_to_be_sure_of() -> None:
+    values = np.arange(10.0)
+    one = estimates(10, mean_of(values), Bootstrap(samples=20))["mean"]
+    assert difference(one, Estimate(1.0, 1.0, 1.0)) is None
+    assert difference(one, estimates(10, mean_of(values), Bootstrap(samples=30))["mean"]) is None

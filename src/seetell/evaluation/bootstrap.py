@@ -7,7 +7,7 @@ hard together, and drawing them one by one would give intervals that are too nar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,15 @@ _CHUNK_ELEMENTS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured value and its 95% interval, ``low`` to ``high``."""
+    """A measured value and its 95% interval, ``low`` to ``high``.
+
+    drawn: float64[R], the value of every set of photos drawn; None where nothing was drawn.
+    """
 
     value: float
     low: float
     high: float
+    drawn: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,22 @@ def estimates(
     for name, value in values.items():
         drawn = np.concatenate([block[name] for block in blocks])
         low, high = np.percentile(drawn, _PERCENTILES)
-        found[name] = Estimate(float(value[0]), float(low), float(high))
+        found[name] = Estimate(float(value[0]), float(low), float(high), drawn)
     return found
+
+
+def difference(one: Estimate, other: Estimate) -> Estimate | None:
+    """``one`` less ``other``, both measured on the same photos with the same :class:`Bootstrap`.
+
+    The same photos are drawn for both, so what makes a draw easy or hard for both falls out, and the
+    interval is narrower than those of the two would suggest (a paired bootstrap). None where nothing was
+    drawn.
+    """
+    if one.drawn is None or other.drawn is None or one.drawn.shape != other.drawn.shape:
+        return None
+    drawn = one.drawn - other.drawn
+    low, high = np.percentile(drawn, _PERCENTILES)
+    return Estimate(one.value - other.value, float(low), float(high), drawn)
 
 
 def weighted_mean(

@@ -11,7 +11,7 @@ import numpy as np
 from seetell.bundle.check import run_cosines
 from seetell.bundle.store import Bundle
 from seetell.core.errors import UsageError
-from seetell.evaluation.bootstrap import Estimate
+from seetell.evaluation.bootstrap import Estimate, difference
 from seetell.evaluation.runner import Evaluation
 from seetell.evaluation.vqa import ENOUGH_ANSWERS
 from seetell.runtime.engine import Engine
@@ -56,6 +56,12 @@ class Compared:
     @property
     def drop(self) -> float:
         return self.before.value - self.after.value
+
+    @property
+    def drop_interval(self) -> tuple[float, float] | None:
+        """The drop's own 95% interval, in points: both are of the same photos. None without photos."""
+        found = difference(self.before, self.after)
+        return None if found is None else (found.low, found.high)
 
     @property
     def passed(self) -> bool:

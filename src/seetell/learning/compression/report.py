@@ -79,6 +79,7 @@ def document(figures: Figures) -> dict[str, Any]:
                 "after": round(row.after.value, 4),
                 "after_interval": _interval(row.after),
                 "drop": round(row.drop, 4),
+                "drop_interval": _pair(row.drop_interval),
                 "allowed": round(row.allowed, 4),
             }
             for row in figures.rows
@@ -136,7 +137,7 @@ def measurements(figures: Figures) -> tuple[Measurement, ...]:
                     "split": split,
                     "metric": metric,
                     "value": round(one.value, 6),
-                    "interval": None if one.low == one.high else (round(one.low, 6), round(one.high, 6)),
+                    "interval": None if one.drawn is None else (round(one.low, 6), round(one.high, 6)),
                     "machine": machine,
                 }
             )
@@ -171,7 +172,7 @@ def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             row["metric"],
             f"{row['before']:.2f}",
             f"{row['after']:.2f}",
-            f"{max(0.0, row['drop']):.2f} lost, {row['allowed']:.2f} allowed",
+            f"{row['drop']:.2f} lost{_told(row['drop_interval'])}, {row['allowed']:.2f} allowed",
         )
         for row in plain["quality"]
     ]
@@ -193,6 +194,10 @@ def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     memory = plain["peak_memory_mb"]
     found.append(("peak memory", f"{memory['before']:.0f} MB", f"{memory['after']:.0f} MB", _part(memory)))
     return found
+
+
+def _told(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
 
 
 def card_section(figures: Figures) -> str:
@@ -221,7 +226,11 @@ def card_section(figures: Figures) -> str:
 
 
 def _interval(one: Estimate) -> list[float] | None:
-    return None if one.low == one.high else [round(one.low, 4), round(one.high, 4)]
+    return None if one.drawn is None else _pair((one.low, one.high))
+
+
+def _pair(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else [round(interval[0], 4), round(interval[1], 4)]
 
 
 def _exact(value: float) -> Estimate:
