@@ -58,6 +58,7 @@ MAKING_COMMANDS = {"seetell.cli.train", "seetell.cli.convert", "seetell.cli.comp
 TORCH = ("torch", "torchvision", "transformers", "accelerate", "timm", "open_clip", "lightning", "onnxscript")
 OPTIONAL = (
     "av",
+    "httpcore2",
     "huggingface_hub",
     "lancedb",
     "onnx",
@@ -217,6 +218,12 @@ def test_the_loop_knows_no_model() -> None:
 def test_optional_dependency_has_one_door_in_the_running_half(package: str) -> None:
     files = {f.module for f in ALL_IMPORTS if under(f.name, (package,)) and room_of(f.module) not in MAKING}
     assert len(files) <= 1, files
+
+
+@pytest.mark.parametrize("package", ["fastapi", "prometheus_client", "starlette", "uvicorn"])
+def test_only_the_server_knows_the_web_framework(package: str) -> None:
+    files = {f.module for f in ALL_IMPORTS if under(f.name, (package,))}
+    assert {name for name in files if not under(name, ("seetell.serving",))} == set()
 
 
 @pytest.mark.parametrize(

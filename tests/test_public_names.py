@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["checkpoint", "out"],
         {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite", "--interpolate"},
     ),
+    "serve": ([], SHARED | {"--host", "--port", "--api-key"}),
     "doctor": (["model"], {"--json"}),
 }
 MODELS: dict[str, tuple[list[str], set[str]]] = {

@@ -22,6 +22,7 @@ from seetell.cli import (
     models,
     prepare,
     search,
+    serve,
     train,
 )
 
@@ -55,6 +56,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compress")(compress.compress)
 app.command("convert")(convert.convert)
+app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 

@@ -97,8 +97,8 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_shared
 
 
-def open_model(shared: Shared) -> Model:
-    """The model the shared options name. Raises what ``seetell.load`` raises."""
+def open_model(shared: Shared, *, threads: int | None = None) -> Model:
+    """The model the shared options name. ``threads`` where they name none. Raises what ``load`` raises."""
     from seetell.tasks.model import load
 
     _convert_first(shared.model)
@@ -106,7 +106,7 @@ def open_model(shared: Shared) -> Model:
         shared.model,
         precision=shared.precision,
         device=shared.device,
-        threads=shared.threads,
+        threads=threads if shared.threads is None else shared.threads,
         batch_size=shared.batch_size,
         exact_decode=shared.exact_decode,
     )

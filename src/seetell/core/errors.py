@@ -10,6 +10,7 @@
     |   |                      too_large, unsupported, unreadable
     |   +-- TextError          empty or too long a text
     |   +-- DataError          a caption, question or label file that breaks its format
+    |   +-- FetchError         kind: url_refused, fetch_failed, too_large, timeout
     +-- BundleError            a bundle as a whole is unusable
     |   +-- BundleNotFound
     |   +-- BundleInvalid      the manifest breaks the contract
@@ -25,6 +26,9 @@
     +-- ExportError            an exported graph does not agree with the torch model
     +-- StorageError           the disk is full or a folder cannot be written
     +-- GateFailed             a quality gate or audit did not pass (exit status 3)
+    +-- RequestError           a request that the server does not answer as asked
+        +-- ServerBusy         its queue is full; says when to try again
+        +-- DeadlineExceeded   the answer would have come too late
 
 Each message is one line: what was wrong, with which input, and what to do. ``kind`` is a stable word
 for programs; the message is for people.
@@ -97,6 +101,17 @@ class DataError(InputError):
     kind = "data"
 
 
+class FetchError(InputError):
+    """An address that may not be fetched, or could not be. ``kind`` is one of the words listed at the top."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[FetchError], tuple[str, str]]:
+        return type(self), (self.kind, str(self))
+
+
 class BundleError(SeetellError):
     kind = "bundle"
 
@@ -155,3 +170,24 @@ class StorageError(SeetellError):
 
 class GateFailed(SeetellError):
     kind = "gate_failed"
+
+
+class RequestError(SeetellError):
+    kind = "request"
+
+
+class ServerBusy(RequestError):
+    """The queue is full. ``retry_after_s``: when a place is likely to be free."""
+
+    kind = "queue_full"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ServerBusy], tuple[str, int]]:
+        return type(self), (str(self), self.retry_after_s)
+
+
+class DeadlineExceeded(RequestError):
+    kind = "timeout"

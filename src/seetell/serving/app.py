@@ -1,0 +1,152 @@
+"""The app: the routes, put together inside the gate, with what they share started and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from seetell.core.errors import SeetellError
+from seetell.serving.batching import Batcher
+from seetell.serving.gate import Gate
+from seetell.serving.health import health_routes
+from seetell.serving.lanes import photo_lane, text_lane
+from seetell.serving.limits import Limits
+from seetell.serving.model_pool import ModelPool, Source
+from seetell.serving.openai_api import openai_routes
+from seetell.serving.own_api import own_routes
+from seetell.serving.photos import PhotoReader
+from seetell.serving.problems import ErrorBody, Problem, problem_of
+from seetell.serving.state import Serving
+
+_LOG = logging.getLogger("seetell.serving")
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": what}
+    for status, what in (
+        (400, "The photo, an option or a text cannot be used."),
+        (401, "No key, or a wrong one."),
+        (404, "No such model or page."),
+        (408, "The body did not arrive in time."),
+        (413, "The body or the photo is too large."),
+        (422, "The body is not what this address takes."),
+        (429, "The queue is full; Retry-After says when to come back."),
+        (500, "The server failed; its log says why."),
+        (503, "The server is starting or ending."),
+        (504, "The answer would have come too late."),
+    )
+}
+
+
+class App:
+    """An ASGI app that serves models.
+
+    Args:
+        sources: the models, the default first.
+        keys: any of these opens ``/v1``; none lets everybody in.
+        limits: what is allowed.
+        workers: batches run at the same time: one runs while the next one's photos are decoded.
+        memory_bytes: for all loaded models; None for no bound.
+
+    Raises UsageError for sources that cannot be served together.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        keys: Sequence[str] = (),
+        limits: Limits | None = None,
+        workers: int = 2,
+        memory_bytes: int | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.serving = Serving(
+            pool=ModelPool(sources, memory_bytes),
+            limits=limits,
+            photos=PhotoReader(limits.photo_bytes),
+            workers=workers,
+        )
+        self.api = self._api()
+        self._gate: ASGIApp = Gate(self.api, self.serving, keys)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._gate(scope, receive, send)
+
+    def _api(self) -> FastAPI:
+        api = FastAPI(
+            title="seetell",
+            version=version("seetell"),
+            description="Captions, answers and vectors of photos.",
+            lifespan=self._lifespan,
+            docs_url=None,
+            redoc_url=None,
+            responses=_ERRORS,
+        )
+        api.include_router(health_routes(self.serving))
+        api.include_router(own_routes(self.serving))
+        api.include_router(openai_routes(self.serving))
+        for kind in (RequestValidationError, HTTPException, Problem, SeetellError):
+            api.add_exception_handler(kind, _answer)
+        return api
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        serving = self.serving
+        batcher = Batcher(
+            workers=serving.workers, queue=serving.limits.queue, max_wait_s=serving.limits.max_wait_s
+        )
+        serving.start(batcher)
+        warming = asyncio.create_task(_warm_up(serving))
+        try:
+            yield
+        finally:
+            warming.cancel()
+            with suppress(asyncio.CancelledError):
+                await warming
+            await batcher.close()
+            serving.pool.close()
+
+
+async def _warm_up(serving: Serving) -> None:
+    """Run the default model's verbs once: graphs are compiled when they first run. Then it is ready."""
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(picture, "JPEG")
+    photo = picture.getvalue()
+    try:
+        async with serving.pool.lease() as model:
+            if "caption" in model.tasks:
+                await serving.batcher.run(
+                    photo_lane(model, "caption", options=model.generation_options()), [photo]
+                )
+            if "ask" in model.tasks:
+                await serving.batcher.run(photo_lane(model, "ask"), [(photo, "what is this?")])
+            if "match" in model.tasks:
+                await serving.batcher.run(photo_lane(model, "match", texts=["a photo"]), [photo])
+            if "embed" in model.tasks:
+                await serving.batcher.run(photo_lane(model, "embed_images"), [photo])
+                with suppress(SeetellError):  # a model without texts
+                    await serving.batcher.run(text_lane(model), ["a photo"])
+            serving.ready = True
+            _LOG.info("ready", extra={"fields": {"model": model.name, "tasks": sorted(model.tasks)}})
+    except Exception as error:
+        serving.failed = f"{type(error).__name__}: {error}"
+        _LOG.error("warm-up failed", exc_info=error)
+
+
+async def _answer(_: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.status >= 500:
+        _LOG.error("request failed", exc_info=error)
+    return Response(problem.body, problem.status, problem.headers, media_type="application/json")

@@ -1,0 +1,277 @@
+"""Before and after every request: its id, the key, the body's bounds, the deadline, the client that goes
+away, the log line, the metrics.
+
+Plain ASGI, because a body has to be bounded while it arrives, and a request whose client is gone has to be
+cancelled; frameworks read bodies whole and let such requests run on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seetell.core.errors import DeadlineExceeded, ServerBusy
+from seetell.serving.limits import Limits
+from seetell.serving.problems import Problem, problem_of
+from seetell.serving.state import Note, Serving, current
+
+_LOG = logging.getLogger("seetell.serving")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+# What anybody may see: whether the server is there, and what it can do.
+_OPEN = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
+# What nginx logs where the client went away first; it is never sent.
+_CLIENT_GONE = 499
+# How long what a refused client still sends is read.
+_LINGER_S = 1.0
+
+
+class Watcher(Protocol):
+    """Told about every request's end."""
+
+    def ended(self, task: str, status: int, took_s: float) -> None:
+        """status: as sent, or 499 where the client went away."""
+        ...
+
+
+@dataclass(slots=True)
+class _Call:
+    """One request on its way."""
+
+    scope: Scope
+    send: Send
+    request_id: str
+    serving: Serving
+    closing: bool = False
+    started: float = field(default_factory=time.monotonic)
+    status: int | None = None
+    finished: bool = False
+    held_bytes: int = 0
+
+    async def pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers()]}
+        elif message["type"] == "http.response.body":
+            self.finished = not message.get("more_body", False)
+        await self.send(message)
+
+    async def answer(self, problem: Problem) -> None:
+        await self._begin(problem)
+        await self.pass_on({"type": "http.response.body"})
+
+    async def refuse(self, problem: Problem, receive: Receive) -> None:
+        """Answer before the body was read, and close: its rest cannot be told from a next request.
+
+        What still comes is thrown away for a moment. A connection closed on bytes unread is reset, and the
+        client may then never see the answer.
+        """
+        self.closing = True
+        await self._begin(problem)
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            pass
+        await self.pass_on({"type": "http.response.body"})
+
+    async def _begin(self, problem: Problem) -> None:
+        headers = {"content-type": "application/json", "content-length": str(len(problem.body))}
+        headers |= problem.headers
+        coded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self.pass_on({"type": "http.response.start", "status": problem.status, "headers": coded})
+        await self.pass_on({"type": "http.response.body", "body": problem.body, "more_body": True})
+
+    def _headers(self) -> Iterable[tuple[bytes, bytes]]:
+        yield b"x-request-id", self.request_id.encode()
+        if self.closing or self.serving.draining:
+            yield b"connection", b"close"
+
+
+class _Gone(Exception):
+    """The client went away."""
+
+
+class Gate:
+    """The outermost layer of the app.
+
+    Args:
+        app: what answers.
+        serving: shared state.
+        keys: any of these opens ``/v1`` and ``/metrics``; none lets everybody in.
+        watcher: told about every request's end.
+    """
+
+    def __init__(
+        self, app: ASGIApp, serving: Serving, keys: Iterable[str] = (), watcher: Watcher | None = None
+    ) -> None:
+        self._app = app
+        self._serving = serving
+        self._keys = [key.encode() for key in keys]
+        self._watcher = watcher
+        self._calls = 0
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        call = _Call(scope, send, request_id, self._serving)
+        note = Note()
+        current.set(note)
+        self._calls += 1
+        error: BaseException | None = None
+        try:
+            await self._take(call, headers, receive)
+        except _Gone:
+            call.status = _CLIENT_GONE
+        except asyncio.CancelledError:
+            call.status = _CLIENT_GONE
+            raise
+        except Exception as caught:
+            error = caught
+            await self._fail(call, caught)
+        finally:
+            self._calls -= 1
+            self._held_bytes -= call.held_bytes
+            self._record(call, note, error)
+
+    async def _take(self, call: _Call, headers: dict[bytes, bytes], receive: Receive) -> None:
+        limits = self._serving.limits
+        try:
+            self._admit(call.scope, headers)
+            body = await self._body(call, headers, receive)
+        except Problem as problem:
+            await call.refuse(problem, receive)
+            return
+        try:
+            async with asyncio.timeout(limits.deadline_s):
+                await self._answer(call, body, receive)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"no answer within {limits.deadline_s:g} s; the server is busy, try again later"
+            ) from error
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        """Raises Problem 401 and 429."""
+        if self._keys and scope["path"] not in _OPEN:
+            scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+            # Every key is compared, each in constant time: how long it takes says nothing.
+            fits = [hmac.compare_digest(key.strip(), known) for known in self._keys]
+            if scheme.lower() != b"bearer" or not any(fits):
+                raise Problem(
+                    401,
+                    "a key is needed: send Authorization: Bearer KEY",
+                    headers={"www-authenticate": "Bearer"},
+                )
+        if self._calls > self._serving.limits.requests:
+            raise problem_of(ServerBusy(f"{self._calls - 1} requests are being answered", 1))
+
+    async def _body(self, call: _Call, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body, bounded while it arrives. Raises Problem 408, 413 and 429, and _Gone."""
+        limits = self._serving.limits
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length[:20]) > limits.body_bytes:
+            raise _too_large(limits)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(limits.body_timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    piece = message.get("body", b"")
+                    if len(body) + len(piece) > limits.body_bytes:
+                        raise _too_large(limits)
+                    if self._held_bytes + len(piece) > limits.bodies_bytes:
+                        raise problem_of(ServerBusy("the server holds as many bytes as it may", 1))
+                    body += piece
+                    call.held_bytes += len(piece)
+                    self._held_bytes += len(piece)
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError as error:
+            raise Problem(408, f"the body did not arrive within {limits.body_timeout_s:g} s") from error
+
+    async def _answer(self, call: _Call, body: bytes, receive: Receive) -> None:
+        """Let the app answer, unless the client goes away first. Raises _Gone."""
+        gone = asyncio.create_task(_disconnected(receive))
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if not given:
+                given = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await asyncio.shield(gone)
+            return {"type": "http.disconnect"}
+
+        answering = asyncio.create_task(_awaited(self._app(call.scope, replay, call.pass_on)))
+        try:
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done() and not call.finished:
+                raise _Gone
+            await answering
+        finally:
+            answering.cancel()
+            gone.cancel()
+            await asyncio.gather(answering, gone, return_exceptions=True)
+
+    async def _fail(self, call: _Call, error: Exception) -> None:
+        if call.status is not None:
+            # Too late to say so: the answer had begun. The connection is closed by raising.
+            raise error
+        await call.answer(problem_of(error))
+
+    def _record(self, call: _Call, note: Note, error: BaseException | None) -> None:
+        took_s = time.monotonic() - call.started
+        status = call.status or 500
+        if self._watcher is not None:
+            self._watcher.ended(note.task, status, took_s)
+        fields: dict[str, Any] = {
+            "request_id": call.request_id,
+            "method": call.scope["method"],
+            "path": call.scope["path"],
+            "status": status,
+            "duration_ms": round(1000 * took_s, 1),
+            "task": note.task,
+            "model": note.model,
+            "body_bytes": call.held_bytes,
+            "client": (call.scope.get("client") or ("",))[0],
+        }
+        if error is not None:
+            fields["error"] = f"{type(error).__name__}: {error}"
+        unexpected = status >= 500 and status != 504
+        _LOG.log(
+            logging.ERROR if unexpected else logging.INFO,
+            "request",
+            extra={"fields": fields},
+            exc_info=error if unexpected else None,
+        )
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _awaited(awaitable: Any) -> None:
+    await awaitable
+
+
+def _too_large(limits: Limits) -> Problem:
+    return Problem(413, f"the body has more than the {limits.body_bytes:,} bytes this server takes")

@@ -1,0 +1,69 @@
+"""What a server allows: sizes, counts and times, all in one place. docs/serve.md explains each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MiB = 1024 * 1024
+
+# Bounds of the request format itself, seen in the OpenAPI document. They keep one request's work small.
+MOST_TEXTS = 256
+MOST_CHARACTERS = 4000
+MOST_BEAMS = 10
+MOST_TOKENS = 256
+MOST_PHOTOS = 64
+MOST_HITS = 1000
+MOST_MESSAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server allows before it says no.
+
+    Args:
+        body_bytes: the largest request body.
+        bodies_bytes: of all bodies held at the same time; more is answered with 429.
+        photo_bytes: the largest photo, decoded from base64 or fetched.
+        requests: answered at the same time; more is answered with 429.
+        queue: photos and texts waiting for the model; more is answered with 429.
+        max_wait_s: how long the first of a batch waits for others.
+        deadline_s: from a request's first byte to its answer; 504 afterwards.
+        body_timeout_s: for a body to arrive; 408 afterwards.
+        fetch_timeout_s: for a photo's address, redirects and all.
+        fetches: addresses fetched at the same time; others wait.
+        drain_s: how long new requests are still taken after SIGTERM, while ``/ready`` already says no.
+    """
+
+    body_bytes: int = 32 * MiB
+    bodies_bytes: int = 512 * MiB
+    photo_bytes: int = 20 * MiB
+    requests: int = 512
+    queue: int = 512
+    max_wait_s: float = 0.005
+    deadline_s: float = 30.0
+    body_timeout_s: float = 30.0
+    fetch_timeout_s: float = 10.0
+    fetches: int = 16
+    drain_s: float = 1.0
+
+
+def usable_processors() -> int:
+    """Processors this process may use: its affinity, and the quota of its container where it has one.
+
+    An engine with a thread for every processor of a large machine, in a container that may use two of them,
+    is stopped by the kernel most of the time.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, min(count, _quota(Path("/sys/fs/cgroup/cpu.max")) or count))
+
+
+def _quota(file: Path) -> int | None:
+    """Whole processors of a cgroup's quota, rounded up; None where there is none."""
+    try:
+        quota, period = file.read_text(encoding="ascii").split()
+        return None if quota == "max" else max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

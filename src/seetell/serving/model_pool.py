@@ -1,0 +1,125 @@
+"""The models of a server: loaded when first asked for, put away when memory is needed for others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from seetell.core.errors import UsageError
+from seetell.serving.problems import Problem
+from seetell.tasks.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model that can be served. name: what requests call it. memory_bytes: an estimate, once loaded."""
+
+    name: str
+    memory_bytes: int
+    open: Callable[[], Model] = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Place:
+    source: Source
+    model: Model | None = None
+    leases: int = 0
+    used: float = 0.0
+
+
+class ModelPool:
+    """Opens models in another thread, one at a time, and keeps them within a budget.
+
+    The first source is the default. The model used least recently goes first, and never one in use; a
+    request for which there is no room waits until there is.
+
+    Args:
+        sources: what may be asked for, at least one.
+        budget_bytes: for all loaded models together; None for no bound.
+
+    Raises UsageError for two models of one name, and one that alone is larger than the budget.
+    """
+
+    def __init__(self, sources: Sequence[Source], budget_bytes: int | None = None) -> None:
+        self._places = {source.name: _Place(source) for source in sources}
+        if len(self._places) < len(sources):
+            names = ", ".join(source.name for source in sources)
+            raise UsageError(f"two models of one name: {names}; serve them with two servers")
+        self._default = sources[0].name
+        self._budget_bytes = budget_bytes
+        for source in sources:
+            if budget_bytes is not None and source.memory_bytes > budget_bytes:
+                raise UsageError(
+                    f"{source.name} needs about {source.memory_bytes // 1_000_000:,} MB, more than the "
+                    f"{budget_bytes // 1_000_000:,} MB allowed for models"
+                )
+        self._changed = asyncio.Condition()
+
+    @property
+    def names(self) -> list[str]:
+        """What may be asked for, the default first."""
+        return list(self._places)
+
+    @property
+    def default(self) -> str:
+        """The model of requests that name none."""
+        return self._default
+
+    @property
+    def loaded(self) -> list[str]:
+        """The names of the models in memory."""
+        return [name for name, place in self._places.items() if place.model is not None]
+
+    @asynccontextmanager
+    async def lease(self, name: str | None = None) -> AsyncIterator[Model]:
+        """The model, which stays loaded within the block. Raises Problem 404 for an unknown one, and what
+        opening it raises."""
+        place = self._places.get(self._default if name is None else name)
+        if place is None:
+            raise Problem(
+                404,
+                f"no model {str(name)[:100]!r}; there are: {', '.join(self.names)}",
+                type="model_not_found",
+                param="model",
+            )
+        if place.model is None:
+            # Held while one is opened: two at once would each see room for itself.
+            async with self._changed:
+                await self._changed.wait_for(lambda: place.model is not None or self._make_room(place))
+                if place.model is None:
+                    place.model = await asyncio.to_thread(place.source.open)
+                place.leases += 1
+        else:
+            place.leases += 1
+        try:
+            yield place.model
+        finally:
+            place.used = time.monotonic()
+            place.leases -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Free all models."""
+        for place in self._places.values():
+            if place.model is not None:
+                place.model.close()
+                place.model = None
+
+    def _make_room(self, wanted: _Place) -> bool:
+        """Put away idle models until ``wanted`` fits; whether it does."""
+        if self._budget_bytes is None:
+            return True
+        others = [place for place in self._places.values() if place.model is not None]
+        total = sum(place.source.memory_bytes for place in others) + wanted.source.memory_bytes
+        for place in sorted(others, key=lambda one: one.used):
+            if total <= self._budget_bytes:
+                break
+            if place.leases == 0 and place.model is not None:
+                place.model.close()
+                place.model = None
+                total -= place.source.memory_bytes
+        return total <= self._budget_bytes

@@ -1,0 +1,69 @@
+"""Photos as requests carry them: a ``data:`` URL, or an address to fetch one from. Never a path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_to_bytes
+
+from seetell.core.errors import ImageError, UsageError
+
+# From an address to the bytes there; refuses what may not be fetched.
+Fetch = Callable[[str], Awaitable[bytes]]
+
+_DATA = re.compile(r"data:(?P<type>[^,;]*)(?P<parameters>(?:;[^,;]*)*),", re.IGNORECASE)
+
+
+class PhotoReader:
+    """Gives the bytes of photos.
+
+    Args:
+        largest_bytes: of one photo.
+        fetch: None where photos may not be fetched at all.
+    """
+
+    def __init__(self, largest_bytes: int, fetch: Fetch | None = None) -> None:
+        self._largest_bytes = largest_bytes
+        self._fetch = fetch
+
+    async def read(self, given: str) -> bytes:
+        """Raises ImageError, FetchError, and UsageError for what is no photo's address."""
+        scheme = given[:16].partition(":")[0].lower()
+        if scheme == "data":
+            return decode_data_url(given, self._largest_bytes)
+        if scheme in ("http", "https"):
+            if self._fetch is None:
+                raise UsageError("this server fetches no addresses; send the photo as a data: URL")
+            return await self._fetch(given)
+        raise UsageError("a photo is a data: URL (data:image/jpeg;base64,...) or an http(s) address")
+
+
+def decode_data_url(url: str, largest_bytes: int) -> bytes:
+    """The bytes of ``data:[TYPE][;base64],DATA``. Raises ImageError when they are too many or no base64."""
+    head = _DATA.match(url)
+    if head is None:
+        raise ImageError("unreadable", "the data: URL has no comma; write data:image/jpeg;base64,DATA")
+    kind = head["type"].strip().lower()
+    if kind and not kind.startswith("image/") and kind != "application/octet-stream":
+        raise ImageError("not_an_image", f"the data: URL holds {kind[:60]!r}, not an image")
+    coded = len(url) - head.end()
+    if not re.search(r";\s*base64\s*$", head["parameters"], re.IGNORECASE):
+        if coded > 3 * largest_bytes:
+            raise _too_large(largest_bytes)
+        data = unquote_to_bytes(url[head.end() :])
+    else:
+        if coded > 4 * (largest_bytes // 3 + 2):
+            raise _too_large(largest_bytes)
+        try:
+            data = base64.b64decode(url[head.end() :], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ImageError("unreadable", "the data: URL is no base64 (RFC 4648, no line breaks)") from error
+    if len(data) > largest_bytes:
+        raise _too_large(largest_bytes)
+    return data
+
+
+def _too_large(largest_bytes: int) -> ImageError:
+    return ImageError("too_large", f"the photo has more than the {largest_bytes:,} bytes this server takes")

@@ -1,0 +1,72 @@
+"""What the requests of one server share, and how a verb is run for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from seetell.core.errors import SeetellError
+from seetell.serving.batching import Batcher, Lane
+from seetell.serving.limits import Limits
+from seetell.serving.model_pool import ModelPool
+from seetell.serving.photos import PhotoReader
+from seetell.serving.problems import Problem, problem_of
+from seetell.tasks.model import Model
+
+
+@dataclass(slots=True)
+class Note:
+    """What the log line and the metrics of a request say besides its status."""
+
+    task: str = ""
+    model: str = ""
+
+
+# Set anew for each request by the gate.
+current: ContextVar[Note] = ContextVar("seetell_request")
+
+
+@dataclass(slots=True)
+class Serving:
+    """The shared parts of one server. batcher: there while the server runs.
+
+    ready: a first inference has run. draining: the server is ending.
+    """
+
+    pool: ModelPool
+    limits: Limits
+    photos: PhotoReader
+    workers: int
+    _batcher: Batcher | None = None
+    ready: bool = False
+    draining: bool = False
+    failed: str | None = field(default=None)
+
+    @property
+    def batcher(self) -> Batcher:
+        if self._batcher is None:
+            raise Problem(503, "the server has not started yet")
+        return self._batcher
+
+    def start(self, batcher: Batcher) -> None:
+        """Answer requests with it from now on."""
+        self._batcher = batcher
+
+    async def run(
+        self, task: str, model_name: str | None, lane_of: Callable[[Model], Lane], items: Sequence[Any]
+    ) -> list[Any]:
+        """One result per item. Raises Problem."""
+        note = current.get()
+        note.task = task
+        async with self.pool.lease(model_name) as model:
+            note.model = model.name
+            return await self.batcher.run(lane_of(model), items)
+
+    async def photo(self, given: str, param: str = "photo") -> bytes:
+        """The bytes of a request's photo. Raises Problem naming ``param``."""
+        try:
+            return await self.photos.read(given)
+        except SeetellError as error:
+            raise problem_of(error, param) from error

@@ -1,0 +1,199 @@
+"""Keys, sizes, ids and log lines: what every request passes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from seetell.serving.logs import JsonLines
+from tests.serving.conftest import Serve, SlowEngine, data_url, jpeg
+
+PHOTO = data_url(jpeg())
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def test_keys(serve: Serve) -> None:
+    client = serve(keys=["one", "two"])
+    for path in ("/health", "/ready", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    refused = client.get("/v1/models")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (401, "unauthorized")
+    assert refused.headers["www-authenticate"] == "Bearer"
+    for wrong in ("three", "on", "onee", "one,two"):
+        assert client.get("/v1/models", headers=bearer(wrong)).status_code == 401
+    for header in ("Basic one", "Bearer", "one"):
+        assert client.get("/v1/models", headers={"authorization": header}).status_code == 401
+    for right in ("one", "two"):
+        assert client.get("/v1/models", headers=bearer(right)).status_code == 200
+
+
+def test_a_body_without_a_key_is_not_read(serve: Serve) -> None:
+    client = serve(keys=["one"], limits={"body_bytes": 1000})
+    answer = client.post("/v1/caption", content=b"x" * 5000)
+    assert answer.status_code == 401
+
+
+def test_request_ids(client: httpx2.Client) -> None:
+    own = client.get("/health").headers["x-request-id"]
+    assert len(own) == 32 and own != client.get("/health").headers["x-request-id"]
+    assert client.get("/health", headers={"x-request-id": "a-1.b"}).headers["x-request-id"] == "a-1.b"
+    wrong = client.get("/health", headers={"x-request-id": 'x" {evil}'}).headers["x-request-id"]
+    assert "evil" not in wrong
+
+
+def test_a_body_too_large_by_its_header(serve: Serve) -> None:
+    client = serve(limits={"body_bytes": 1000})
+    answer = client.post("/v1/caption", content=b"x" * 1001)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "too_large")
+    assert answer.headers["connection"] == "close"
+    assert client.get("/health").status_code == 200
+
+
+def test_a_body_too_large_without_a_length(serve: Serve) -> None:
+    client = serve(limits={"body_bytes": 1000})
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 100
+
+    assert client.post("/v1/caption", content=pieces()).status_code == 413
+    assert client.get("/health").status_code == 200
+
+
+def test_bodies_together_are_bounded(serve: Serve) -> None:
+    client = serve(limits={"bodies_bytes": 3000})
+    answer = client.post("/v1/caption", content=b"x" * 4000)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+
+
+def _raw(client: httpx2.Client) -> socket.socket:
+    url = client.base_url
+    return socket.create_connection((url.host, url.port or 80), timeout=20)
+
+
+def _statuses(caplog: pytest.LogCaptureFixture) -> list[int]:
+    lines = [getattr(record, "fields", {}) for record in list(caplog.records)]
+    return [line["status"] for line in lines if "status" in line]
+
+
+def test_half_a_body(serve: Serve) -> None:
+    client = serve(limits={"body_timeout_s": 0.3})
+    with _raw(client) as half:
+        half.sendall(b"POST /v1/caption HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+        answer = half.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408")
+    with _raw(client) as gone:
+        gone.sendall(b"POST /v1/caption HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+    assert client.post("/v1/caption", json={"photo": PHOTO}).status_code == 200
+
+
+def test_the_deadline(serve: Serve, engine: SlowEngine) -> None:
+    client = serve(limits={"deadline_s": 0.3})
+    engine.go.clear()
+    answer = client.post("/v1/caption", json={"photo": PHOTO})
+    engine.go.set()
+    assert (answer.status_code, answer.json()["error"]["type"]) == (504, "timeout")
+    assert client.post("/v1/caption", json={"photo": PHOTO}).status_code == 200
+
+
+def test_a_full_queue(serve: Serve, engine: SlowEngine) -> None:
+    client = serve(limits={"queue": 1}, workers=1)
+    engine.go.clear()
+    engine.began.clear()
+    answers: list[int] = []
+
+    def one() -> None:
+        answers.append(client.post("/v1/caption", json={"photo": PHOTO}).status_code)
+
+    runs = threading.Thread(target=one)
+    runs.start()
+    assert engine.began.wait(20)
+    waits = threading.Thread(target=one)
+    waits.start()
+    deadline = time.monotonic() + 20
+    while True:  # until the second one is in the queue, the third gets its place and waits
+        try:
+            refused = client.post("/v1/caption", json={"photo": PHOTO}, timeout=0.5)
+        except httpx2.ReadTimeout:
+            assert time.monotonic() < deadline
+            continue
+        break
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "queue_full")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    engine.go.set()
+    runs.join()
+    waits.join()
+    assert answers == [200, 200]
+
+
+def test_a_client_that_goes_away_is_not_answered(
+    serve: Serve, engine: SlowEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "seetell.serving")
+    client = serve(workers=1)
+    engine.go.clear()
+    engine.began.clear()
+    body = json.dumps({"photo": PHOTO}).encode()
+    head = (
+        b"POST /v1/caption HTTP/1.1\r\nhost: x\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    )
+    with _raw(client) as first:
+        first.sendall(head % len(body) + body)
+        assert engine.began.wait(20)
+        for _ in range(5):  # these wait behind it, and go away
+            with _raw(client) as other:
+                other.sendall(head % len(body) + body)
+        until = time.monotonic() + 20
+        while _statuses(caplog).count(499) < 5:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        seen = len(engine.rows)
+        engine.go.set()
+        assert first.recv(65536).startswith(b"HTTP/1.1 200")
+    assert client.post("/v1/caption", json={"photo": data_url(jpeg(1))}).status_code == 200
+    rows = [count for role, count in engine.rows[seen:] if role == "image_encoder"]
+    assert rows == [1, 1], "the photos of clients that are gone were looked at"
+
+
+def test_log_lines(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "seetell.serving")
+    client = serve()
+    client.post("/v1/caption", json={"photo": PHOTO}, headers={"x-request-id": "abc"})
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    line = next(one for one in lines if one.get("request_id") == "abc")
+    assert line["event"] == "request" and line["level"] == "info"
+    assert (line["status"], line["task"], line["model"], line["path"]) == (
+        200,
+        "caption",
+        "toy",
+        "/v1/caption",
+    )
+    assert line["duration_ms"] > 0 and line["body_bytes"] > 100
+    assert "base64" not in json.dumps(lines), "photos are not logged"
+
+
+def test_ready_only_after_an_inference(serve: Serve, engine: SlowEngine) -> None:
+    engine.go.clear()
+    states: list[int] = []
+
+    def start() -> None:
+        states.append(serve().get("/ready").status_code)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    assert engine.began.wait(20)
+    assert states == []
+    engine.go.set()
+    thread.join(30)
+    assert states == [200]
