@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,31 +33,39 @@ IMAGES = {
         "mlp_ratio": 2.0,
     },
 }
+SETTINGS: dict[str, Any] = {
+    "text": {
+        "vocab_size": 280,
+        "context_length": 16,
+        "embed_dim": 32,
+        "depth": 1,
+        "num_heads": 2,
+        "mlp_ratio": 2.0,
+    },
+    "fusion": {"kind": "cross_attention", "depth": 1, "num_heads": 4, "mlp_ratio": 2.0},
+    "image_size": [16, 32],
+    "shared_dim": 20,
+    "num_answers": 5,
+    "num_labels": 3,
+}
 MakeModel = Callable[..., UnifiedModel]
 
 
 def build(image: str = "hybrid", fusion: str = "cross_attention", **changes: object) -> UnifiedModel:
-    """A tiny model. Norms, biases and statistics are random: at their first values (zeros and ones) a
-    graph that dropped them would look right."""
-    settings: dict[str, object] = {
+    """A tiny model whose weights matter."""
+    settings = {
+        **SETTINGS,
         "image": IMAGES[image],
-        "text": {
-            "vocab_size": 280,
-            "context_length": 16,
-            "embed_dim": 32,
-            "depth": 1,
-            "num_heads": 2,
-            "mlp_ratio": 2.0,
-        },
-        "fusion": {"kind": fusion, "depth": 1, "num_heads": 4, "mlp_ratio": 2.0},
-        "image_size": [16, 32],
-        "shared_dim": 20,
-        "num_answers": 5,
-        "num_labels": 3,
+        "fusion": {**SETTINGS["fusion"], "kind": fusion},
         **changes,
     }
     torch.manual_seed(7)
-    model = UnifiedModel(UnifiedConfig.model_validate(settings))
+    return shaken(UnifiedModel(UnifiedConfig.model_validate(settings)))
+
+
+def shaken(model: UnifiedModel) -> UnifiedModel:
+    """The model with random norms, biases and statistics: at their first values (zeros and ones) a graph that
+    dropped them would look right."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:

@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from seetell.modeling.parts.block import BlockWidths
+
+# What only models have whose blocks differ: the others' configurations stay what they were before there were
+# such models, and so can be read by what was written then.
+_RARE = ("widths", "inner_channels")
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_serializer(mode="wrap")
+    def _without_rare(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = handler(self)
+        return {name: value for name, value in told.items() if value is not None or name not in _RARE}
+
+
+def _check_widths(widths: Sequence[BlockWidths] | None, depth: int, *, crosses: bool = False) -> None:
+    """Raises ValueError for widths that are not of ``depth`` blocks, all with cross-attention or none."""
+    if widths is None:
+        return
+    if len(widths) != depth:
+        raise ValueError(f"widths are of {len(widths)} blocks and depth is {depth}")
+    if any((one.cross_heads is not None) != crosses for one in widths):
+        raise ValueError("widths: cross_heads goes with cross-attention, and with nothing else")
+
+
+def _check_inner(
+    inner: Sequence[Sequence[Sequence[int]]] | None, depths: Sequence[int], bottleneck: int
+) -> None:
+    """Raises ValueError for inner channels that are not those of a ResNet of this shape."""
+    if inner is None:
+        return
+    between = 2 if bottleneck > 1 else 1
+    if tuple(map(len, inner)) != tuple(depths) or any(len(one) != between for row in inner for one in row):
+        raise ValueError(f"inner_channels: {between} for each block of {tuple(depths)} are needed")
+
+
+# Of each block of each stage, the channels between its convolutions.
+InnerChannels = tuple[tuple[tuple[Annotated[int, Field(gt=0)], ...], ...], ...]
+
 
 class ViTConfig(_Frozen):
-    """A plain vision transformer."""
+    """A plain vision transformer.
+
+    widths: of each block, where they differ (``BlockWidths``); a head stays ``embed_dim / num_heads`` wide.
+    """
 
     kind: Literal["vit"] = "vit"
     patch_size: int = 16
@@ -22,10 +69,16 @@ class ViTConfig(_Frozen):
     mlp_ratio: float = 4.0
     class_token: bool = True
     drop_path: float = 0.0
+    widths: tuple[BlockWidths, ...] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ViTConfig:
+        _check_widths(self.widths, self.depth)
+        return self
 
 
 class ResNetConfig(_Frozen):
-    """A plain ResNet."""
+    """A plain ResNet. inner_channels: as in the part ``ResNet``."""
 
     kind: Literal["resnet"] = "resnet"
     depths: tuple[int, ...] = (2, 2, 2, 2)
@@ -33,10 +86,16 @@ class ResNetConfig(_Frozen):
     bottleneck: int = 1
     stem: Literal["imagenet", "light"] = "light"
     stem_channels: int = 64
+    inner_channels: InnerChannels | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ResNetConfig:
+        _check_inner(self.inner_channels, self.depths, self.bottleneck)
+        return self
 
 
 class HybridConfig(_Frozen):
-    """A ResNet stem and a transformer above it."""
+    """A ResNet stem and a transformer above it. inner_channels, widths: as in the two above."""
 
     kind: Literal["hybrid"] = "hybrid"
     depths: tuple[int, ...] = (1, 2, 2)
@@ -49,13 +108,21 @@ class HybridConfig(_Frozen):
     num_heads: int = 4
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
+    inner_channels: InnerChannels | None = None
+    widths: tuple[BlockWidths, ...] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HybridConfig:
+        _check_inner(self.inner_channels, self.depths, self.bottleneck)
+        _check_widths(self.widths, self.depth)
+        return self
 
 
 ImageConfig = Annotated[ViTConfig | ResNetConfig | HybridConfig, Field(discriminator="kind")]
 
 
 class TextConfig(_Frozen):
-    """The text trunk: embeddings and the blocks below the fusion."""
+    """The text trunk: embeddings and the blocks below the fusion. widths: as in ViTConfig."""
 
     vocab_size: int
     context_length: int = 64
@@ -64,16 +131,31 @@ class TextConfig(_Frozen):
     num_heads: int = 4
     mlp_ratio: float = 4.0
     dropout: float = 0.0
+    widths: tuple[BlockWidths, ...] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TextConfig:
+        _check_widths(self.widths, self.depth)
+        return self
 
 
 class FusionConfig(_Frozen):
-    """How text and image meet. Only ``cross_attention`` also serves as the decoder's upper half."""
+    """How text and image meet. Only ``cross_attention`` also serves as the decoder's upper half, and only its
+    blocks may differ (``widths``)."""
 
     kind: Literal["cross_attention", "co_attention", "gated", "projection"] = "cross_attention"
     depth: int = 3
     num_heads: int = 4
     mlp_ratio: float = 4.0
     dropout: float = 0.0
+    widths: tuple[BlockWidths, ...] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FusionConfig:
+        if self.widths is not None and self.kind != "cross_attention":
+            raise ValueError(f"widths: blocks of {self.kind} fusion are all alike")
+        _check_widths(self.widths, self.depth, crosses=True)
+        return self
 
 
 class UnifiedConfig(_Frozen):

@@ -17,6 +17,7 @@ def _resnet(config: ResNetConfig | HybridConfig) -> ResNet:
         config.bottleneck,
         stem=config.stem,
         stem_channels=config.stem_channels,
+        inner_channels=config.inner_channels,
     )
 
 
@@ -32,6 +33,7 @@ def build_image_encoder(
             config.depth,
             config.num_heads,
             config.mlp_ratio,
+            widths=config.widths,
             class_token=config.class_token,
             drop_path=config.drop_path,
         )
@@ -45,6 +47,7 @@ def build_image_encoder(
         config.depth,
         config.num_heads,
         config.mlp_ratio,
+        widths=config.widths,
         drop_path=config.drop_path,
     )
     return hybrid, config.embed_dim

@@ -58,8 +58,16 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
 def _build_fusion(config: FusionConfig, embed_dim: int) -> nn.Module:
     if config.kind == "projection":
         return ProjectionFusion(embed_dim)
-    kinds: dict[str, type[CrossAttentionFusion | CoAttentionFusion | GatedFusion]] = {
-        "cross_attention": CrossAttentionFusion,
+    if config.kind == "cross_attention":
+        return CrossAttentionFusion(
+            embed_dim,
+            config.depth,
+            config.num_heads,
+            config.mlp_ratio,
+            widths=config.widths,
+            dropout=config.dropout,
+        )
+    kinds: dict[str, type[CoAttentionFusion | GatedFusion]] = {
         "co_attention": CoAttentionFusion,
         "gated": GatedFusion,
     }
@@ -89,7 +97,7 @@ class UnifiedModel(AssembledModel):
         self.image_bridge = nn.Linear(image_width, width) if image_width != width else nn.Identity()
         self.text_embedding = TextEmbedding(text.vocab_size, text.context_length, width, text.dropout)
         self.text_trunk = TextTransformer(
-            width, text.depth, text.num_heads, text.mlp_ratio, dropout=text.dropout
+            width, text.depth, text.num_heads, text.mlp_ratio, widths=text.widths, dropout=text.dropout
         )
         self.text_norm = nn.LayerNorm(width)
         self.fusion = _build_fusion(config.fusion, width)

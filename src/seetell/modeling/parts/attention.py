@@ -25,6 +25,14 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dro
     return F.dropout(scores.softmax(dim=-1), dropout, training=dropout > 0) @ values
 
 
+def head_width(embed_dim: int, num_heads: int) -> int:
+    """head_dim where all heads together are as wide as the tokens. Raises ValueError where it is no whole
+    number."""
+    if embed_dim % num_heads:
+        raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
+    return embed_dim // num_heads
+
+
 class Attention(nn.Module):
     """softmax(Q K^T / sqrt(head_dim)) V over ``num_heads`` heads.
 
@@ -34,25 +42,32 @@ class Attention(nn.Module):
 
     Args:
         embed_dim: width of the queries and of the output.
-        num_heads: divides ``embed_dim``.
+        num_heads: divides ``embed_dim``, unless ``head_dim`` is given.
         context_dim: width of what keys and values come from (default ``embed_dim``).
         dropout: probability on the attention weights, in training only.
+        head_dim: width of a head (default ``embed_dim / num_heads``); all heads together may be narrower
+            than ``embed_dim``, as they are once some were pruned.
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, context_dim: int | None = None, dropout: float = 0.0
+        self,
+        embed_dim: int,
+        num_heads: int,
+        context_dim: int | None = None,
+        dropout: float = 0.0,
+        *,
+        head_dim: int | None = None,
     ) -> None:
         super().__init__()
-        if embed_dim % num_heads:
-            raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
         self.num_heads = num_heads
-        self.head_dim = embed_dim // num_heads
+        self.head_dim = head_width(embed_dim, num_heads) if head_dim is None else head_dim
         self.dropout = dropout
         context_dim = embed_dim if context_dim is None else context_dim
-        self.query = nn.Linear(embed_dim, embed_dim)
-        self.key = nn.Linear(context_dim, embed_dim)
-        self.value = nn.Linear(context_dim, embed_dim)
-        self.out = nn.Linear(embed_dim, embed_dim)
+        inner_dim = num_heads * self.head_dim
+        self.query = nn.Linear(embed_dim, inner_dim)
+        self.key = nn.Linear(context_dim, inner_dim)
+        self.value = nn.Linear(context_dim, inner_dim)
+        self.out = nn.Linear(inner_dim, embed_dim)
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, _ = x.shape

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from seetell.modeling.parts.attention import Attention, KeyValue
+from seetell.modeling.parts.attention import Attention, KeyValue, head_width
 from seetell.modeling.parts.drop_path import DropPath
 from seetell.modeling.parts.mlp import Mlp
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWidths:
+    """How wide one block of a stack is, where its blocks differ, as those of a pruned model do.
+
+    num_heads: of self-attention. mlp_dim: hidden units of the MLP. cross_heads: of cross-attention, None for
+    a block without. The width of a head stays that of the whole stack.
+    """
+
+    num_heads: int
+    mlp_dim: int
+    cross_heads: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {"num_heads": self.num_heads, "mlp_dim": self.mlp_dim, "cross_heads": self.cross_heads}
+        for name, count in given.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is {count}; a block has one at least")
+
+
+def block_widths(widths: Sequence[BlockWidths] | None, depth: int) -> Sequence[BlockWidths | None]:
+    """One for each of ``depth`` blocks, None where they are all alike. Raises ValueError otherwise."""
+    if widths is None:
+        return [None] * depth
+    if len(widths) != depth:
+        raise ValueError(f"{len(widths)} widths for {depth} blocks")
+    return widths
 
 
 class TransformerBlock(nn.Module):
@@ -19,6 +50,8 @@ class TransformerBlock(nn.Module):
     Args:
         embed_dim, num_heads: as in Attention.
         mlp_ratio: hidden width of the MLP over ``embed_dim``, rounded to whole units.
+        widths: this block's own, in the place of what ``num_heads`` and ``mlp_ratio`` say; a head is then
+            still ``embed_dim / num_heads`` wide.
         context_dim: width of the other modality, None for no cross-attention.
         dropout: on attention weights and after each sub-layer.
         drop_path: probability that a sample skips a sub-layer (Huang et al. 2016).
@@ -32,6 +65,7 @@ class TransformerBlock(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         *,
+        widths: BlockWidths | None = None,
         context_dim: int | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -41,15 +75,22 @@ class TransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm_first = norm_first
+        if widths is None:
+            widths = BlockWidths(num_heads, round(embed_dim * mlp_ratio), num_heads)
+        head_dim = head_width(embed_dim, num_heads)
         self.attention_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.attention = Attention(embed_dim, num_heads, dropout=dropout)
+        self.attention = Attention(embed_dim, widths.num_heads, dropout=dropout, head_dim=head_dim)
         self.cross_norm: nn.LayerNorm | None = None
         self.cross_attention: Attention | None = None
         if context_dim is not None:
             self.cross_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-            self.cross_attention = Attention(embed_dim, num_heads, context_dim, dropout)
+            if widths.cross_heads is None:
+                raise ValueError("a block with cross-attention needs to know its cross_heads")
+            self.cross_attention = Attention(
+                embed_dim, widths.cross_heads, context_dim, dropout, head_dim=head_dim
+            )
         self.mlp_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio), activation)
+        self.mlp = Mlp(embed_dim, widths.mlp_dim, activation)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path)
 

@@ -7,9 +7,12 @@ help transformers see better".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from seetell.modeling.parts.block import BlockWidths
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.positions import sincos_grid
 from seetell.modeling.parts.resnet import ResNet
@@ -24,7 +27,7 @@ class ResNetTransformer(nn.Module):
 
     Args:
         resnet: gives the maps; its last stage becomes the tokens.
-        embed_dim, depth, num_heads, mlp_ratio, drop_path: of the transformer.
+        embed_dim, depth, num_heads, mlp_ratio, widths, drop_path: of the transformer.
     """
 
     def __init__(
@@ -35,13 +38,16 @@ class ResNetTransformer(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         *,
+        widths: Sequence[BlockWidths] | None = None,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.resnet = resnet
         self.embed_dim = embed_dim
         self.project = nn.Linear(resnet.embed_dim, embed_dim)
-        self.transformer = VisionBlocks(embed_dim, depth, num_heads, mlp_ratio, drop_path=drop_path)
+        self.transformer = VisionBlocks(
+            embed_dim, depth, num_heads, mlp_ratio, widths=widths, drop_path=drop_path
+        )
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, pixel_values: Tensor) -> ImageTokens:

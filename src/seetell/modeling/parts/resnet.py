@@ -40,6 +40,8 @@ class ResidualBlock(nn.Module):
     checkpoints), or in the first 1x1 with ``stride_first`` (He et al. 2015).
     ``activation`` follows the sum; between the convolutions it is always ReLU, which is what transformers
     runs whatever a configuration says.
+    ``inner``: channels between the convolutions, one number of a basic block and two of a bottleneck, where
+    they are not as many as the block's own or those over ``bottleneck``, as in a pruned model.
     The last batch norm starts at zero, so that each block starts as the identity (Goyal et al. 2017).
     """
 
@@ -50,20 +52,24 @@ class ResidualBlock(nn.Module):
         stride: int = 1,
         bottleneck: int = 1,
         *,
+        inner: Sequence[int] | None = None,
         activation: str = "relu",
         stride_first: bool = False,
     ) -> None:
         super().__init__()
+        if inner is None:
+            inner = (out_channels // bottleneck,) * (2 if bottleneck > 1 else 1)
         if bottleneck > 1:
-            inner = out_channels // bottleneck
-            last = ConvNorm(inner, out_channels, 1, activate=False)
+            narrow, wide = inner
+            last = ConvNorm(wide, out_channels, 1, activate=False)
             strides = (stride, 1) if stride_first else (1, stride)
             self.convs = nn.Sequential(
-                ConvNorm(in_channels, inner, 1, strides[0]), ConvNorm(inner, inner, 3, strides[1]), last
+                ConvNorm(in_channels, narrow, 1, strides[0]), ConvNorm(narrow, wide, 3, strides[1]), last
             )
         else:
-            last = ConvNorm(out_channels, out_channels, 3, activate=False)
-            self.convs = nn.Sequential(ConvNorm(in_channels, out_channels, 3, stride), last)
+            (between,) = inner
+            last = ConvNorm(between, out_channels, 3, activate=False)
+            self.convs = nn.Sequential(ConvNorm(in_channels, between, 3, stride), last)
         self.activation = activation_module(activation)
         changes = stride != 1 or in_channels != out_channels
         self.shortcut = ConvNorm(in_channels, out_channels, 1, stride, activate=False) if changes else None
@@ -91,6 +97,7 @@ class ResNet(nn.Module):
         activation: after the ``imagenet`` stem and each sum, a name from ``activation_module``.
         first_stride: of the first residual stage, so that ``stride`` is that many times larger.
         stride_first: as in ResidualBlock.
+        inner_channels: ``inner`` of each ResidualBlock, stage by stage, where they are not as usual.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class ResNet(nn.Module):
         activation: str = "relu",
         first_stride: int = 1,
         stride_first: bool = False,
+        inner_channels: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> None:
         super().__init__()
         if len(depths) != len(channels):
@@ -123,14 +131,20 @@ class ResNet(nn.Module):
         stages: list[nn.Module] = []
         previous = stem_channels
         for index, (depth, width) in enumerate(zip(depths, channels, strict=True)):
-            stride = first_stride if index == 0 else 2
-            first = ResidualBlock(
-                previous, width, stride, bottleneck, activation=activation, stride_first=stride_first
-            )
-            rest = [
-                ResidualBlock(width, width, 1, bottleneck, activation=activation) for _ in range(depth - 1)
+            inner = [None] * depth if inner_channels is None else inner_channels[index]
+            blocks = [
+                ResidualBlock(
+                    width if place else previous,
+                    width,
+                    1 if place else (first_stride if index == 0 else 2),
+                    bottleneck,
+                    inner=inner[place],
+                    activation=activation,
+                    stride_first=stride_first and place == 0,
+                )
+                for place in range(depth)
             ]
-            stages.append(nn.Sequential(first, *rest))
+            stages.append(nn.Sequential(*blocks))
             previous = width
         self.stages = nn.ModuleList(stages)
         for module in self.modules():

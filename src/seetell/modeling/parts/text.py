@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import KeyValue
-from seetell.modeling.parts.block import TransformerBlock
+from seetell.modeling.parts.block import BlockWidths, TransformerBlock, block_widths
 from seetell.modeling.parts.masks import causal_mask, padding_mask, positions_from_mask, positions_in_row
 from seetell.modeling.parts.positions import LearnedPositions
 
@@ -61,7 +61,8 @@ class TextTransformer(nn.Module):
     The same weights read bidirectionally or causally: which one is an argument of the call, so that an
     encoder, a fusion encoder and a decoder can share them.
 
-    Args: as in TransformerBlock; drop path grows linearly with depth (Touvron et al. 2021, DeiT).
+    Args: as in TransformerBlock, ``widths`` one for each block where they differ; drop path grows linearly
+    with depth (Touvron et al. 2021, DeiT).
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TextTransformer(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         *,
+        widths: Sequence[BlockWidths] | None = None,
         context_dim: int | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -84,6 +86,7 @@ class TextTransformer(nn.Module):
                 embed_dim,
                 num_heads,
                 mlp_ratio,
+                widths=own,
                 context_dim=context_dim,
                 dropout=dropout,
                 drop_path=drop_path * layer / max(depth - 1, 1),
@@ -91,7 +94,7 @@ class TextTransformer(nn.Module):
                 norm_first=norm_first,
                 norm_eps=norm_eps,
             )
-            for layer in range(depth)
+            for layer, own in enumerate(block_widths(widths, depth))
         )
 
     def project_memory(self, memory: Tensor) -> list[KeyValue]:

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from seetell.modeling.parts.block import TransformerBlock
+from seetell.modeling.parts.block import BlockWidths, TransformerBlock, block_widths
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.positions import resize_grid
 
@@ -16,7 +16,8 @@ from seetell.modeling.parts.positions import resize_grid
 class VisionBlocks(nn.Module):
     """Transformer blocks over image tokens, and the outputs of chosen blocks.
 
-    Drop path grows linearly with depth (Touvron et al. 2021, DeiT).
+    ``widths``: one for each block, where they differ. Drop path grows linearly with depth (Touvron et al.
+    2021, DeiT).
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class VisionBlocks(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         *,
+        widths: Sequence[BlockWidths] | None = None,
         drop_path: float = 0.0,
         activation: str = "gelu",
         norm_eps: float = 1e-5,
@@ -36,11 +38,12 @@ class VisionBlocks(nn.Module):
                 embed_dim,
                 num_heads,
                 mlp_ratio,
+                widths=own,
                 drop_path=drop_path * index / max(depth - 1, 1),
                 activation=activation,
                 norm_eps=norm_eps,
             )
-            for index in range(depth)
+            for index, own in enumerate(block_widths(widths, depth))
         )
 
     def forward(
@@ -72,6 +75,7 @@ class ViT(nn.Module):
     Args:
         image_size: the (height, width) the position table is made for; another size is interpolated.
         patch_size: side of a square patch in pixels.
+        widths: as in VisionBlocks.
         class_token: put a learned token first (ViT, CLIP, BLIP) or not (SigLIP).
         patch_bias: give the patch projection a bias (not in CLIP).
         pre_norm: LayerNorm before the first block (CLIP).
@@ -89,6 +93,7 @@ class ViT(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         *,
+        widths: Sequence[BlockWidths] | None = None,
         class_token: bool = True,
         patch_bias: bool = True,
         pre_norm: bool = False,
@@ -115,6 +120,7 @@ class ViT(nn.Module):
             depth,
             num_heads,
             mlp_ratio,
+            widths=widths,
             drop_path=drop_path,
             activation=activation,
             norm_eps=norm_eps,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import KeyValue
+from seetell.modeling.parts.block import BlockWidths
 from seetell.modeling.parts.text import TextTransformer
 
 
@@ -24,6 +25,7 @@ class CrossAttentionFusion(nn.Module):
         num_heads: int,
         mlp_ratio: float = 4.0,
         *,
+        widths: Sequence[BlockWidths] | None = None,
         context_dim: int | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
@@ -34,6 +36,7 @@ class CrossAttentionFusion(nn.Module):
             depth,
             num_heads,
             mlp_ratio,
+            widths=widths,
             context_dim=embed_dim if context_dim is None else context_dim,
             dropout=dropout,
             drop_path=drop_path,
