@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["checkpoint", "out"],
         {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite", "--interpolate"},
     ),
-    "serve": ([], SHARED | {"--host", "--port", "--api-key"}),
+    "serve": ([], SHARED | {"--host", "--port", "--api-key", "--fetch"}),
     "doctor": (["model"], {"--json"}),
 }
 MODELS: dict[str, tuple[list[str], set[str]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,10 @@ def serve(
             help="Ask clients for one of these. Better given as SEETELL_API_KEY: others may see commands.",
         ),
     ] = None,
+    fetch: Annotated[
+        Literal["public", "any", "none"],
+        option("--fetch", help="Where addresses of photos may lead; any allows private networks, too."),
+    ] = "public",
     *,
     shared: Shared,
 ) -> None:
@@ -43,7 +47,11 @@ def serve(
 
     keys = [key.strip() for key in (api_key or "").split(",") if key.strip()]
     model = open_model(shared, threads=settings.threads() or usable_processors())
-    app = App([Source(model.name, 0, lambda: model)], keys=keys)
+    app = App(
+        [Source(model.name, 0, lambda: model)],
+        keys=keys,
+        reach=None if fetch == "none" or settings.offline() else fetch,
+    )
 
     def started(address: str) -> None:
         if shared.json:

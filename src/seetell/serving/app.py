@@ -18,7 +18,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from seetell.core.errors import SeetellError
+from seetell.media.fetch import Fetcher, Reach
 from seetell.serving.batching import Batcher
+from seetell.serving.chat_api import chat_routes
 from seetell.serving.gate import Gate
 from seetell.serving.health import health_routes
 from seetell.serving.lanes import photo_lane, text_lane
@@ -56,6 +58,7 @@ class App:
         sources: the models, the default first.
         keys: any of these opens ``/v1``; none lets everybody in.
         limits: what is allowed.
+        reach: where photos' addresses may lead; None fetches none.
         workers: batches run at the same time: one runs while the next one's photos are decoded.
         memory_bytes: for all loaded models; None for no bound.
 
@@ -68,14 +71,23 @@ class App:
         *,
         keys: Sequence[str] = (),
         limits: Limits | None = None,
+        reach: Reach | None = "public",
         workers: int = 2,
         memory_bytes: int | None = None,
     ) -> None:
         limits = limits or Limits()
+        fetcher = None
+        if reach is not None:
+            fetcher = Fetcher(
+                largest_bytes=limits.photo_bytes,
+                timeout_s=limits.fetch_timeout_s,
+                at_once=limits.fetches,
+                reach=reach,
+            )
         self.serving = Serving(
             pool=ModelPool(sources, memory_bytes),
             limits=limits,
-            photos=PhotoReader(limits.photo_bytes),
+            photos=PhotoReader(limits.photo_bytes, None if fetcher is None else fetcher.fetch),
             workers=workers,
         )
         self.api = self._api()
@@ -97,6 +109,7 @@ class App:
         api.include_router(health_routes(self.serving))
         api.include_router(own_routes(self.serving))
         api.include_router(openai_routes(self.serving))
+        api.include_router(chat_routes(self.serving))
         for kind in (RequestValidationError, HTTPException, Problem, SeetellError):
             api.add_exception_handler(kind, _answer)
         return api

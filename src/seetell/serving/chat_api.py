@@ -1,0 +1,240 @@
+"""``/v1/chat/completions`` for models that describe photos and answer about them.
+
+The photos are those of the last user message that has any; the text is the last user message's. A text that
+asks for a description, or none, is answered with a caption, any other as a question about each photo.
+Several photos are answered in one line each, which a stream gives as they come.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from seetell.core.results import Answer
+from seetell.serving.batching import Lane
+from seetell.serving.lanes import photo_lane
+from seetell.serving.limits import MOST_CHARACTERS, MOST_MESSAGES, MOST_PHOTOS
+from seetell.serving.problems import Problem, problem_of
+from seetell.serving.schemas import Name
+from seetell.serving.state import Serving, current
+from seetell.tasks.model import Model
+
+# What asks for a description rather than for an answer, from the start of the text.
+_DESCRIBE = re.compile(
+    r"\W*((please|can you|could you)\s+)*(describe|caption|tell me what you see|what do you see\b"
+    r"|what(['’]s| is| are)\s+(in|on|shown in)\s+(the|this|that|these|those)\s+(image|photo|picture)s?\W*$"
+    r"|what (does|do) (the|this|these) (image|photo|picture)s? show\W*$"
+    r"|(请)?(描述|形容|说明)|(这|那)?(张|些|幅)?(图|图片|照片|图像)(里|中|上)?(面)?(有|是)什么\W*$)",
+    re.IGNORECASE,
+)
+_HAN = re.compile("[\u3400-\u9fff]")
+
+
+class TextPart(BaseModel):
+    type: Literal["text"]
+    text: Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
+
+
+class ImageUrl(BaseModel):
+    url: str = Field(min_length=1, description="data:image/jpeg;base64,DATA or an http(s) address.")
+    detail: str | None = None
+
+
+class ImagePart(BaseModel):
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class Message(BaseModel):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: (
+        Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
+        | Annotated[list[TextPart | ImagePart], Field(max_length=MOST_PHOTOS)]
+        | None
+    ) = None
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    type: str
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's; what concerns sampling has no effect, for the most probable words are written. What changes
+    the answer's form and is not to be had (tools, several choices, JSON, log-probabilities) is refused."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: Name | None = None
+    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    n: int | None = None
+    tools: list[Any] | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+
+
+class ChatMessage(BaseModel):
+    role: Literal["assistant"] = "assistant"
+    content: str
+
+
+class Choice(BaseModel):
+    index: int = 0
+    message: ChatMessage
+    finish_reason: Literal["stop"] = "stop"
+
+
+class Completion(BaseModel):
+    """OpenAI's, and ``results``: what ``/v1/caption`` or ``/v1/ask`` gives for each photo."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    results: list[dict[str, Any]]
+
+
+def chat_routes(serving: Serving) -> APIRouter:
+    """``/v1/chat/completions``."""
+    router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+
+    @router.post(
+        "/chat/completions", summary="Describe photos, or answer about them", response_model=Completion
+    )
+    async def chat(request: ChatRequest) -> Any:
+        _check(request)
+        urls, text = _asked(request.messages)
+        photos = [await serving.photo(url, "messages") for url in urls]
+        describes = not text.strip() or _DESCRIBE.match(text) is not None
+        task = "caption" if describes else "ask"
+        language = "zh" if _HAN.search(text) else None
+
+        def lane(model: Model) -> Lane:
+            if not describes:
+                return photo_lane(model, "ask")
+            # A caption is never longer than the model's own default: clients ask for thousands of tokens.
+            usual = model.generation_options().max_tokens
+            changes = {"max_tokens": min(request.max_completion_tokens or request.max_tokens or usual, usual)}
+            spoken = language if language in model.languages else None
+            return photo_lane(model, "caption", language=spoken, options=model.generation_options(**changes))
+
+        items = photos if describes else [(photo, text) for photo in photos]
+        head: dict[str, Any] = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "created": int(time.time()),
+            "model": request.model or serving.pool.default,
+        }
+        if request.stream:
+            return await _stream(serving, request, task, lane, items, head, language)
+        results = await serving.run(task, request.model, lane, items)
+        content = "\n".join(_said(one, language) for one in results)
+        choices = [Choice(message=ChatMessage(content=content))]
+        return Completion(**head, choices=choices, results=[asdict(one) for one in results])
+
+    return router
+
+
+async def _stream(
+    serving: Serving,
+    request: ChatRequest,
+    task: str,
+    lane: Any,
+    items: list[Any],
+    head: dict[str, Any],
+    language: str | None,
+) -> StreamingResponse:
+    """The answers as server-sent events. What goes wrong up to the first answer is an ordinary error."""
+    note = current.get()
+    note.task = task
+    async with AsyncExitStack() as starting:
+        model = await starting.enter_async_context(serving.pool.lease(request.model))
+        note.model = model.name
+        futures = serving.batcher.admit(lane(model), items)
+        for future in futures:
+            starting.callback(future.cancel)
+        first = await futures[0]
+        stack = starting.pop_all()
+
+    def event(delta: dict[str, Any], finish: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return _event({**head, "object": "chat.completion.chunk", "choices": [choice]})
+
+    async def events() -> AsyncIterator[str]:
+        async with stack:
+            yield event({"role": "assistant", "content": _said(first, language)})
+            for future in futures[1:]:
+                try:
+                    result = await future
+                except Exception as error:
+                    yield _event({"error": problem_of(error, "messages").detail.model_dump()})
+                    return
+                yield event({"content": "\n" + _said(result, language)})
+            yield event({}, "stop")
+            yield "data: [DONE]\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+def _event(fields: dict[str, Any]) -> str:
+    return f"data: {json.dumps(fields, ensure_ascii=False, allow_nan=False)}\n\n"
+
+
+def _check(request: ChatRequest) -> None:
+    """Raises Problem for what cannot be honoured and would change the answer's form."""
+    refused = {
+        "n": request.n not in (None, 1),
+        "tools": bool(request.tools),
+        "logprobs": bool(request.logprobs),
+        "response_format": request.response_format is not None and request.response_format.type != "text",
+    }
+    for param, wrong in refused.items():
+        if wrong:
+            raise Problem(400, f"{param} is not to be had from this model; leave it out", param=param)
+
+
+def _asked(messages: list[Message]) -> tuple[list[str], str]:
+    """The photos' addresses and the text. Raises Problem where there is no photo."""
+    users = [message for message in messages if message.role == "user"]
+    text = ""
+    if users and isinstance(users[-1].content, str):
+        text = users[-1].content
+    elif users and users[-1].content:
+        text = " ".join(part.text for part in users[-1].content if isinstance(part, TextPart))
+    for message in reversed(users):
+        if isinstance(message.content, list):
+            urls = [part.image_url.url for part in message.content if isinstance(part, ImagePart)]
+            if urls:
+                return urls, text
+    raise Problem(
+        400,
+        "no photo: this model speaks about photos, so send one as an image_url part of a user message",
+        param="messages",
+    )
+
+
+def _said(result: Any, language: str | None) -> str:
+    if not isinstance(result, Answer):
+        return str(result.text)
+    if not result.abstained:
+        return result.answer
+    return (
+        f"我不确定，也许是{result.answer}" if language == "zh" else f"I am not sure; perhaps {result.answer}"
+    )

@@ -1,0 +1,153 @@
+"""The official ``openai`` client, unchanged, against the server."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import numpy as np
+import openai
+import pytest
+
+from seetell.tasks.model import Model
+from tests.serving.conftest import Serve, data_url, jpeg
+
+
+@pytest.fixture
+def ai(serve: Serve) -> Iterator[openai.OpenAI]:
+    address = str(serve(keys=["secret"]).base_url)
+    with openai.OpenAI(base_url=f"{address.rstrip('/')}/v1", api_key="secret", max_retries=0) as client:
+        yield client
+
+
+def asked(text: str | None, *seeds: int) -> list[Any]:
+    parts: list[Any] = [] if text is None else [{"type": "text", "text": text}]
+    parts += [{"type": "image_url", "image_url": {"url": data_url(jpeg(seed))}} for seed in seeds]
+    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]
+
+
+@pytest.mark.parametrize("text", [None, "Describe this image.", "What's in this image?", "Please caption it"])
+def test_a_description(ai: openai.OpenAI, model: Model, text: str | None) -> None:
+    answer = ai.chat.completions.create(model="toy", messages=asked(text, 1), max_tokens=300, temperature=0)
+    assert answer.choices[0].message.content == model.caption(jpeg(1)).text
+    assert (answer.model, answer.object) == ("toy", "chat.completion")
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.choices[0].message.role == "assistant"
+
+
+def test_in_chinese(ai: openai.OpenAI, model: Model) -> None:
+    answer = ai.chat.completions.create(model="toy", messages=asked("描述这张图片", 1))
+    assert answer.choices[0].message.content == model.caption(jpeg(1), language="zh").text
+
+
+def test_a_question(ai: openai.OpenAI, model: Model) -> None:
+    answer = ai.chat.completions.create(model="toy", messages=asked("is there a dog?", 2))
+    want = model.ask(jpeg(2), "is there a dog?")
+    assert want.answer in str(answer.choices[0].message.content)
+    assert answer.model_extra is not None
+    assert answer.model_extra["results"][0]["confidence"] == pytest.approx(want.confidence)
+
+
+def test_a_later_question_is_about_the_same_photo(ai: openai.OpenAI, model: Model) -> None:
+    talk = [*asked("Describe it", 3), {"role": "assistant", "content": "a dog"}]
+    answer = ai.chat.completions.create(
+        model="toy", messages=[*talk, {"role": "user", "content": "is it red?"}]
+    )
+    assert model.ask(jpeg(3), "is it red?").answer in str(answer.choices[0].message.content)
+
+
+def test_a_stream(ai: openai.OpenAI, model: Model) -> None:
+    stream = ai.chat.completions.create(model="toy", messages=asked("Describe these", 1, 2, 3), stream=True)
+    chunks = list(stream)
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, "stop"]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text == "\n".join(model.caption(jpeg(seed)).text for seed in (1, 2, 3))
+
+
+def test_a_stream_that_fails_at_once_is_an_error(ai: openai.OpenAI) -> None:
+    wrong = [{"type": "image_url", "image_url": {"url": data_url(b"no photo")}}]
+    with pytest.raises(openai.BadRequestError, match="not an image"):
+        ai.chat.completions.create(model="toy", messages=[{"role": "user", "content": wrong}], stream=True)  # type: ignore[list-item,misc]
+
+
+def test_a_stream_that_fails_later_says_so(ai: openai.OpenAI, model: Model) -> None:
+    parts = [{"type": "image_url", "image_url": {"url": data_url(one)}} for one in (jpeg(1), b"no photo")]
+    talk: list[Any] = [{"role": "user", "content": parts}]
+    seen = []
+    with pytest.raises(openai.APIError, match="not an image"):
+        for chunk in ai.chat.completions.create(model="toy", messages=talk, stream=True):
+            seen.append(chunk.choices[0].delta.content)
+    assert seen == [model.caption(jpeg(1)).text]
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}, "tools"),
+    ],
+)
+def test_what_is_not_to_be_had_is_refused(ai: openai.OpenAI, more: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ai.chat.completions.create(model="toy", messages=asked("Describe it", 1), **more)
+    assert caught.value.param == param
+
+
+def test_errors(ai: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt-4o'"):
+        ai.chat.completions.create(model="gpt-4o", messages=asked("Describe it", 1))
+    with pytest.raises(openai.BadRequestError, match="no photo"):
+        ai.chat.completions.create(model="toy", messages=asked("Hello"))
+    with pytest.raises(openai.AuthenticationError):
+        ai.with_options(api_key="wrong").models.list()
+
+
+def test_models(ai: openai.OpenAI) -> None:
+    assert [one.id for one in ai.models.list()] == ["toy"]
+    assert ai.models.retrieve("toy").owned_by == "seetell"
+
+
+def test_embeddings(ai: openai.OpenAI, model: Model) -> None:
+    texts = ["a dog", "一只狗"]
+    found = ai.embeddings.create(model="toy", input=texts)
+    rows = np.array([one.embedding for one in found.data], np.float32)
+    np.testing.assert_allclose(rows, model.embed_texts(texts), atol=1e-6)
+    photo = ai.embeddings.create(
+        model="toy", input=data_url(jpeg(5)), extra_body={"modality": "image"}, encoding_format="float"
+    )
+    np.testing.assert_allclose(photo.data[0].embedding, model.embed_images(jpeg(5))[0], atol=1e-6)
+
+
+def test_an_address_that_leads_inside_is_refused(client: httpx2.Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.2)
+        port = silent.getsockname()[1]
+        for host in ("127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"):
+            answer = client.post("/v1/caption", json={"photo": f"http://{host}:{port}/a.png"})
+            error = answer.json()["error"]
+            assert (answer.status_code, error["type"], error["param"]) == (400, "url_refused", "photo")
+        with pytest.raises(TimeoutError):
+            silent.accept()
+
+
+def test_a_server_that_fetches_nothing(serve: Serve) -> None:
+    answer = serve(reach=None).post("/v1/caption", json={"photo": "https://example.com/a.png"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "usage")
+
+
+def test_a_server_that_may_fetch_inside(serve: Serve, model: Model) -> None:
+    from tests.media.test_fetch import listening, ok
+
+    client = serve(reach="any")
+    with listening({"/a.png": ok(jpeg(7))}) as inside:
+        answer = client.post("/v1/caption", json={"photo": f"http://127.0.0.1:{inside.port}/a.png"})
+    assert answer.json()["text"] == model.caption(jpeg(7)).text
+    assert base64.b64encode(jpeg(7)) not in answer.content
