@@ -1,0 +1,1 @@
+"""Structured pruning: heads, units, channels and whole layers of our own model, left out for good."""
