@@ -51,7 +51,10 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["checkpoint", "out"],
         {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite", "--interpolate"},
     ),
-    "serve": ([], SHARED | {"--host", "--port", "--api-key", "--fetch"}),
+    "serve": (
+        [],
+        SHARED | {"--host", "--port", "--api-key", "--index", "--photos", "--fetch", "--also", "--memory-mb"},
+    ),
     "doctor": (["model"], {"--json"}),
 }
 MODELS: dict[str, tuple[list[str], set[str]]] = {

@@ -101,7 +101,7 @@ def open_model(shared: Shared, *, threads: int | None = None) -> Model:
     """The model the shared options name. ``threads`` where they name none. Raises what ``load`` raises."""
     from seetell.tasks.model import load
 
-    _convert_first(shared.model)
+    convert_first(shared.model)
     return load(
         shared.model,
         precision=shared.precision,
@@ -112,7 +112,7 @@ def open_model(shared: Shared, *, threads: int | None = None) -> Model:
     )
 
 
-def _convert_first(model: str) -> None:
+def convert_first(model: str) -> None:
     """Fetch and convert a public checkpoint not converted yet, and say so; ``load`` would do it silently."""
     from seetell.bundle.store import resolve
     from seetell.core.errors import ConversionNeeded, SeetellError

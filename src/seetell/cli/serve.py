@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from seetell.cli.options import Shared, open_model, option, shared_options
+from seetell.cli.options import Shared, open_model, option, repeatable, shared_options
+
+if TYPE_CHECKING:
+    from seetell.serving.model_pool import Source
+
+# Strangers' photos are decoded, several at once: a PNG of so many pixels takes 200 MB.
+_MAX_PIXELS = 64_000_000
+_PIXELS_VARIABLE = "SEETELL_MAX_PIXELS"
 
 
 @shared_options
@@ -23,43 +34,86 @@ def serve(
             help="Ask clients for one of these. Better given as SEETELL_API_KEY: others may see commands.",
         ),
     ] = None,
+    index: Annotated[
+        Path | None, option("--index", metavar="DIR", help="Answer searches from this index.")
+    ] = None,
     fetch: Annotated[
         Literal["public", "any", "none"],
         option("--fetch", help="Where addresses of photos may lead; any allows private networks, too."),
     ] = "public",
+    memory_mb: Annotated[
+        int | None,
+        option(
+            "--memory-mb",
+            min=1,
+            metavar="MB",
+            help="For models; those not used are put away for others.",
+            show_default="no bound",
+        ),
+    ] = None,
     *,
+    also: Annotated[
+        list[str],
+        repeatable("--also", metavar="MODEL", help="A further model, loaded when first asked for."),
+    ],
+    photos: Annotated[
+        list[str],
+        repeatable("--photos", metavar="FOLDER", help="Clients may bring the index up to date from it."),
+    ],
     shared: Shared,
 ) -> None:
-    """Answer over HTTP: captions, answers, matches, labels and vectors, and OpenAI's API.
+    """Answer over HTTP: captions, answers, matches, labels, vectors and searches, and OpenAI's API.
 
     Ends with Ctrl-C or SIGTERM, after what was asked is answered.
     """
     from seetell.cli.output import json_line, say
     from seetell.core import settings
+    from seetell.core.errors import UsageError
     from seetell.serving import require_extra
 
     require_extra()
     from seetell.serving.app import App
-    from seetell.serving.limits import usable_processors
     from seetell.serving.logs import log_to_stderr
-    from seetell.serving.model_pool import Source
+    from seetell.serving.photo_index_api import ServedIndex
     from seetell.serving.server import serve as serve_app
 
+    if photos and index is None:
+        raise UsageError("--photos is for bringing an index up to date; give --index DIR, too")
+    if missing := [folder for folder in photos if not Path(folder).is_dir()]:
+        raise UsageError(f"--photos {missing[0]}: no such folder")
+    os.environ.setdefault(_PIXELS_VARIABLE, str(_MAX_PIXELS))
     keys = [key.strip() for key in (api_key or "").split(",") if key.strip()]
-    model = open_model(shared, threads=settings.threads() or usable_processors())
     app = App(
-        [Source(model.name, 0, lambda: model)],
+        [_source(replace(shared, model=name)) for name in (shared.model, *also)],
         keys=keys,
         reach=None if fetch == "none" or settings.offline() else fetch,
+        memory_bytes=None if memory_mb is None else memory_mb * 1_000_000,
+        index=None if index is None else ServedIndex(index, [Path(folder) for folder in photos]),
     )
 
     def started(address: str) -> None:
         if shared.json:
             typer.echo(json_line({"address": address}))
         else:
-            say(f"{model.name} at {address} (Ctrl-C ends)")
+            say(f"{', '.join(app.serving.pool.names)} at {address} (Ctrl-C ends)")
         if not keys and host not in ("127.0.0.1", "::1", "localhost"):
             say("warning: anybody who can reach this address can use it; give --api-key")
 
     log_to_stderr()
     serve_app(app, host=host, port=port, started=started)
+
+
+def _source(shared: Shared) -> Source:
+    """The model of these options, to be opened when it is asked for. Raises what finding it raises."""
+    from seetell.bundle.recommend import ALLOWANCE_BYTES
+    from seetell.bundle.store import resolve
+    from seetell.cli.options import convert_first
+    from seetell.core import settings
+    from seetell.serving.limits import usable_processors
+    from seetell.serving.model_pool import Source
+
+    convert_first(shared.model)
+    bundle = resolve(shared.model)
+    threads = settings.threads() or usable_processors()
+    opened = partial(open_model, shared, threads=threads)
+    return Source(bundle.manifest.name, bundle.size_bytes + ALLOWANCE_BYTES, opened)

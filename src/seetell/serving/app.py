@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -14,20 +14,24 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from PIL import Image
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
-from seetell.core.errors import SeetellError
+from seetell.core.errors import SeetellError, TaskUnavailable
 from seetell.media.fetch import Fetcher, Reach
+from seetell.search.photo_index import PhotoIndex
 from seetell.serving.batching import Batcher
 from seetell.serving.chat_api import chat_routes
+from seetell.serving.docs_page import docs_page
 from seetell.serving.gate import Gate
 from seetell.serving.health import health_routes
 from seetell.serving.lanes import photo_lane, text_lane
 from seetell.serving.limits import Limits
+from seetell.serving.metrics import Metrics
 from seetell.serving.model_pool import ModelPool, Source
 from seetell.serving.openai_api import openai_routes
 from seetell.serving.own_api import own_routes
+from seetell.serving.photo_index_api import ServedIndex, index_routes
 from seetell.serving.photos import PhotoReader
 from seetell.serving.problems import ErrorBody, Problem, problem_of
 from seetell.serving.state import Serving
@@ -40,6 +44,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (400, "The photo, an option or a text cannot be used."),
         (401, "No key, or a wrong one."),
         (404, "No such model or page."),
+        (409, "The index is being brought up to date already."),
         (408, "The body did not arrive in time."),
         (413, "The body or the photo is too large."),
         (422, "The body is not what this address takes."),
@@ -61,6 +66,7 @@ class App:
         reach: where photos' addresses may lead; None fetches none.
         workers: batches run at the same time: one runs while the next one's photos are decoded.
         memory_bytes: for all loaded models; None for no bound.
+        index: answers searches with the default model, which then stays loaded.
 
     Raises UsageError for sources that cannot be served together.
     """
@@ -74,6 +80,7 @@ class App:
         reach: Reach | None = "public",
         workers: int = 2,
         memory_bytes: int | None = None,
+        index: ServedIndex | None = None,
     ) -> None:
         limits = limits or Limits()
         fetcher = None
@@ -90,8 +97,10 @@ class App:
             photos=PhotoReader(limits.photo_bytes, None if fetcher is None else fetcher.fetch),
             workers=workers,
         )
+        self._index = index
+        self._metrics = Metrics()
         self.api = self._api()
-        self._gate: ASGIApp = Gate(self.api, self.serving, keys)
+        self._gate: ASGIApp = Gate(self.api, self.serving, keys, self._metrics)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._gate(scope, receive, send)
@@ -106,56 +115,74 @@ class App:
             redoc_url=None,
             responses=_ERRORS,
         )
-        api.include_router(health_routes(self.serving))
+        api.include_router(health_routes(self.serving, self._metrics))
         api.include_router(own_routes(self.serving))
         api.include_router(openai_routes(self.serving))
         api.include_router(chat_routes(self.serving))
+        api.include_router(index_routes(self.serving, self._index))
+        api.add_api_route("/docs", self._docs, include_in_schema=False)
         for kind in (RequestValidationError, HTTPException, Problem, SeetellError):
             api.add_exception_handler(kind, _answer)
         return api
 
+    async def _docs(self) -> Response:
+        return HTMLResponse(docs_page(self.api.openapi()))
+
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        serving = self.serving
+        serving, limits = self.serving, self.serving.limits
         batcher = Batcher(
-            workers=serving.workers, queue=serving.limits.queue, max_wait_s=serving.limits.max_wait_s
+            workers=serving.workers,
+            queue=limits.queue,
+            max_wait_s=limits.max_wait_s,
+            observer=self._metrics,
         )
         serving.start(batcher)
-        warming = asyncio.create_task(_warm_up(serving))
+        self._metrics.follow(lambda: batcher.waiting, lambda: len(serving.pool.loaded))
+        async with AsyncExitStack() as open_index:
+            warming = asyncio.create_task(self._get_ready(open_index))
+            try:
+                yield
+            finally:
+                warming.cancel()
+                await asyncio.gather(warming, return_exceptions=True)
+                if self._index is not None:
+                    await self._index.close()
+                await batcher.close()
+        serving.pool.close()
+
+    async def _get_ready(self, open_index: AsyncExitStack) -> None:
+        serving = self.serving
         try:
-            yield
-        finally:
-            warming.cancel()
-            with suppress(asyncio.CancelledError):
-                await warming
-            await batcher.close()
-            serving.pool.close()
+            if self._index is not None:
+                model = await open_index.enter_async_context(serving.pool.lease())
+                self._index.index = await asyncio.to_thread(PhotoIndex, self._index.path, model)
+            await _warm_up(serving)
+            serving.ready = True
+            _LOG.info("ready", extra={"fields": {"model": serving.pool.default}})
+        except Exception as error:
+            serving.failed = error
 
 
 async def _warm_up(serving: Serving) -> None:
-    """Run the default model's verbs once: graphs are compiled when they first run. Then it is ready."""
+    """Run the default model's verbs once: graphs are compiled when they first run."""
     picture = io.BytesIO()
     Image.new("RGB", (64, 64), (128, 128, 128)).save(picture, "JPEG")
     photo = picture.getvalue()
-    try:
-        async with serving.pool.lease() as model:
-            if "caption" in model.tasks:
-                await serving.batcher.run(
-                    photo_lane(model, "caption", options=model.generation_options()), [photo]
-                )
-            if "ask" in model.tasks:
-                await serving.batcher.run(photo_lane(model, "ask"), [(photo, "what is this?")])
-            if "match" in model.tasks:
-                await serving.batcher.run(photo_lane(model, "match", texts=["a photo"]), [photo])
-            if "embed" in model.tasks:
-                await serving.batcher.run(photo_lane(model, "embed_images"), [photo])
-                with suppress(SeetellError):  # a model without texts
-                    await serving.batcher.run(text_lane(model), ["a photo"])
-            serving.ready = True
-            _LOG.info("ready", extra={"fields": {"model": model.name, "tasks": sorted(model.tasks)}})
-    except Exception as error:
-        serving.failed = f"{type(error).__name__}: {error}"
-        _LOG.error("warm-up failed", exc_info=error)
+    run = serving.batcher.run
+    async with serving.pool.lease() as model:
+        if "caption" in model.tasks:
+            await run(photo_lane(model, "caption", options=model.generation_options()), [photo])
+        if "ask" in model.tasks:
+            await run(photo_lane(model, "ask"), [(photo, "what is this?")])
+        if "match" in model.tasks:
+            await run(photo_lane(model, "match", texts=["a photo"]), [photo])
+        if "embed" in model.tasks:
+            await run(photo_lane(model, "embed_images"), [photo])
+            with suppress(TaskUnavailable):  # a model without texts
+                await run(text_lane(model), ["a photo"])
+        if model.tasks.isdisjoint(("caption", "ask", "match", "embed")):
+            await run(photo_lane(model, "classify", labels=None), [photo])
 
 
 async def _answer(_: Request, error: Exception) -> Response:

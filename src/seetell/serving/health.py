@@ -1,11 +1,13 @@
-"""Whether the server is there, and whether it is ready for work. Both are open to everybody."""
+"""Whether the server is there and ready for work, which anybody may ask, and its metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
 
+from seetell.serving.metrics import Metrics
 from seetell.serving.problems import Problem
 from seetell.serving.state import Serving
 
@@ -23,8 +25,8 @@ class Readiness:
     model: str
 
 
-def health_routes(serving: Serving) -> APIRouter:
-    """``/health`` and ``/ready``."""
+def health_routes(serving: Serving, metrics: Metrics) -> APIRouter:
+    """``/health``, ``/ready`` and ``/metrics``."""
     router = APIRouter(tags=["server"])
 
     @router.get("/health", summary="The process answers")
@@ -40,5 +42,10 @@ def health_routes(serving: Serving) -> APIRouter:
         if not serving.ready:
             raise Problem(503, "the model is being loaded; ask again")
         return Readiness("ready", serving.pool.default)
+
+    @router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
+    async def page() -> Response:
+        body, kind = metrics.page()
+        return Response(body, media_type=kind)
 
     return router

@@ -76,6 +76,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second."""
+        if self._app.serving.failed is not None:
+            self._app.serving.draining = self.should_exit = True
         if self._told and not self.should_exit:
             await asyncio.sleep(self._app.serving.limits.drain_s)
             self.should_exit = True
@@ -83,9 +85,14 @@ class Server(uvicorn.Server):
 
 
 def serve(app: App, *, host: str, port: int, started: Callable[[str], None]) -> None:
-    """Serve until a signal. ``started`` is told the address. Raises UsageError where it cannot be used."""
+    """Serve until a signal. ``started`` is told the address.
+
+    Raises UsageError where the address cannot be used, and why the model could not be run.
+    """
     try:
         Server(app, host=host, port=port, started=started).run()
     except SystemExit as error:  # uvicorn's way to say that the address is taken; it has been logged
         if error.code:
             raise UsageError(f"cannot listen at {host}:{port}; is another server there?") from error
+    if app.serving.failed is not None:
+        raise app.serving.failed

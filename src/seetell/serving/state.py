@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from seetell.core.errors import SeetellError
@@ -32,7 +32,7 @@ current: ContextVar[Note] = ContextVar("seetell_request")
 class Serving:
     """The shared parts of one server. batcher: there while the server runs.
 
-    ready: a first inference has run. draining: the server is ending.
+    ready: a first inference has run. draining: the server is ending. failed: why it cannot get ready.
     """
 
     pool: ModelPool
@@ -42,7 +42,7 @@ class Serving:
     _batcher: Batcher | None = None
     ready: bool = False
     draining: bool = False
-    failed: str | None = field(default=None)
+    failed: Exception | None = None
 
     @property
     def batcher(self) -> Batcher:

@@ -1,0 +1,141 @@
+"""Search and the index over HTTP, and what Prometheus reads."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from seetell.search.photo_index import PhotoIndex
+from seetell.serving.photo_index_api import ServedIndex
+from seetell.tasks.model import Model
+from tests.serving.conftest import Serve, data_url, jpeg
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six photos, two of them in a folder below."""
+    place = tmp_path / "photos"
+    (place / "more").mkdir(parents=True)
+    for number in range(6):
+        (place / ("more" if number > 3 else "") / f"{number}.png").write_bytes(jpeg(number))
+    return place
+
+
+def until_indexed(client: httpx2.Client) -> dict[str, Any]:
+    for _ in range(600):
+        state: dict[str, Any] = client.get("/v1/index").json()
+        if not state["running"]:
+            return state
+        time.sleep(0.05)
+    raise AssertionError(state)
+
+
+def test_index_and_search(serve: Serve, model: Model, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "photos.index"
+    client = serve(index=ServedIndex(place, [folder]))
+    assert client.get("/v1/index").json() == {"photos": 0, "running": False, "counts": {}, "error": None}
+    begun = client.post("/v1/index", json={"folders": ["more"]})
+    assert begun.status_code == 202
+    assert until_indexed(client)["counts"] == {"added": 2}
+    assert client.post("/v1/index", json={}).status_code == 202
+    state = until_indexed(client)
+    assert (state["photos"], state["counts"]) == (6, {"added": 4, "unchanged": 2})
+
+    own = PhotoIndex(place, model)
+    for given, want in (
+        ({"text": "a dog", "k": 3}, own.search("a dog", k=3)),
+        ({"text": "a dog -bus"}, own.search("a dog -bus")),
+        ({"photo": data_url(jpeg(2)), "k": 2}, own.search(image=jpeg(2), k=2)),
+        ({"text": "a dog", "photo": data_url(jpeg(2))}, own.search("a dog", image=jpeg(2))),
+        ({"text": "a dog", "where": "size_bytes > 1", "rerank": True}, own.search("a dog", rerank=True)),
+    ):
+        hits = client.post("/v1/search", json=given).json()["hits"]
+        assert [(one["rank"], one["photo"]) for one in hits] == [(one.rank, one.photo) for one in want]
+        assert [one["score"] for one in hits] == pytest.approx([one.score for one in want], abs=1e-5)
+    assert client.post("/v1/search", json={"photo": data_url(jpeg(2))}).json()["hits"][0]["photo"] == str(
+        folder / "2.png"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "param"),
+    [
+        ({}, 422, "text"),
+        ({"text": "x", "k": 0}, 422, "k"),
+        ({"text": "x", "k": 10**9}, 422, "k"),
+        ({"text": "-people"}, 400, None),
+        ({"text": "x", "where": "1; drop table photos"}, 400, None),
+        ({"text": "x", "model": "other"}, 400, "model"),
+        ({"photo": "/etc/passwd"}, 400, "photo"),
+    ],
+)
+def test_searches_that_are_none(
+    serve: Serve, model: Model, folder: Path, tmp_path: Path, given: Any, status: int, param: str | None
+) -> None:
+    PhotoIndex(tmp_path / "an.index", model).add(folder)
+    client = serve(index=ServedIndex(tmp_path / "an.index"))
+    answer = client.post("/v1/search", json=given)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
+
+
+def test_only_folders_below_those_named_are_indexed(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (folder / "way-out").symlink_to(tmp_path / "secret")
+    client = serve(index=ServedIndex(tmp_path / "an.index", [folder]))
+    for name in ("/etc", "..", "../secret", "more/../../secret", str(tmp_path), "way-out", "nothing", "a\0b"):
+        answer = client.post("/v1/index", json={"folders": [name]})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "folders"), name
+    assert client.get("/v1/index").json()["photos"] == 0
+
+
+def test_a_server_without_an_index_or_folders(client: httpx2.Client, serve: Serve, tmp_path: Path) -> None:
+    assert client.post("/v1/search", json={"text": "x"}).json()["error"]["type"] == "no_index"
+    assert client.get("/v1/index").status_code == 404
+    other = serve(index=ServedIndex(tmp_path / "an.index"))
+    assert other.post("/v1/index", json={}).status_code == 400
+
+
+def test_metrics(client: httpx2.Client) -> None:
+    for seed in range(3):
+        client.post("/v1/caption", json={"photo": data_url(jpeg(seed))})
+    client.post("/v1/caption", json={"photo": "x"})
+    client.get("/nothing")
+    page = client.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    values = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.text)
+        for sample in family.samples
+    }
+    assert values["seetell_answers_total", (("status", "200"), ("task", "caption"))] == 3
+    assert values["seetell_answers_total", (("status", "400"), ("task", "other"))] == 1
+    assert values["seetell_answers_total", (("status", "404"), ("task", "other"))] == 1
+    assert values["seetell_request_seconds_count", (("task", "caption"),)] == 3
+    # One of the warm-up's, and three.
+    assert values["seetell_batch_items_sum", (("task", "caption"),)] == 4
+    assert values["seetell_queue_seconds_count", (("task", "caption"),)] == 4
+    assert values["seetell_queue_items", ()] == 0
+    assert values["seetell_models_loaded", ()] == 1
+    assert values["process_resident_memory_bytes", ()] > 1e6
+
+
+def test_metrics_need_a_key(serve: Serve) -> None:
+    client = serve(keys=["one"])
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers={"authorization": "Bearer one"}).status_code == 200
+
+
+def test_the_page_of_the_api_asks_nothing_of_others(client: httpx2.Client) -> None:
+    page = client.get("/docs").text
+    assert "/v1/caption" in page and "Describe a photo" in page and "min_confidence" in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_the_first_page_is_left_free(client: httpx2.Client) -> None:
+    assert client.get("/").status_code == 404
