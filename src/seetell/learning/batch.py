@@ -77,6 +77,23 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherInputs:
+    """What the teacher reads of the same batch, or what it has said of it before.
+
+    pixel_values: float32[B, 3, H, W] and pixel_mask: bool[B, H, W], the same views of the photos, prepared as
+    the teacher's are. captions, questions: ids int64[n, T] and mask bool[n, T] in its tokens, in the batch's
+    order. image_embeds: float32[B, S] and text_embeds: float32[R, S], stored outputs, in place of all these.
+    """
+
+    pixel_values: Tensor | None = None
+    pixel_mask: Tensor | None = None
+    captions: tuple[Tensor, Tensor] | None = None
+    questions: tuple[Tensor, Tensor] | None = None
+    image_embeds: Tensor | None = None
+    text_embeds: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised. pixel_mask:
     bool[B, H, W], True on the photo, where photos may be smaller than their row."""
@@ -89,6 +106,7 @@ class Batch:
     tags: Tags | None = None
     names: tuple[Names, ...] = ()
     pixel_mask: Tensor | None = None
+    teacher: TeacherInputs | None = None
 
     @property
     def padding_share(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,9 +15,10 @@ from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import DataError, ImageError
 from seetell.data.photo_refs import ref_name
 from seetell.learning.augmentation import names_a_side, random_part, random_view
-from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
+from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags, TeacherInputs
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Row, Source
+from seetell.learning.teacher_inputs import SeenPhoto, Shown, TeacherReader
 from seetell.media.preprocess import ImageSpec, preprocess
 
 IGNORED = -100
@@ -29,7 +31,8 @@ class Collator:
     image: how the model prepares photos, in place of ``size_at``, ``mean`` and ``std``; views are then random
     parts of the photo, prepared so. answers: answer -> place in the answer list. skip_unreadable: leave out
     photos that cannot be decoded, counting them in ``skipped``, instead of raising. share: (rank, count) of
-    the processes that have one batch between them; this one's part is made.
+    the processes that have one batch between them; this one's part is made. teacher: prepares the batch for
+    the model that is learned from.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Collator:
         image: ImageSpec | None = None,
         skip_unreadable: bool = False,
         share: tuple[int, int] = (0, 1),
+        teacher: TeacherReader | None = None,
     ) -> None:
         self._sources = tuple(sources)
         self._tokenizer = tokenizer
@@ -52,10 +56,15 @@ class Collator:
         self._size_at = size_at
         self._mean = np.asarray(mean, dtype=np.float32)
         self._std = np.asarray(std, dtype=np.float32)
+        # How views are prepared where ``image`` does not say it; the size is each step's own.
+        self._own = ImageSpec(
+            height=1, width=1, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2])
+        )
         self._answers = answers
         self._image = image
         self._skip_unreadable = skip_unreadable
         self._rank, self._processes = share
+        self._teacher = teacher
         self._lock = threading.Lock()
         self.skipped = 0
 
@@ -72,7 +81,16 @@ class Collator:
             names = f"{len(drawn)} photos can be read, the first is {ref_name(drawn[0].photo)}"
             raise DataError(f"step {step}: none of its {names}")
         rows = [row for row, _ in readable]
+        # A view uses up its random numbers, and the teacher is to see the same one.
+        again = [copy.deepcopy(row.rng) for row in rows] if self._teacher is not None else []
         pixel_values, pixel_mask = self._views(readable, step)
+        teacher: TeacherInputs | None = None
+        if self._teacher is not None:
+            photos = [
+                SeenPhoto(row.photo, photo, row.rule, rng, _may_flip(row))
+                for (row, photo), rng in zip(readable, again, strict=True)
+            ]
+            teacher = self._teacher.read(photos, self._shown(rows, pixel_values, pixel_mask))
         return Batch(
             keys=tuple(ref_name(row.photo) for row in rows),
             pixel_values=pixel_values,
@@ -82,6 +100,18 @@ class Collator:
             tags=self._tags(rows),
             names=self._names(rows),
             pixel_mask=pixel_mask,
+            teacher=teacher,
+        )
+
+    def _shown(self, rows: Sequence[Row], pixel_values: Tensor, pixel_mask: Tensor | None) -> Shown:
+        height, width = pixel_values.shape[2:]
+        own = self._own.model_copy(update={"height": height, "width": width})
+        return Shown(
+            own if self._image is None else self._image,
+            pixel_values,
+            pixel_mask,
+            tuple(text for row in rows for text, _ in row.captions),
+            tuple(question for row in rows for question, _ in row.questions),
         )
 
     def _photo(self, row: Row) -> NDArray[np.uint8] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seetell.bundle.manifest import TextSpec
 from seetell.core.errors import RecipeError
 from seetell.learning.tokenizer_training import SPECIAL_TOKENS, built_in_text_spec
@@ -11,6 +13,7 @@ from seetell.learning.training.objective_spec import ObjectiveName
 from seetell.learning.training.recipe import Recipe, model_config
 from seetell.learning.training.single_stream_step import SingleStreamStep
 from seetell.learning.training.step import JointStep, LeadIds, TrainingStep
+from seetell.learning.training.teacher import Teacher
 from seetell.modeling.models.assembled import AssembledModel
 from seetell.modeling.models.dual_encoder import DualEncoder
 from seetell.modeling.models.grounded import GroundedModel
@@ -18,7 +21,12 @@ from seetell.modeling.models.single_stream import SingleStreamModel
 from seetell.modeling.models.unified import UnifiedModel
 
 # objective -> what it classifies over, which must not be empty
-_NEEDS = {"answer_list": "answers", "answer_tags": "answers", "labels": "labels"}
+_NEEDS = {
+    "answer_list": "answers",
+    "answer_tags": "answers",
+    "distil_answers": "answers",
+    "labels": "labels",
+}
 
 
 def lead_ids(context_length: int) -> LeadIds:
@@ -49,9 +57,16 @@ def teachable(model: AssembledModel) -> tuple[ObjectiveName, ...]:
     return ()
 
 
-def build_public_step(model: AssembledModel, recipe: Recipe, text: TextSpec) -> TrainingStep:
+def distillable(model: AssembledModel) -> tuple[ObjectiveName, ...]:
+    """The objectives by which a model of a public family can learn from a teacher."""
+    return ("distil_affinity", "distil_features") if isinstance(model, DualEncoder) else ()
+
+
+def build_public_step(
+    model: AssembledModel, recipe: Recipe, text: TextSpec, teacher: Teacher | None = None
+) -> TrainingStep:
     """The step of a public model. Raises RecipeError for an objective that does not teach it."""
-    able = teachable(model)
+    able = (*teachable(model), *distillable(model))
     for objective in recipe.objectives:
         if objective.name not in able:
             known = ", ".join(able) or "nothing"
@@ -60,13 +75,26 @@ def build_public_step(model: AssembledModel, recipe: Recipe, text: TextSpec) -> 
         learned = recipe.loss_weights == "learned"
         return GroundedStep(model, recipe.objectives, text, learned_weights=learned)
     if isinstance(model, DualEncoder):
-        return DualEncoderStep(model, recipe.objectives[0])
+        specs = {spec.name: spec for spec in recipe.objectives}
+        return DualEncoderStep(
+            model,
+            specs.pop("contrastive", None),
+            distilling=tuple(specs.values()),
+            teacher=teacher,
+            learned_weights=recipe.loss_weights == "learned",
+        )
     assert isinstance(model, SingleStreamModel)
     return SingleStreamStep(model, recipe.objectives[0])
 
 
-def build_step(recipe: Recipe, vocab_size: int, num_answers: int, num_labels: int) -> JointStep:
-    """A freshly initialised step; seed torch before.
+def build_step(
+    recipe: Recipe,
+    vocab_size: int,
+    answers: Sequence[str],
+    labels: Sequence[str],
+    teacher: Teacher | None = None,
+) -> JointStep:
+    """A freshly initialised step; seed torch before. answers, labels: the closed lists.
 
     Raises RecipeError for an objective no data source serves.
     """
@@ -74,17 +102,19 @@ def build_step(recipe: Recipe, vocab_size: int, num_answers: int, num_labels: in
         raise RecipeError(
             "objectives: chunk serves dual encoders, and this model has more than one objective"
         )
-    sizes = {"answers": num_answers, "labels": num_labels}
+    sizes = {"answers": len(answers), "labels": len(labels)}
     for objective in recipe.objectives:
         needed = _NEEDS.get(objective.name)
         if needed and not sizes[needed]:
             raise RecipeError(f"objectives: {objective.name} needs {needed}, and no data source has any")
     config = model_config(
-        recipe.model or {}, vocab_size=vocab_size, num_answers=num_answers, num_labels=num_labels
+        recipe.model or {}, vocab_size=vocab_size, num_answers=len(answers), num_labels=len(labels)
     )
     return JointStep(
         UnifiedModel(config),
         recipe.objectives,
         lead_ids(recipe.tokenizer.context_length),
         learned_weights=recipe.loss_weights == "learned",
+        teacher=teacher,
+        answers=answers,
     )

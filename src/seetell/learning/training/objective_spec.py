@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +17,20 @@ ObjectiveName = Literal[
     "labels",
     "label_names",
     "caption_words",
+    "distil_affinity",
+    "distil_features",
+    "distil_matching",
+    "distil_captioning",
+    "distil_answers",
+    "distil_hidden",
 ]
+
+# The objectives that learn from the recipe's teacher.
+DISTILLING: frozenset[ObjectiveName] = frozenset(
+    name for name in get_args(ObjectiveName) if name.startswith("distil_")
+)
+# Those of them that compare outputs which are a distribution, and so may be softened.
+_SOFTENED = frozenset({"distil_matching", "distil_captioning", "distil_answers"})
 
 
 class ObjectiveSpec(BaseModel):
@@ -27,7 +40,8 @@ class ObjectiveSpec(BaseModel):
         encoder what questions will ask about, before the fusion can pass that on; its head is left behind at
         export. ``caption_words`` does the same with the words of the captions. ``label_names`` tells a
         labelled photo's label from the others of its source by the text encoder's embeddings of their names,
-        as zero-shot classification will (Radford et al. 2021, section 3.1).
+        as zero-shot classification will (Radford et al. 2021, section 3.1). Names that begin with ``distil_``
+        learn from the recipe's ``teacher`` what objectives/distilling.py says.
 
     weight: factor on the loss.
     share: the part of the batch's texts it uses, drawn at random each step; less is faster.
@@ -44,6 +58,8 @@ class ObjectiveSpec(BaseModel):
     chunk: for ``contrastive`` of a dual encoder (CLIP, SigLIP and their like), how many photos and texts are
         encoded at once. The loss and its gradient are those of the whole batch, its memory is a chunk's, and
         each is encoded twice (GradCache, Gao et al. 2021).
+    temperature: for ``distil_matching``, ``distil_captioning`` and ``distil_answers``, what student's and
+        teacher's logits are divided by; above 1 shows more of what the teacher finds less likely.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +72,7 @@ class ObjectiveSpec(BaseModel):
     cross_lingual: float = Field(default=0.0, ge=0)
     random_negatives: float = Field(default=0.0, ge=0, le=1)
     chunk: int | None = Field(default=None, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _each_knob_has_its_objective(self) -> Self:
@@ -65,4 +82,8 @@ class ObjectiveSpec(BaseModel):
             raise ValueError(f"chunk serves contrastive alone, not {self.name}")
         if self.random_negatives and self.name != "matching":
             raise ValueError(f"random_negatives serves matching alone, not {self.name}")
+        if self.temperature != 1.0 and self.name not in _SOFTENED:
+            raise ValueError(f"temperature serves {', '.join(sorted(_SOFTENED))} alone, not {self.name}")
+        if self.label_smoothing and self.name in DISTILLING:
+            raise ValueError(f"label_smoothing serves labels; {self.name} has a teacher's instead")
         return self

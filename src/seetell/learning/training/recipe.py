@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from seetell.core.errors import RecipeError
 from seetell.learning.training.cautious import cautious
-from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
+from seetell.learning.training.objective_spec import DISTILLING, ObjectiveName, ObjectiveSpec
 from seetell.learning.training.overrides import apply_overrides
 from seetell.learning.training.sections import (
     BundleSettings,
@@ -31,6 +31,7 @@ from seetell.learning.training.sections import (
     ScheduleSettings,
     Section,
     Task,
+    TeacherSettings,
     TokenizerSettings,
     TuneSettings,
     ValidationSettings,
@@ -40,6 +41,7 @@ from seetell.modeling.models.config import UnifiedConfig
 
 DATA_ROOT_VARIABLE = "SEETELL_DATA"
 
+# What an objective learns from; one that is not here learns from any photo.
 _NEEDED_TASK: dict[ObjectiveName, Task] = {
     "contrastive": "caption",
     "matching": "caption",
@@ -51,6 +53,11 @@ _NEEDED_TASK: dict[ObjectiveName, Task] = {
     "labels": "classify",
     "label_names": "classify",
     "caption_words": "caption",
+    "distil_affinity": "caption",
+    "distil_features": "caption",
+    "distil_matching": "caption",
+    "distil_captioning": "caption",
+    "distil_answers": "ask",
 }
 
 
@@ -63,6 +70,7 @@ class Recipe(Section):
     mean, std: of the picture's values in 0..1; they go into the bundle with the model.
     answers: how many of the commonest answers the answer list holds; a model that has a list keeps it where
         the recipe says nothing.
+    teacher: the model that objectives named ``distil_...`` learn from.
     objectives: what to teach; a model of a public family has its own where they are left out.
     keeps: the objectives whose abilities a model of ours that is taught further had before, and keeps in its
         bundle although nothing here teaches them again; filled in where the recipe says nothing.
@@ -78,6 +86,7 @@ class Recipe(Section):
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     answers: int = Field(default=400, ge=0)
+    teacher: TeacherSettings | None = None
     objectives: tuple[ObjectiveSpec, ...] = ()
     keeps: tuple[ObjectiveName, ...] = ()
     loss_weights: Literal["fixed", "learned"] = "fixed"
@@ -142,6 +151,15 @@ class Recipe(Section):
             raise ValueError("std must be positive")
         if not self.objectives and not self.fine_tunes:
             raise ValueError("objectives: name at least one")
+        distilling = [spec.name for spec in self.objectives if spec.name in DISTILLING]
+        if distilling and self.teacher is None:
+            raise ValueError(
+                f"the objective {distilling[0]} learns from a teacher; name one (teacher: MODEL)"
+            )
+        if self.teacher is not None and not distilling:
+            raise ValueError(
+                f"teacher: nothing learns from it; objectives may be {', '.join(sorted(DISTILLING))}"
+            )
         if self.guard is not None and self.guard.every is None and self.validation is None:
             raise ValueError("guard: say every how many steps it measures (every)")
         missing = [spec.name for spec in self.objectives if not self.serves(spec.name)]
@@ -160,12 +178,13 @@ class Recipe(Section):
 
     def serves(self, objective: ObjectiveName) -> bool:
         """Whether a source teaches what an objective learns from."""
-        return any(_NEEDED_TASK[objective] in source.tasks for source in self.data)
+        needed = _NEEDED_TASK.get(objective)
+        return needed is None or any(needed in source.tasks for source in self.data)
 
     @property
     def taught(self) -> frozenset[Task]:
         """The tasks that the objectives teach."""
-        return frozenset(_NEEDED_TASK[spec.name] for spec in self.objectives)
+        return frozenset(_NEEDED_TASK[spec.name] for spec in self.objectives if spec.name in _NEEDED_TASK)
 
     @property
     def fine_tunes(self) -> bool:

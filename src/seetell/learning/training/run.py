@@ -44,6 +44,8 @@ from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import TuneSettings
 from seetell.learning.training.starting import ANSWERS_FILE, LABELS_FILE, settle, with_kept_lists
 from seetell.learning.training.step import JointStep, TrainingStep
+from seetell.learning.training.teacher import Teacher
+from seetell.learning.training.teaching import check_teacher, read_teacher
 from seetell.learning.training.tuning import apply_tuning
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
 
@@ -56,7 +58,8 @@ HOLDOUT = "holdout"
 class Prepared:
     """All that a run needs and that does not change while it runs.
 
-    start: what is known of the model, where it is of a public family.
+    start: what is known of the model, where it is of a public family. teacher: what the objectives named
+    ``distil_...`` learn from.
     """
 
     recipe: Recipe
@@ -68,6 +71,7 @@ class Prepared:
     total_steps: int
     fingerprint: str
     start: Start | None = None
+    teacher: Teacher | None = None
 
 
 BuildValidate = Callable[[Prepared], Validate]
@@ -131,18 +135,19 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     another process has just done so (``writes`` false)."""
     folder = Path(recipe.checkpoint.dir)
     recipe, start = settle(recipe, folder)
+    teacher = read_teacher(recipe)
     corpus = read_corpus(recipe)
     sources = build_sources(recipe, corpus)
     torch.manual_seed(recipe.seed)
     if start is None:
         corpus = with_kept_lists(corpus, recipe, folder)
-        tokenizer = _tokenizer(recipe, folder, corpus, writes)
-        step: TrainingStep = _own_step(recipe, folder, corpus, tokenizer)
+        tokenizer = _tokenizer(recipe, folder, corpus, teacher, writes)
+        step: TrainingStep = _own_step(recipe, folder, corpus, tokenizer, teacher)
     else:
         start, corpus = _matched_answers(recipe, start, corpus)
         assert start.facts.text is not None
         tokenizer = Tokenizer((start.tokenizer_json or b"").decode("utf-8"), start.facts.text)
-        step = build_public_step(start.model, recipe, start.facts.text)
+        step = build_public_step(start.model, recipe, start.facts.text, teacher)
         # One that goes on keeps its own: this may yet turn out to be of another run.
         if writes and checkpoints.latest(folder / "checkpoints") is None:
             write_description(folder, start)
@@ -155,17 +160,23 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
         sources=sources,
         step=step,
         total_steps=total_steps(recipe, sources),
-        fingerprint=fingerprint(recipe, corpus, step),
+        fingerprint=fingerprint(recipe, corpus, step, teacher),
         start=start,
+        teacher=teacher,
     )
     if writes:
         _write_small_files(prepared)
     return prepared
 
 
-def _own_step(recipe: Recipe, folder: Path, corpus: Corpus, tokenizer: Tokenizer) -> JointStep:
+def _own_step(
+    recipe: Recipe, folder: Path, corpus: Corpus, tokenizer: Tokenizer, teacher: Teacher | None
+) -> JointStep:
     """The step of our own model, with the weights of ``init``."""
-    step = build_step(recipe, tokenizer.vocab_size, len(corpus.answers), len(corpus.labels))
+    if teacher is not None:
+        document = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+        check_teacher(recipe, teacher, document, tokenizer, corpus.answers)
+    step = build_step(recipe, tokenizer.vocab_size, corpus.answers, corpus.labels, teacher)
     rows = step.model.config.text.vocab_size
     if rows < tokenizer.vocab_size:
         raise RecipeError(
@@ -193,6 +204,9 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
     micro_steps = prepared.total_steps * recipe.accumulate
     image = None if prepared.start is None else prepared.start.facts.image
     largest = recipe.largest_size if image is None else max(image.min_source_size)
+    teacher = prepared.teacher
+    if teacher is not None:
+        largest = max(largest, teacher.photo_size)
     return Collator(
         _pooled(prepared),
         prepared.tokenizer,
@@ -206,6 +220,7 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
         image=image,
         skip_unreadable=recipe.unreadable_photos == "skip",
         share=share,
+        teacher=None if teacher is None else teacher.reader,
     )
 
 
@@ -232,8 +247,8 @@ def total_steps(recipe: Recipe, sources: tuple[Source, ...]) -> int:
     return max(1, round((recipe.epochs or 0.0) * sources[0].num_photos / per_step))
 
 
-def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
-    """A hash of what makes a checkpoint fit a run: the model, the data and the seed.
+def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module, teacher: Teacher | None = None) -> str:
+    """A hash of what makes a checkpoint fit a run: the model, its teacher, the data and the seed.
 
     Learning rate, number of steps, validation and the like may change when a run goes on.
     """
@@ -256,14 +271,19 @@ def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module) -> str:
     }
     if recipe.tune != TuneSettings():
         document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay"})
+    if teacher is not None:
+        document["teacher"] = teacher.digest
     pools = [part.settings.length_pool for part in corpus.parts]
     if any(pool > 1 for pool in pools):
         document["length_pools"] = pools
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus, writes: bool = True) -> Tokenizer:
-    """The recipe's tokenizer, the one the run began with, that of ``init``, or a new one of the corpus."""
+def _tokenizer(
+    recipe: Recipe, folder: Path, corpus: Corpus, teacher: Teacher | None, writes: bool = True
+) -> Tokenizer:
+    """The recipe's tokenizer, the one the run began with, that of ``init``, that of a teacher of ours, or a
+    new one of the corpus."""
     spec = built_in_text_spec(recipe.tokenizer.context_length)
     path = folder / TOKENIZER_FILE
     if not writes:
@@ -280,6 +300,8 @@ def _tokenizer(recipe: Recipe, folder: Path, corpus: Corpus, writes: bool = True
         inherited = (locate(recipe.init) or Path(recipe.init)) / TOKENIZER_FILE if recipe.init else None
         if inherited is not None and inherited.is_file():
             write_tokenizer(path, inherited.read_text(encoding="utf-8"))
+        elif teacher is not None and teacher.vocabulary:
+            write_tokenizer(path, teacher.vocabulary.decode("utf-8"))
         else:
             write_tokenizer(path, train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size))
     return Tokenizer.from_file(path, spec)

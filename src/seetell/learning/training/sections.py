@@ -227,6 +227,20 @@ class TuneSettings(Section):
     layer_decay: float = Field(default=1.0, gt=0, le=1)
 
 
+class TeacherSettings(Section):
+    """The model that the objectives named ``distil_...`` learn from; it stays as it is. As text, ``model``.
+
+    model: whatever ``init`` may name.
+    """
+
+    model: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_text_is_the_model(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
 class ResolutionStage(Section):
     """Picture size in pixels until this part of the run."""
 

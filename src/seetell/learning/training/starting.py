@@ -25,7 +25,7 @@ from seetell.learning.training.sections import (
     TokenizerSettings,
 )
 from seetell.learning.training.task_metric import with_stop
-from seetell.modeling.export.run import ANSWERING
+from seetell.modeling.export.run import ANSWERING, like
 from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
 from seetell.modeling.models.unified import UnifiedModel
 
@@ -79,7 +79,7 @@ def _for_ours(recipe: Recipe, model: UnifiedModel, start: Start) -> Recipe:
 
 def _kept(recipe: Recipe, taught: Collection[str]) -> tuple[ObjectiveName, ...]:
     """What the model could do before and nothing here teaches it again."""
-    now = {spec.name for spec in recipe.objectives}
+    now = {like(spec.name) for spec in recipe.objectives}
     # Tags are told over the list of answers of the new data; the head over the old list cannot stay.
     if "answer_tags" in now:
         now.add("answer_list")

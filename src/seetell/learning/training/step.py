@@ -25,18 +25,27 @@ from seetell.learning.objectives.contrastive import (
 from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
+from seetell.learning.training.distilling import Distillation, Taught
 from seetell.learning.training.gathering import Pairs, gathered
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.rows import encode_by_length, rows_by_language, some_rows, take
+from seetell.learning.training.teacher import Teacher, stage_widths
 from seetell.learning.training.training_heads import CaptionWordsHead
 from seetell.modeling.models.assembled import AssembledModel
 from seetell.modeling.models.unified import EncodedImage, UnifiedModel
 from seetell.modeling.parts.attention import KeyValue
 
 # The objectives that look at image tokens through the decoder's keys and values.
-_READ_MEMORY = frozenset({"matching", "masked_language", "captioning", "answer_list", "answer_text"})
+_READ_MEMORY = frozenset(
+    {
+        *("matching", "masked_language", "captioning", "answer_list", "answer_text"),
+        *("distil_matching", "distil_captioning", "distil_answers"),
+    }
+)
 # Where the fusion is none that decodes, it reads the tokens themselves; the decoder answers from fused ones.
-_DECODE_IMAGES = frozenset({"captioning"})
+_DECODE_IMAGES = frozenset({"captioning", "distil_captioning"})
+# Those that compare photos and texts read apart.
+_READ_APART = frozenset({"contrastive", "matching", "distil_matching", "distil_affinity", "distil_features"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,7 @@ class JointStep(TrainingStep):
         objectives: what to train; an objective whose data the batch lacks is skipped for that batch.
         leads: special token ids.
         learned_weights: weigh objectives by learned uncertainty instead of fixed weights.
+        teacher: what the objectives named ``distil_...`` learn from. answers: the model's closed list.
     """
 
     def __init__(
@@ -77,6 +87,8 @@ class JointStep(TrainingStep):
         leads: LeadIds,
         *,
         learned_weights: bool = False,
+        teacher: Teacher | None = None,
+        answers: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model: UnifiedModel = model
@@ -93,6 +105,17 @@ class JointStep(TrainingStep):
             if "caption_words" in self.objectives
             else None
         )
+        self.distillation = (
+            Distillation(
+                objectives,
+                teacher,
+                shared_dim=config.shared_dim,
+                stage_widths=stage_widths(model.image_encoder, config.image_size),
+                answers=answers,
+            )
+            if teacher is not None
+            else None
+        )
         self.weighting = LearnedWeights(weights) if learned_weights else FixedWeights(weights)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -105,10 +128,13 @@ class JointStep(TrainingStep):
         readers = _READ_MEMORY if self.model.decoder is None else _DECODE_IMAGES
         if has_text and readers & self.objectives.keys():
             memory = self.model.memory(image.tokens)
+        told = None if self.distillation is None else self.distillation.begin(batch)
         if batch.captions is not None:
-            self._caption_losses(batch.captions, image, memory, losses)
+            self._caption_losses(batch.captions, image, memory, told, losses)
         if batch.questions is not None:
-            self._question_losses(batch.questions, image, memory, losses)
+            self._question_losses(batch.questions, image, memory, told, losses)
+        if told is not None and told.wants("distil_hidden"):
+            losses["distil_hidden"] = told.hidden(image.stages)
         labels = self.objectives.get("labels")
         if batch.labels is not None and labels is not None:
             chosen = self.model.label_logits(image)[batch.labels.image_index]
@@ -130,11 +156,12 @@ class JointStep(TrainingStep):
         captions: Captions,
         image: EncodedImage,
         memory: Sequence[KeyValue],
+        told: Taught | None,
         losses: dict[str, Tensor],
     ) -> None:
-        if "contrastive" in self.objectives or "matching" in self.objectives:
+        if _READ_APART & self.objectives.keys():
             embeds = self._text_embeds(captions.ids, captions.attention_mask)
-            self._contrastive_and_matching(captions, image, memory, embeds, losses)
+            self._contrastive_and_matching(captions, image, memory, embeds, told, losses)
         if self.words_head is not None:
             losses["caption_words"] = self.words_head(
                 image.pooled,
@@ -145,18 +172,29 @@ class JointStep(TrainingStep):
             )
         if "masked_language" in self.objectives:
             losses["masked_language"] = self._masked_language(captions, image, memory)
-        if "captioning" in self.objectives:
-            spec = self.objectives["captioning"]
-            rows = some_rows(captions.ids, spec.share)
-            ids = captions.ids[rows].clone()
-            ids[:, 0] = self._leads_of(captions, rows, self.leads.decoder_start)
-            losses["captioning"] = self._decode_loss(
-                ids,
-                captions.attention_mask[rows],
-                take(memory, captions.image_index[rows]),
-                image.mask[captions.image_index[rows]],
-                spec.label_smoothing,
-            )
+        if {"captioning", "distil_captioning"} & self.objectives.keys():
+            self._captioning(captions, image, memory, told, losses)
+
+    def _captioning(
+        self,
+        captions: Captions,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        told: Taught | None,
+        losses: dict[str, Tensor],
+    ) -> None:
+        """From the photos' captions and from the teacher's, of the same rows, the larger of two shares."""
+        specs = [self.objectives.get(name) for name in ("captioning", "distil_captioning")]
+        rows = some_rows(captions.ids, max(spec.share for spec in specs if spec is not None))
+        photos = captions.image_index[rows]
+        ids = captions.ids[rows].clone()
+        ids[:, 0] = self._leads_of(captions, rows, self.leads.decoder_start)
+        inputs, mask, labels = next_token_labels(ids, captions.attention_mask[rows])
+        logits = self._decoded(inputs, mask, labels >= 0, take(memory, photos), image.mask[photos])
+        if (learned := specs[0]) is not None:
+            losses["captioning"] = captioning_loss(logits, labels[labels >= 0], learned.label_smoothing)
+        if told is not None and told.wants("distil_captioning"):
+            losses["distil_captioning"] = told.captioning(logits, inputs, mask, photos, labels >= 0)
 
     def _contrastive_and_matching(
         self,
@@ -164,25 +202,34 @@ class JointStep(TrainingStep):
         image: EncodedImage,
         memory: Sequence[KeyValue],
         text_embeds: Tensor,
+        told: Taught | None,
         losses: dict[str, Tensor],
     ) -> None:
         """Per language: a negative in another language would be told apart by its script alone."""
         if "contrastive" in self.objectives:
             losses["contrastive"] = self._contrastive(captions, image, text_embeds)
-        if "matching" not in self.objectives:
+        if told is not None:
+            own = Pairs(image.embeds, text_embeds, captions.image_index, captions.languages)
+            losses.update(told.retrieval(own, self.model.logit_scale))
+        spec = self.objectives.get("matching") or self.objectives.get("distil_matching")
+        if spec is None:
             return
-        spec = self.objectives["matching"]
         photos, column = torch.unique(captions.image_index, return_inverse=True)
         logits = contrastive_logits(image.embeds[photos], text_embeds, self.model.logit_scale).detach()
         matching: list[Tensor] = []
+        like_teacher: list[Tensor] = []
         for rows in rows_by_language(captions.languages, logits.device).values():
             some = some_rows(rows, spec.share)
             pairs = mine_pairs(logits[:, rows], column[rows], some, random_share=spec.random_negatives)
-            fused = self._fuse_captions(
-                captions, rows[pairs.text_index], image, memory, photos[pairs.image_index]
-            )
-            matching.append(matching_loss(self.model.match_logits(fused), pairs.label))
-        losses["matching"] = torch.stack(matching).mean()
+            texts, seen = rows[pairs.text_index], photos[pairs.image_index]
+            found = self.model.match_logits(self._fuse_captions(captions, texts, image, memory, seen))
+            if "matching" in self.objectives:
+                matching.append(matching_loss(found, pairs.label))
+            if told is not None and told.wants("distil_matching"):
+                like_teacher.append(told.matching(found, texts, seen))
+        for name, each in (("matching", matching), ("distil_matching", like_teacher)):
+            if each:
+                losses[name] = torch.stack(each).mean()
 
     def _contrastive(self, captions: Captions, image: EncodedImage, text_embeds: Tensor) -> Tensor:
         """Over the photos and texts of all processes, per language."""
@@ -256,28 +303,32 @@ class JointStep(TrainingStep):
         questions: Questions,
         image: EncodedImage,
         memory: Sequence[KeyValue],
+        told: Taught | None,
         losses: dict[str, Tensor],
     ) -> None:
         listed = self.objectives.get("answer_list")
         written = self.objectives.get("answer_text")
-        if listed is None and written is None:
+        copied = told is not None and told.wants("distil_answers")
+        if listed is None and written is None and not copied:
             return
         ids = questions.ids.clone()
         ids[:, 0] = self.leads.fuse
         text = self.model.encode_text(ids, questions.attention_mask)
         fused = self._fuse(text.tokens, questions.attention_mask, image, memory, questions.image_index)
-        if listed is not None:
-            losses["answer_list"] = classification_loss(
-                self.model.answer_logits(fused), questions.answer_index, listed.label_smoothing
-            )
+        if listed is not None or copied:
+            answers = self.model.answer_logits(fused)
+            if listed is not None:
+                losses["answer_list"] = classification_loss(
+                    answers, questions.answer_index, listed.label_smoothing
+                )
+            if told is not None and copied:
+                losses["distil_answers"] = told.answers(answers, questions.image_index)
         if written is not None:
-            losses["answer_text"] = self._decode_loss(
-                questions.answer_ids,
-                questions.answer_mask,
-                self.model.memory(fused),
-                questions.attention_mask,
-                written.label_smoothing,
+            inputs, mask, labels = next_token_labels(questions.answer_ids, questions.answer_mask)
+            logits = self._decoded(
+                inputs, mask, labels >= 0, self.model.memory(fused), questions.attention_mask
             )
+            losses["answer_text"] = captioning_loss(logits, labels[labels >= 0], written.label_smoothing)
 
     # Shared -----------------------------------------------------------------------------------
 
@@ -312,18 +363,12 @@ class JointStep(TrainingStep):
             None if self.model.decoder is not None else take(memory, image_rows),
         )
 
-    def _decode_loss(
-        self,
-        ids: Tensor,
-        attention_mask: Tensor,
-        memory: Sequence[KeyValue],
-        memory_mask: Tensor,
-        label_smoothing: float,
+    def _decoded(
+        self, ids: Tensor, mask: Tensor, asked: Tensor, memory: Sequence[KeyValue], memory_mask: Tensor
     ) -> Tensor:
-        inputs, mask, labels = next_token_labels(ids, attention_mask)
-        hidden, _ = self.model.decode(inputs, mask, memory, memory_mask)
-        asked = labels >= 0
-        return captioning_loss(self.model.token_logits(hidden[asked]), labels[asked], label_smoothing)
+        """Logits of the words after those places of ids int64[K, T] that are asked for, bool[K, T]."""
+        hidden, _ = self.model.decode(ids, mask, memory, memory_mask)
+        return self.model.token_logits(hidden[asked])
 
     def _leads_of(self, captions: Captions, rows: Tensor, leads: dict[str, int]) -> Tensor:
         return torch.tensor(

@@ -10,6 +10,7 @@ from seetell.data.records import QuestionRecord
 from seetell.learning.training.corpus import read_questions, read_shard_records, source_name
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import ValidationSettings
+from seetell.modeling.export.run import like
 
 PATIENCE = 3
 
@@ -40,7 +41,7 @@ def task_metric(recipe: Recipe, settings: ValidationSettings) -> str:
         return _answers(name, read_shard_records(source, root)[1])
     if source.format == "imagefolder":
         return f"{name}.zero_shot.top_1"
-    taught = {str(objective.name) for objective in recipe.objectives}
+    taught = {like(objective.name) for objective in recipe.objectives}
     retrieves = bool(taught & {"contrastive", "matching"})
     return f"{name}.{source.languages[0]}.{'text_to_image.r5' if retrieves else 'captions.cider'}"
 

@@ -37,6 +37,14 @@ _TRAINED_BY = {
 }
 # What an answer and its confidence come from.
 ANSWERING = frozenset({"answer_list", "answer_text"})
+# What is learned from a teacher's outputs trains what its own objective would.
+_LIKE = {
+    "distil_affinity": "contrastive",
+    "distil_features": "contrastive",
+    "distil_matching": "matching",
+    "distil_captioning": "captioning",
+    "distil_answers": "answer_list",
+}
 
 
 def export_run(
@@ -110,7 +118,12 @@ def untrained(objectives: frozenset[str]) -> frozenset[str]:
 def objectives_of(recipe: Mapping[str, Any]) -> frozenset[str]:
     """By which objectives a run's model was taught, now and before: ``objectives`` and ``keeps``."""
     now = (str(one["name"]) for one in recipe.get("objectives") or [])
-    return frozenset((*now, *map(str, recipe.get("keeps") or [])))
+    return frozenset((*map(like, now), *map(str, recipe.get("keeps") or [])))
+
+
+def like(objective: str) -> str:
+    """The objective that trains the same part of a model; itself where it learns from no teacher."""
+    return _LIKE.get(objective, objective)
 
 
 def taught_before(manifest: Manifest) -> frozenset[str]:

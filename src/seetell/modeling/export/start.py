@@ -42,16 +42,16 @@ class Start:
     taught: frozenset[str] = frozenset()
 
 
-def read_start(source: str) -> Start:
+def read_start(source: str, key: str = "init") -> Start:
     """The model that ``source`` names: ``builtin``, a bundle's folder, a run's (its latest checkpoint), a
-    public checkpoint's, or a hub id.
+    public checkpoint's, or a hub id. ``key`` of the recipe says so, for messages.
 
     Raises BundleError and CheckpointError.
     """
     folder = locate(source)
     if folder is None:
         if not is_hub_id(source):
-            raise BundleNotFound(f"init: {source} is no folder, and no hub id (OWNER/NAME) either")
+            raise BundleNotFound(f"{key}: {source} is no folder, and no hub id (OWNER/NAME) either")
         fetched = fetch_checkpoint(source)
         origin = Source(hub_id=source, revision=fetched.revision)
         return Start(*read_checkpoint(fetched.folder, name=source, source=origin))

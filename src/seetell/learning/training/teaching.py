@@ -1,0 +1,61 @@
+"""The teacher that a recipe names, and whether it can teach what the recipe asks of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from seetell.bundle.tokenizer import Tokenizer
+from seetell.core.errors import RecipeError
+from seetell.learning.training.distilling import common_answers
+from seetell.learning.training.objective_spec import DISTILLING
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.teacher import Teacher, teacher_of
+from seetell.modeling.export.run import like
+from seetell.modeling.export.start import read_start
+
+# Fewer answers in common are no distribution.
+_FEWEST_ANSWERS = 2
+
+
+def read_teacher(recipe: Recipe) -> Teacher | None:
+    """The recipe's teacher, None where it has none.
+
+    Raises RecipeError for one that cannot teach an objective that asks for it, and BundleError and
+    CheckpointError for one that cannot be read.
+    """
+    if recipe.teacher is None:
+        return None
+    teacher = teacher_of(read_start(recipe.teacher.model, "teacher"))
+    for spec in recipe.objectives:
+        if spec.name in DISTILLING and spec.name not in teacher.teaches:
+            lacks = "" if like(spec.name) == spec.name else f", which needs {like(spec.name)}"
+            able = ", ".join(sorted(teacher.teaches)) or "nothing"
+            raise RecipeError(
+                f"objectives: the teacher {teacher.name} cannot serve {spec.name}{lacks}; it serves {able}"
+            )
+    return teacher
+
+
+def check_teacher(
+    recipe: Recipe, teacher: Teacher, tokenizer_json: str, tokenizer: Tokenizer, answers: Sequence[str]
+) -> None:
+    """Raise RecipeError where student and teacher do not speak of the same words or answers."""
+    names = {spec.name for spec in recipe.objectives}
+    if "distil_captioning" in names and not _same_words(tokenizer_json, teacher.vocabulary):
+        raise RecipeError(
+            "objectives: distil_captioning compares word by word, and the student's tokenizer"
+            f" ({tokenizer.vocab_size} words) is not that of {teacher.name}; leave out tokenizer.path and"
+            " init, or start from a model that has it"
+        )
+    if "distil_answers" in names:
+        common = len(common_answers(answers, teacher.answers))
+        if common < _FEWEST_ANSWERS:
+            raise RecipeError(
+                f"objectives: distil_answers compares the answers that both lists have, and of the"
+                f" {len(answers)} here {teacher.name} has {common or 'none'}"
+            )
+
+
+def _same_words(one: str, other: bytes) -> bool:
+    return bool(other) and json.loads(one) == json.loads(other)

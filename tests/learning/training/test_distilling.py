@@ -1,0 +1,261 @@
+"""Learning from a teacher: nothing to learn from an equal, and short runs that come nearer to another."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file as torch_weights
+
+from seetell.bundle.manifest import TextSpec
+from seetell.core.errors import CheckpointError, SeetellError
+from seetell.learning.batch import Batch, TeacherInputs
+from seetell.learning.scenes import write_scenes
+from seetell.learning.tokenizer_training import train_tokenizer, write_tokenizer
+from seetell.learning.training.distilling import common_answers
+from seetell.learning.training.objective_spec import DISTILLING, ObjectiveSpec
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.run import Prepared, build_collator, prepare, run
+from seetell.learning.training.step import JointStep
+from seetell.learning.training.teacher import UnifiedTeacher
+from seetell.media.preprocess import ImageSpec
+from seetell.modeling.export.run import objectives_of
+from seetell.modeling.export.start import Start
+from seetell.modeling.export.write_bundle import BundleFacts
+from tests.learning.test_step import HYBRID, LEADS, RESNET, VIT, _batch, _step
+from tests.learning.training.test_run import _fail_at, losses, small
+
+ANSWERS = ("red", "two", "yes", "no")
+BASES = ("contrastive", "matching", "captioning", "answer_list", "labels")
+
+
+# One step --------------------------------------------------------------------------------------
+
+
+TEXT = TextSpec(
+    context_length=16,
+    bos_id=1,
+    fusion_bos_id=LEADS.fuse,
+    eos_id=3,
+    pad_id=0,
+    decoder_start_ids={"en": 5, "zh": 6},
+)
+
+
+def _teacher(step: JointStep, answers: tuple[str, ...] = ANSWERS) -> UnifiedTeacher:
+    facts = BundleFacts(
+        name="teacher", licence="none", image=ImageSpec(height=24, width=24), text=TEXT, answers=answers
+    )
+    taught = frozenset(("contrastive", "matching", "captioning", "answer_list"))
+    return UnifiedTeacher(Start(copy.deepcopy(step.model), facts, None, taught))
+
+
+def _learner(made: JointStep, teacher: UnifiedTeacher, *names: str, **spec: Any) -> JointStep:
+    specs = [ObjectiveSpec.model_validate({"name": name, **spec}) for name in names or sorted(DISTILLING)]
+    return JointStep(made.model, specs, LEADS, teacher=teacher, answers=ANSWERS)
+
+
+def _taught_batch() -> Batch:
+    batch = _batch()
+    assert batch.captions is not None and batch.questions is not None
+    inputs = TeacherInputs(
+        batch.pixel_values,
+        None,
+        (batch.captions.ids, batch.captions.attention_mask),
+        (batch.questions.ids, batch.questions.attention_mask),
+    )
+    return replace(batch, teacher=inputs)
+
+
+@pytest.mark.parametrize("image", [VIT, RESNET, HYBRID], ids=lambda one: one["kind"])
+def test_a_student_that_equals_its_teacher_has_nothing_to_learn(image: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    made = _step(BASES, image)
+    # In evaluation: a batch norm that learns normalises by the batch, and its frozen equal does not.
+    step = _learner(made, _teacher(made)).eval()
+    losses = step(_taught_batch())
+    losses["loss"].backward()
+    assert losses.keys() == {"loss", *DISTILLING}
+    for name, value in losses.items():
+        assert float(value.detach()) == pytest.approx(0.0, abs=1e-5), name
+    largest = max(float(one.grad.abs().max()) for one in step.parameters() if one.grad is not None)
+    assert largest < 1e-4
+
+
+@pytest.mark.parametrize("name", sorted(DISTILLING))
+def test_each_objective_is_learned_by_itself_and_leaves_the_teacher_as_it_was(name: str) -> None:
+    torch.manual_seed(0)
+    teacher = _teacher(_step(BASES, HYBRID))
+    before = {key: value.clone() for key, value in teacher.on(torch.device("cpu")).state_dict().items()}
+    torch.manual_seed(1)
+    # Another encoder with other widths and another number of stages.
+    step = _learner(_step(BASES, VIT), teacher, name)
+    optimizer = torch.optim.AdamW(step.parameters(), lr=3e-3)
+    values: list[float] = []
+    for _ in range(25):
+        torch.manual_seed(2)  # the same pairs are drawn each time
+        loss = step(_taught_batch())["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(float(loss.detach()))
+    assert values[-1] < 0.5 * values[0]
+    after = teacher.on(torch.device("cpu")).state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not any("teacher" in key and "answers" not in key for key in step.state_dict())
+
+
+def test_the_teacher_is_no_part_of_a_checkpoint() -> None:
+    made = _step(BASES)
+    taught = _learner(made, _teacher(made)).state_dict().keys()
+    assert taught == JointStep(made.model, [ObjectiveSpec(name="labels")], LEADS).state_dict().keys()
+
+
+def test_answers_are_compared_where_both_lists_have_them() -> None:
+    assert common_answers(("a", "b", "c"), ("c", "x", "a")) == [(0, 2), (2, 0)]
+    torch.manual_seed(0)
+    made = _step(BASES)
+    shuffled = _teacher(made, ("no", "maybe", "red", "yes"))
+    # The student's head with the teacher's answers in their places says what the teacher says.
+    head = made.model.answer_head
+    assert head is not None
+    order = [2, 1, 3, 0]  # of the teacher's places; "two" is the student's alone
+    with torch.no_grad():
+        for tensor in (head[-1].weight, head[-1].bias):
+            tensor.copy_(tensor[order].clone())
+            tensor[1] += 5.0
+    step = _learner(made, shuffled, "distil_answers").eval()
+    assert float(step(_taught_batch())["distil_answers"]) == pytest.approx(0.0, abs=1e-6)
+
+
+# Recipes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    write_scenes(folder, 60, seed=2, size=48)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taught(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a teacher."""
+    folder = tmp_path_factory.mktemp("teacher") / "big"
+    names = "[{name: contrastive}, {name: matching}, {name: captioning}, {name: answer_list}]"
+    more = [f"objectives={names}", "steps=40", "optimizer.lr=3e-3", "ema.decay=0.8", "checkpoint.every=40"]
+    run(small(scenes, folder, *more))
+    return folder
+
+
+SMALLER = [
+    "model.image.channels=[8, 16]",
+    "model.image.embed_dim=16",
+    "model.text.embed_dim=16",
+    "model.text.depth=1",
+    "model.fusion.depth=1",
+    "model.shared_dim=32",
+]
+
+
+def student(scenes: Path, folder: Path, teacher: Path | str, *more: str, names: Any = DISTILLING) -> Recipe:
+    objectives = ", ".join(f"{{name: {name}}}" for name in sorted(names))
+    return small(scenes, folder, *SMALLER, f"teacher={teacher}", f"objectives=[{objectives}]", *more)
+
+
+def held_out_losses(prepared: Prepared, held: Prepared) -> dict[str, float]:
+    """What the student still differs by, on scenes that neither it nor the teacher has seen."""
+    batches = build_collator(replace(prepared, sources=held.sources))
+    totals: dict[str, float] = {}
+    prepared.step.eval()
+    for number in range(4):
+        torch.manual_seed(number)
+        with torch.no_grad():
+            for name, value in prepared.step(batches.batch(number)).items():
+                totals[name] = totals.get(name, 0.0) + float(value)
+    return totals
+
+
+def test_a_student_comes_nearer_to_its_teacher_on_scenes_that_neither_has_seen(
+    scenes: Path, taught: Path, tmp_path: Path
+) -> None:
+    write_scenes(tmp_path / "unseen", 24, seed=77, size=48)
+    longer = ["steps=60", "optimizer.lr=3e-3", "ema=null", "checkpoint.every=60"]
+    recipe = student(scenes, tmp_path / "run", taught, *longer)
+    held = prepare(student(tmp_path / "unseen", tmp_path / "held", taught, *longer))
+    fresh = prepare(recipe)
+    before = held_out_losses(fresh, held)
+    run(recipe)
+    finished = prepare(recipe)
+    finished.step.load_state_dict(
+        torch_weights(tmp_path / "run" / "checkpoints" / "step-0000060" / "step.safetensors")
+    )
+    after = held_out_losses(finished, held)
+    assert before.keys() == {"loss", *DISTILLING}
+    worse = {name: (before[name], after[name]) for name in before if after[name] >= before[name]}
+    assert not worse
+
+
+def test_a_run_with_a_teacher_goes_on_exactly_and_not_with_another(
+    scenes: Path, taught: Path, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(student(scenes, whole, taught))
+    stopped = prepare(student(scenes, parts, taught))
+    stopped.step.register_forward_pre_hook(_fail_at(4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seetell.learning.training.run.prepare", lambda _: stopped)
+        with pytest.raises(ZeroDivisionError):
+            run(stopped.recipe)
+    assert len(losses(parts)) == 3
+    run(student(scenes, parts, taught))
+    assert losses(parts) == losses(whole)
+    ends = [torch_weights(one / "checkpoints/step-0000006/step.safetensors") for one in (whole, parts)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    # The student reads the teacher's words, and what it learned from it alone is in what it can do.
+    assert (whole / "tokenizer.json").read_bytes() == (taught / "tokenizer.json").read_bytes()
+    assert objectives_of({"objectives": [{"name": name} for name in DISTILLING]}) == {
+        *("contrastive", "matching", "captioning", "answer_list", "distil_hidden")
+    }
+    # Taught by another, even one as large, it would not be this run.
+    with pytest.raises(CheckpointError, match="another model"):
+        run(student(scenes, parts, parts, "steps=8"))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "more", "told"),
+    [
+        ("null", [], "learns from a teacher; name one"),
+        ("nobody/at/home", [], "nobody/at/home is no folder"),
+        ("TAUGHT", ["objectives=[{name: contrastive}]"], "nothing learns from it"),
+        ("TAUGHT", ["objectives=[{name: distil_hidden, temperature: 2}]"], "temperature serves"),
+        ("TAUGHT", ["objectives=[{name: distil_hidden, label_smoothing: 0.1}]"], "label_smoothing"),
+        ("TAUGHT", ["answers=1"], "the 1 here big has 1"),
+        ("TAUGHT", ["tokenizer.path=WORDS"], "the student's tokenizer .* is not that of big"),
+        ("ONLY_RETRIEVES", [], "big cannot serve distil_.*, which needs .*; it serves distil_affinity"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_told_before_training(
+    teacher: str, more: list[str], told: str, scenes: Path, taught: Path, tmp_path: Path
+) -> None:
+    if any("WORDS" in one for one in more):
+        other = tmp_path / "words.json"
+        write_tokenizer(other, train_tokenizer(["a text of other words"], 280))
+        more = [one.replace("WORDS", str(other)) for one in more]
+    if teacher == "ONLY_RETRIEVES":
+        folder = tmp_path / "big"
+        shutil.copytree(taught, folder)
+        document = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        document["objectives"] = [{"name": "contrastive"}]
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        teacher = str(folder)
+    with pytest.raises(SeetellError, match=told) as raised:
+        prepare(student(scenes, tmp_path / "run", teacher.replace("TAUGHT", str(taught)), *more))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run" / "checkpoints").exists()
