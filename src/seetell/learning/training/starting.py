@@ -79,7 +79,8 @@ def _for_ours(recipe: Recipe, model: UnifiedModel, start: Start) -> Recipe:
 
 def _kept(recipe: Recipe, taught: Collection[str]) -> tuple[ObjectiveName, ...]:
     """What the model could do before and nothing here teaches it again."""
-    now = {like(spec.name) for spec in recipe.objectives}
+    # What a teacher says of answers is said over the model's own list, which therefore stays.
+    now = {spec.name for spec in recipe.objectives}
     # Tags are told over the list of answers of the new data; the head over the old list cannot stay.
     if "answer_tags" in now:
         now.add("answer_list")
@@ -89,7 +90,7 @@ def _kept(recipe: Recipe, taught: Collection[str]) -> tuple[ObjectiveName, ...]:
 def _described(recipe: Recipe, start: Start) -> BundleSettings:
     """What was said of the model and of its data before: terms do not end with further training."""
     facts = start.facts
-    taught = {spec.name for spec in recipe.objectives}
+    taught = {like(spec.name) for spec in recipe.objectives}
     return BundleSettings(
         name=folder_name(Path(recipe.checkpoint.dir)),
         licence=facts.licence,
