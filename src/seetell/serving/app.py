@@ -31,6 +31,7 @@ from seetell.serving.metrics import Metrics
 from seetell.serving.model_pool import ModelPool, Source
 from seetell.serving.openai_api import openai_routes
 from seetell.serving.own_api import own_routes
+from seetell.serving.page_routes import page_routes
 from seetell.serving.photo_index_api import ServedIndex, index_routes
 from seetell.serving.photos import PhotoReader
 from seetell.serving.problems import ErrorBody, Problem, problem_of
@@ -121,6 +122,7 @@ class App:
         api.include_router(chat_routes(self.serving))
         api.include_router(index_routes(self.serving, self._index))
         api.add_api_route("/docs", self._docs, include_in_schema=False)
+        api.include_router(page_routes(self.serving))
         for kind in (RequestValidationError, HTTPException, Problem, SeetellError):
             api.add_exception_handler(kind, _answer)
         return api

@@ -1,0 +1,92 @@
+"""The web page at ``/``: one file with everything in it, and what it has to know of the server.
+
+The file is built from ``web/`` (``npm run build`` there) and committed. Its script and its style are allowed
+by their hashes, and nothing else is: no other script runs in it, and it sends requests nowhere but here.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from seetell.serving.problems import Problem
+from seetell.serving.state import Serving
+
+_INLINE = re.compile(r"<(script|style)\b[^>]*>(.*?)</\1>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the default model can do, and how large a photo may be. languages: the default first."""
+
+    model: str
+    tasks: list[str]
+    languages: list[str]
+    photo_bytes: int
+
+
+def page_routes(serving: Serving) -> APIRouter:
+    """``/``, open to everybody, and ``/v1/page``, behind the key."""
+    router = APIRouter(include_in_schema=False)
+    html = resources.files("seetell.serving").joinpath("page", "index.html").read_bytes()
+    packed = gzip.compress(html, mtime=0)
+    headers = {
+        "content-security-policy": content_security_policy(html.decode("utf-8")),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+        "cache-control": "no-cache",
+        "vary": "accept-encoding",
+        "etag": f'"{hashlib.sha256(html).hexdigest()[:32]}"',
+    }
+
+    @router.get("/")
+    async def page(request: Request) -> Response:
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, headers=headers | {"content-encoding": "gzip"}, media_type="text/html")
+        return Response(html, headers=headers, media_type="text/html")
+
+    @router.get("/v1/page")
+    async def abilities() -> Abilities:
+        if serving.failed is not None:
+            raise Problem(503, "the model could not be run; the server's log says why", type="failed")
+        if not serving.ready or serving.draining:
+            raise Problem(503, "the server is starting or ending; ask again")
+        async with serving.pool.lease() as model:
+            return Abilities(
+                model=model.name,
+                tasks=sorted(model.tasks),
+                languages=list(model.languages),
+                photo_bytes=serving.limits.photo_bytes,
+            )
+
+    return router
+
+
+def content_security_policy(html: str) -> str:
+    """What a page may do: run and look as its own inline parts say, show its photos, ask its server."""
+    hashes: dict[str, list[str]] = {"script": [], "style": []}
+    for found in _INLINE.finditer(html):
+        digest = hashlib.sha256(found[2].encode("utf-8")).digest()
+        hashes[found[1]].append(f"'sha256-{base64.b64encode(digest).decode('ascii')}'")
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(hashes['script'])}",
+            f"style-src {' '.join(hashes['style'])}",
+            "img-src blob: data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )

@@ -1,0 +1,86 @@
+"""The page as it leaves the server: one file, whose policy lets nothing else in or out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from seetell.serving.page_routes import content_security_policy
+from seetell.tasks.model import Model
+from tests.serving.conftest import Serve
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = ROOT / "src" / "seetell" / "serving" / "page"
+WEB = ROOT / "web"
+
+
+def test_the_page_comes_whole_and_packed(client: httpx2.Client) -> None:
+    got = client.get("/")
+    assert got.status_code == 200 and got.headers["content-type"] == "text/html; charset=utf-8"
+    assert got.content == (BUILT / "index.html").read_bytes()
+    assert got.headers["content-encoding"] == "gzip"
+    plain = client.get("/", headers={"accept-encoding": "identity"})
+    assert plain.content == got.content and "content-encoding" not in plain.headers
+    again = client.get("/", headers={"if-none-match": got.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+
+
+def test_nothing_but_the_page_itself_may_run(client: httpx2.Client) -> None:
+    got = client.get("/")
+    policy = dict(part.split(" ", 1) for part in got.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'" and policy["connect-src"] == "'self'"
+    assert policy["img-src"] == "blob: data:" and policy["frame-ancestors"] == "'none'"
+    assert "unsafe" not in str(policy) and "http" not in str(policy)
+    script = re.search(r"<script\b[^>]*>(.*?)</script>", got.text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert policy["script-src"] == f"'sha256-{digest}'"
+
+
+def test_every_inline_part_is_named_by_its_hash() -> None:
+    policy = content_security_policy("<script>a</script><p>b</p><script type=x>c</script><style>d</style>")
+    want = [base64.b64encode(hashlib.sha256(part).digest()).decode() for part in (b"a", b"c", b"d")]
+    assert f"script-src 'sha256-{want[0]}' 'sha256-{want[1]}'; style-src 'sha256-{want[2]}'" in policy
+
+
+def test_the_page_names_no_other_host() -> None:
+    html = (BUILT / "index.html").read_text(encoding="utf-8")
+    hosts = set(re.findall(r"https?://([^/'\"\s)]+)", html))
+    assert hosts <= {"www.w3.org"}  # the names of SVG and MathML, which nobody asks for
+    assert len(html) < 100_000
+    assert [file.name for file in BUILT.iterdir()] == ["index.html"]
+
+
+def test_the_page_is_open_and_what_it_asks_is_behind_the_key(serve: Serve, model: Model) -> None:
+    client = serve(keys=["open-sesame"])
+    assert client.get("/").status_code == 200
+    assert client.get("/v1/page").status_code == 401
+    got = client.get("/v1/page", headers={"authorization": "Bearer open-sesame"}).json()
+    assert got["model"] == model.name and got["tasks"] == sorted(model.tasks)
+    assert got["languages"] == list(model.languages) and got["photo_bytes"] == 20 * 1024 * 1024
+
+
+def test_the_lock_file_names_no_host() -> None:
+    """Each machine uses its own registry. ``npm pkg`` writes addresses of sponsors, which are taken out."""
+    text = (WEB / "package-lock.json").read_text(encoding="utf-8")
+    assert "://" not in text
+    packages = json.loads(text)["packages"]
+    assert all("integrity" in package for name, package in packages.items() if name)
+
+
+@pytest.mark.slow
+def test_the_committed_page_is_that_of_the_sources(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None or not (WEB / "node_modules").is_dir():
+        pytest.skip("needs node, and `npm ci` in web/")
+    command = ["npx", "--no-install", "vite", "build", "--outDir", str(tmp_path)]
+    subprocess.run(command, cwd=WEB, check=True, capture_output=True)
+    assert (tmp_path / "index.html").read_bytes() == (BUILT / "index.html").read_bytes()

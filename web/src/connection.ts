@@ -1,0 +1,153 @@
+// Whether the server is there, what it can do, and every request to it.
+import { signal } from "@preact/signals";
+import { remember, remembered } from "./memory";
+
+/** What the server says about itself to this page. */
+export interface Abilities {
+  model: string;
+  tasks: string[];
+  languages: string[];
+  photo_bytes: number;
+}
+
+export type Server = "starting" | "ready" | "key" | "gone" | "failed";
+
+export const server = signal<Server>("starting");
+export const abilities = signal<Abilities | null>(null);
+export const keyRefused = signal(false);
+
+/** kind: the server's word for it, or `gone` and `aborted`. */
+export class ApiError extends Error {
+  constructor(
+    readonly kind: string,
+    message: string,
+    readonly status = 0,
+    readonly retryAfterS = 1,
+  ) {
+    super(message);
+  }
+}
+
+// Only as long as the tab lives: a key is a secret.
+let key = remembered("key", sessionStorage) ?? "";
+let polling = false;
+
+export const can = (task: string): boolean => abilities.value?.tasks.includes(task) ?? false;
+
+export function useKey(given: string): void {
+  key = given.trim();
+  remember("key", key, sessionStorage);
+  void poll();
+}
+
+export function connect(): void {
+  void poll();
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+/** Ask until the server answers; a key that is wanted or refused ends it until one is given. */
+async function poll(): Promise<void> {
+  if (polling) return;
+  polling = true;
+  try {
+    for (let wait = 500; ; wait = Math.min(wait * 1.5, 4000)) {
+      try {
+        abilities.value = await send<Abilities>("/v1/page");
+        keyRefused.value = false;
+        server.value = "ready";
+        return;
+      } catch (error) {
+        const { kind, status } = error as ApiError;
+        if (status === 401) {
+          keyRefused.value = key !== "";
+          server.value = "key";
+          return;
+        }
+        server.value = kind === "gone" ? "gone" : kind === "failed" || status === 500 ? "failed" : "starting";
+      }
+      await sleep(wait);
+    }
+  } finally {
+    polling = false;
+  }
+}
+
+function whenReady(signal?: AbortSignal): Promise<void> {
+  return new Promise((done, fail) => {
+    let stop = () => {};
+    const aborted = () => {
+      stop();
+      fail(new ApiError("aborted", ""));
+    };
+    if (signal?.aborted) return aborted();
+    signal?.addEventListener("abort", aborted, { once: true });
+    stop = server.subscribe((state) => {
+      if (state !== "ready") return;
+      signal?.removeEventListener("abort", aborted);
+      queueMicrotask(() => stop());
+      done();
+    });
+  });
+}
+
+async function send<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method: body === undefined ? "GET" : "POST",
+      headers: {
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...(key ? { authorization: `Bearer ${key}` } : {}),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal,
+      cache: "no-store",
+    });
+  } catch {
+    if (signal?.aborted) throw new ApiError("aborted", "");
+    throw new ApiError("gone", "");
+  }
+  const given = await response.json().catch(() => null);
+  if (response.ok && given !== null) return given as T;
+  if (signal?.aborted) throw new ApiError("aborted", "");
+  if (response.ok) throw new ApiError("gone", "");
+  const error = given?.error ?? { type: "failed", message: `HTTP ${response.status}` };
+  const retry = Number(response.headers.get("retry-after"));
+  throw new ApiError(error.type, error.message, response.status, retry > 0 ? retry : 1);
+}
+
+/**
+ * POST, once the server is ready. Where it goes away or wants a key on the way, this waits until it is back;
+ * where it is too busy, `busy` is told for how long, and it is asked again a few times.
+ */
+export async function ask<T>(
+  path: string,
+  body: unknown,
+  { signal, busy }: { signal?: AbortSignal; busy?: (seconds: number) => void } = {},
+): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    await whenReady(signal);
+    try {
+      return await send<T>(path, body, signal);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.kind === "gone") {
+        server.value = "gone";
+        void poll();
+      } else if (error.status === 401) {
+        server.value = "key";
+        void poll();
+      } else if (error.status === 503) {
+        server.value = "starting";
+        void poll();
+      } else if (error.status === 429 && tries < 6) {
+        busy?.(error.retryAfterS);
+        // Spread out, so that those refused together do not come back together.
+        await sleep(1000 * error.retryAfterS * (1 + Math.random() / 2));
+      } else {
+        throw error;
+      }
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import { abilities, can } from "./connection";
+import { t } from "./language";
+import { captionOf, failureOf, photos, remove, retry, selectedId, type Photo } from "./photos";
+import { Picture } from "./picture";
+import { WorkLine } from "./work-line";
+
+/** Arrow keys move between the photos: one stop for the tabulator, however many there are. */
+function move(event: KeyboardEvent): void {
+  const list = event.currentTarget as HTMLElement;
+  const cells = [...list.querySelectorAll<HTMLElement>("button.photo")];
+  const at = cells.indexOf(document.activeElement as HTMLElement);
+  if (at < 0) return;
+  const top = cells[0]!.getBoundingClientRect().top;
+  const columns = cells.filter((cell) => cell.getBoundingClientRect().top === top).length || 1;
+  const steps: Record<string, number> = {
+    ArrowRight: at + 1,
+    ArrowLeft: at - 1,
+    ArrowDown: at + columns,
+    ArrowUp: at - columns,
+    Home: 0,
+    End: cells.length - 1,
+  };
+  const to = steps[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  cells[Math.max(0, Math.min(cells.length - 1, to))]!.focus();
+}
+
+export function Gallery() {
+  return (
+    <section aria-labelledby="photos-title">
+      <h2 id="photos-title">{t().yourPhotos}</h2>
+      <Cells shown={photos.value.map((photo) => ({ photo }))} />
+    </section>
+  );
+}
+
+export function Cells({ shown }: { shown: { photo: Photo; score?: number }[] }) {
+  const stop = shown.some(({ photo }) => photo.id === selectedId.value) ? selectedId.value : shown[0]?.photo.id;
+  return (
+    <ul class="cells" onKeyDown={move}>
+      {shown.map(({ photo, score }) => (
+        <Cell key={photo.id} photo={photo} score={score} stop={photo.id === stop} />
+      ))}
+    </ul>
+  );
+}
+
+function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: boolean }) {
+  const work = can("caption") || !abilities.value ? captionOf(photo) : photo.vector.value;
+  const failure = failureOf(work);
+  const caption = captionOf(photo);
+  return (
+    <li class={failure ? "cell failed" : "cell"}>
+      <button
+        type="button"
+        class="photo"
+        id={`photo-${photo.id}`}
+        tabIndex={stop ? 0 : -1}
+        aria-current={photo.id === selectedId.value}
+        onClick={() => {
+          selectedId.value = photo.id;
+        }}
+        onKeyDown={(event) => {
+          if (event.key === "Delete") remove(photo);
+        }}
+      >
+        <Picture src={photo.url} alt="" lazy />
+        <span class="words">
+          {caption.state === "done" ? (
+            <span lang={caption.value.language}>{caption.value.text}</span>
+          ) : (
+            <WorkLine work={work} working={t().captioning} />
+          )}
+          <span class="name">
+            {photo.name}
+            {score !== undefined && <Score value={score} />}
+          </span>
+        </span>
+      </button>
+      {failure && (
+        <div class="cell-buttons">
+          <button type="button" onClick={() => retry(photo)}>
+            {t().retry} <span class="unseen">{photo.name}</span>
+          </button>
+          <button type="button" onClick={() => remove(photo)}>
+            {t().remove} <span class="unseen">{photo.name}</span>
+          </button>
+        </div>
+      )}
+    </li>
+  );
+}
+
+function Score({ value }: { value: number }) {
+  return (
+    <span class="score">
+      <span class="unseen">{t().score} </span>
+      {value.toFixed(2)}
+    </span>
+  );
+}
