@@ -1,9 +1,9 @@
 """Int8 by `seetell compress` beside NNCF's default: speed on CLIP's shape, quality on a trained bundle.
 
-    python benchmarks/compress_clip.py --calibration DIR --captions F --images DIR [--model builtin]
-        [--limit N] [--rounds 30]
+    python benchmarks/compress_clip.py --calibration DIR --calibration-texts F --captions F --images DIR
+        [--model builtin] [--limit N] [--rounds 30]
 
-Both quantise the same graphs with the same inputs, recorded from the photos of DIR, and are run by OpenVINO.
+Both quantise the same graphs with the same inputs, recorded from photos and texts, and are run by OpenVINO.
 NNCF's default is `nncf.quantize(graph, dataset)`, nothing said besides. Speed is of a CLIP ViT-B/32 with
 random weights (`clip_shape.py`): the median of interleaved runs of each graph, 1 photo and 8, 1 text and 8.
 Quality is R@10 of `--model`, which is trained (on random weights every embedding is like every other), at
@@ -32,7 +32,7 @@ import onnx
 from seetell.bundle.manifest import MANIFEST_NAME, manifest_json
 from seetell.bundle.store import Bundle, file_record, open_bundle, resolve
 from seetell.evaluation.machine import describe_machine
-from seetell.learning.compression.calibration import find_photos, record
+from seetell.learning.compression.calibration import find_photos, read_texts, record
 from seetell.learning.compression.graphs import read_graph
 from seetell.learning.compression.nncf_backend import import_nncf
 from seetell.runtime.engine import Arrays
@@ -44,7 +44,7 @@ WARM_RUNS = 3
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    for name in ("calibration", "captions", "images"):
+    for name in ("calibration", "calibration-texts", "captions", "images"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--language", default="en")
@@ -153,16 +153,17 @@ def quantised(settings: argparse.Namespace, scratch: Path) -> dict[str, Path]:
     seetell(
         *("compress", str(source.folder), str(scratch / "seetell"), "--max-drop", "99"),
         *("--calibration", str(settings.calibration)),
+        *("--calibration-texts", str(settings.calibration_texts)),
     )
-    by_default(source, scratch / "nncf", find_photos(settings.calibration, 96))
+    photos, texts = find_photos(settings.calibration, 96), read_texts(settings.calibration_texts, 96)
+    by_default(source, scratch / "nncf", record(source, photos, texts).samples)
     return {name: scratch / name for name in ("fp32", "seetell", "nncf")}
 
 
-def by_default(source: Bundle, out: Path, photos: Sequence[Path]) -> None:
+def by_default(source: Bundle, out: Path, samples: Mapping[str, Sequence[Arrays]]) -> None:
     """The bundle with NNCF's default in every graph, on the inputs `seetell compress` calibrates with."""
     nncf = import_nncf()
     out.mkdir()
-    samples: Mapping[str, Sequence[Arrays]] = record(source, photos).samples
     graphs = {}
     for role, graph in source.manifest.graphs.items():
         working = read_graph(source.graph_path(role), role)

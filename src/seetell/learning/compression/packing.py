@@ -130,16 +130,24 @@ def _quantise_weights(model: Any, working: WorkingGraph, levels: Levels, store: 
 
 
 def _dequantised(added: list[Any], layer: Layer, stored: str, scales: str, turned: bool) -> str:
-    given = stored
-    if turned:
-        given = f"{layer.weight}/turned"
-        added.append(onnx.helper.make_node("Transpose", [stored], [given], name=given, perm=[1, 0]))
+    """The weight in floats, the way round its layer reads it.
+
+    It is turned after it is made float, not before: OpenVINO takes a transpose into its int8 product, but
+    computes in floats what it finds between an int8 weight and its scale.
+    """
     result = f"{layer.weight}/float"
+    floated = f"{layer.weight}/stored" if turned else result
+    # The stored matrix has its outputs where the turned one has its inputs.
+    axis = 1 - layer.channel if turned else layer.channel
     added.append(
-        onnx.helper.make_node(
-            "DequantizeLinear", [given, scales], [result], name=f"{result}ed", axis=layer.channel
-        )
+        onnx.helper.make_node("DequantizeLinear", [stored, scales], [floated], name=f"{result}ed", axis=axis)
     )
+    if turned:
+        added.append(
+            onnx.helper.make_node(
+                "Transpose", [floated], [result], name=f"{layer.weight}/turned", perm=[1, 0]
+            )
+        )
     return result
 
 
