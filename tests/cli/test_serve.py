@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -19,25 +22,36 @@ import pytest
 from tests.cli.conftest import Seetell
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server process. ``log`` is what it wrote on standard error."""
+
+    process: subprocess.Popen[str]
+    address: str
+    log: Path
+
+    def ended(self) -> tuple[str, list[dict[str, Any]]]:
+        """Wait until it ends; its standard output, and its log's lines."""
+        out, _ = self.process.communicate(timeout=120)
+        return out, [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
 @contextmanager
-def running(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process and its address."""
+def running(*arguments: str, **environment: str) -> Iterator[Running]:
+    """A server on a free port. Its log goes to a file: a pipe that nobody reads would stop it."""
     command = [sys.executable, "-m", "seetell.cli.main", "serve", "--port", "0", "--json", *arguments]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        yield process, json.loads(line)["address"]
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **environment}
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, Path(log.name).read_text()
+            yield Running(process, json.loads(line)["address"], Path(log.name))
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def wait_until_ready(address: str) -> None:
@@ -50,18 +64,17 @@ def wait_until_ready(address: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_it_answers_and_ends(number: signal.Signals) -> None:
-    with running("--threads", "1", SEETELL_API_KEY="secret") as (process, address):
-        wait_until_ready(address)
-        headers = {"authorization": "Bearer secret"}
-        answer = httpx2.post(f"{address}/v1/embeddings", json={"input": "a dog"}, headers=headers)
+    with running("--threads", "1", SEETELL_API_KEY="secret") as server:
+        wait_until_ready(server.address)
+        url, headers = f"{server.address}/v1/embeddings", {"authorization": "Bearer secret"}
+        answer = httpx2.post(url, json={"input": "a dog"}, headers=headers)
         assert len(answer.json()["data"][0]["embedding"]) == 256
-        assert httpx2.post(f"{address}/v1/embeddings", json={"input": "a dog"}).status_code == 401
-        process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "")
-    lines: list[dict[str, Any]] = [json.loads(line) for line in err.splitlines()]
+        assert httpx2.post(url, json={"input": "a dog"}).status_code == 401
+        server.process.send_signal(number)
+        out, lines = server.ended()
+    assert (server.process.returncode, out) == (0, "")
     assert {"ready", "request"} <= {line["event"] for line in lines}
-    assert "secret" not in err
+    assert "secret" not in json.dumps(lines)
 
 
 def test_a_port_in_use() -> None:
