@@ -135,7 +135,3 @@ def test_the_page_of_the_api_asks_nothing_of_others(client: httpx2.Client) -> No
     page = client.get("/docs").text
     assert "/v1/caption" in page and "Describe a photo" in page and "min_confidence" in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
-
-
-def test_the_first_page_is_left_free(client: httpx2.Client) -> None:
-    assert client.get("/").status_code == 404

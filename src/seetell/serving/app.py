@@ -189,6 +189,6 @@ async def _warm_up(serving: Serving) -> None:
 
 async def _answer(_: Request, error: Exception) -> Response:
     problem = problem_of(error)
-    if problem.status >= 500:
+    if problem.status == 500:
         _LOG.error("request failed", exc_info=error)
     return Response(problem.body, problem.status, problem.headers, media_type="application/json")

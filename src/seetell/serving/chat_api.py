@@ -144,7 +144,7 @@ def chat_routes(serving: Serving) -> APIRouter:
         }
         if request.stream:
             return await _stream(serving, request, task, lane, items, head, language)
-        results = await serving.run(task, request.model, lane, items)
+        results = await serving.run(task, request.model, lane, items, "messages")
         content = "\n".join(_said(one, language) for one in results)
         choices = [Choice(message=ChatMessage(content=content))]
         return Completion(**head, choices=choices, results=[asdict(one) for one in results])

@@ -255,7 +255,7 @@ class Gate:
         }
         if error is not None:
             fields["error"] = f"{type(error).__name__}: {error}"
-        unexpected = status >= 500 and status != 504
+        unexpected = status == 500
         _LOG.log(
             logging.ERROR if unexpected else logging.INFO,
             "request",

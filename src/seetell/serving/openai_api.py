@@ -97,7 +97,7 @@ def openai_routes(serving: Serving) -> APIRouter:
                 )
             photos = [await serving.photo(one, "input") for one in given]
             vectors = await serving.run(
-                "embed", request.model, lambda model: photo_lane(model, "embed_images"), photos
+                "embed", request.model, lambda model: photo_lane(model, "embed_images"), photos, "input"
             )
         else:
             _check_texts(given)

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from seetell.core.errors import SeetellError
+from seetell.core.errors import ImageError, SeetellError
 from seetell.serving.batching import Batcher, Lane
 from seetell.serving.limits import Limits
 from seetell.serving.model_pool import ModelPool
@@ -55,14 +55,22 @@ class Serving:
         self._batcher = batcher
 
     async def run(
-        self, task: str, model_name: str | None, lane_of: Callable[[Model], Lane], items: Sequence[Any]
+        self,
+        task: str,
+        model_name: str | None,
+        lane_of: Callable[[Model], Lane],
+        items: Sequence[Any],
+        photo_param: str = "photo",
     ) -> list[Any]:
-        """One result per item. Raises Problem."""
+        """One result per item. Raises Problem, naming ``photo_param`` where a photo cannot be used."""
         note = current.get()
         note.task = task
         async with self.pool.lease(model_name) as model:
             note.model = model.name
-            return await self.batcher.run(lane_of(model), items)
+            try:
+                return await self.batcher.run(lane_of(model), items)
+            except ImageError as error:
+                raise problem_of(error, photo_param) from error
 
     async def photo(self, given: str, param: str = "photo") -> bytes:
         """The bytes of a request's photo. Raises Problem naming ``param``."""
