@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seetell.search import scan
+from seetell.search import scan, scoring
 from seetell.search.scan import VectorScan
 
 DIM = 48
@@ -26,6 +28,7 @@ def vectors(count: int, seed: int = 0) -> NDArray[np.float32]:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks and INT8 in a few thousand rows."""
     monkeypatch.setattr(scan, "CHUNK_ROWS", 2048)
+    monkeypatch.setattr(scoring, "CHUNK_ROWS", 2048)
     monkeypatch.setattr(scan, "_FEW_ROWS", 256)
     monkeypatch.setattr(scan, "_GROUPS", 256)
 
@@ -62,13 +65,29 @@ def test_exact_is_exact() -> None:
         assert found.ids.tolist() == right(rows, query, 10)
 
 
-def test_openvino_and_numpy_score_alike() -> None:
-    rows = vectors(2048)
-    (chunk,) = filled(rows)._chunks
-    asked = vectors(8, seed=3)
-    assert scan._openvino_scorer(8, DIM, 1)(chunk, asked) == pytest.approx(
-        scan._numpy_scorer(chunk, asked), rel=1e-4, abs=1e-5
-    )
+@pytest.mark.parametrize("way", [scoring.row_by_row, scoring.as_matrices])
+@pytest.mark.parametrize("queries", [1, 8])
+def test_each_way_scores_as_numpy_does(way: Any, queries: int) -> None:
+    rows = vectors(2300)
+    one = filled(rows)
+    one.keep_only(np.arange(400, 2300))
+    asked = vectors(queries, seed=3)
+    for chunk in one._chunks:
+        expected = scoring.in_floats(chunk, asked)
+        assert way(queries, DIM, 1)(chunk, asked) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_few_queries_are_scored_row_by_row_and_many_as_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for name in ("row_by_row", "as_matrices"):
+        way = getattr(scoring, name)
+        monkeypatch.setattr(
+            scoring, name, lambda *given, way=way, name=name: made.append(name) or way(*given)
+        )
+    index = filled(vectors(3000))
+    index.search(vectors(3, seed=1), 5)
+    index.search(vectors(30, seed=1), 5)
+    assert made == ["row_by_row", "as_matrices"]
 
 
 def test_codes_err_by_half_a_step_at_most() -> None:
@@ -78,14 +97,22 @@ def test_codes_err_by_half_a_step_at_most() -> None:
     assert (np.abs(again - rows) <= chunk.scale * 0.501).all()
 
 
-def test_without_openvinos_bytes_it_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, asked = vectors(5000), vectors(3, seed=4)
+@pytest.mark.parametrize("missing", [("row_by_row",), ("as_matrices",), ("row_by_row", "as_matrices")])
+@pytest.mark.parametrize("queries", [3, 20])
+def test_without_one_way_or_with_a_wrong_one_it_finds_the_same(
+    missing: tuple[str, ...], queries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, asked = vectors(5000), vectors(queries, seed=4)
     usual = filled(rows).search(asked, 10)
 
     def overflows(width: int, dim: int, threads: int | None) -> object:
         return lambda chunk, queries: np.zeros((len(chunk.codes), width), np.float32)
 
-    monkeypatch.setattr(scan, "_openvino_scorer", overflows)
+    def is_not_installed(width: int, dim: int, threads: int | None) -> object:
+        raise ImportError
+
+    for name, instead in zip(missing, (overflows, is_not_installed), strict=False):
+        monkeypatch.setattr(scoring, name, instead)
     for one, other in zip(usual, filled(rows).search(asked, 10), strict=True):
         assert one.ids.tolist() == other.ids.tolist()
 

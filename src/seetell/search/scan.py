@@ -12,7 +12,6 @@ import mmap
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.files import storage_error
+from seetell.search.scoring import CHUNK_ROWS, NEVER, Chunk, Ids, Scorer, Vectors, scorer
 
-# Rows scored at once: their codes and scores stay in the processor's cache.
-CHUNK_ROWS = 16384
 # Queries scored at once.
 MOST_QUERIES = 64
 # Up to so many rows nothing is gained by INT8.
@@ -33,11 +31,6 @@ _FEW_ROWS = 4096
 _AGAIN, _AGAIN_LEAST = 4, 64
 # Groups that a chunk's rows are looked at in, to know early which scores cannot matter.
 _GROUPS = 1024
-# What rows that are not to be found score.
-_NEVER = np.float32(-1e30)
-
-Ids = NDArray[np.int64]
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +39,6 @@ class Found:
 
     ids: Ids
     scores: NDArray[np.float32]
-
-
-@dataclass
-class _Chunk:
-    """codes: uint8[CHUNK_ROWS, S], 128 for zero. scale, bias: float32[CHUNK_ROWS, 1]. ids: int64[CHUNK_ROWS].
-    A row whose bias is not 0 is not to be found."""
-
-    codes: NDArray[np.uint8]
-    scale: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    ids: Ids
-
-    @classmethod
-    def empty(cls, shared_dim: int) -> _Chunk:
-        return cls(
-            np.full((CHUNK_ROWS, shared_dim), 128, np.uint8),
-            np.zeros((CHUNK_ROWS, 1), np.float32),
-            np.full((CHUNK_ROWS, 1), _NEVER, np.float32),
-            np.zeros(CHUNK_ROWS, np.int64),
-        )
 
 
 class VectorScan:
@@ -82,10 +55,10 @@ class VectorScan:
         self._lock = threading.RLock()
         self._rows = 0
         self._place: dict[int, int] = {}
-        self._chunks: list[_Chunk] = []
+        self._chunks: list[Chunk] = []
         self._vectors = _VectorFile(shared_dim)
         self._mean: NDArray[np.float32] | None = None
-        self._scorers: dict[int, Callable[[_Chunk, Vectors], NDArray[np.float32]]] = {}
+        self._scorers: dict[int, Scorer] = {}
 
     def __len__(self) -> int:
         return self._rows
@@ -103,7 +76,7 @@ class VectorScan:
                     self._rows += 1
                 places[number] = place
             while len(self._chunks) * CHUNK_ROWS < self._rows:
-                self._chunks.append(_Chunk.empty(self._dim))
+                self._chunks.append(Chunk.empty(self._dim))
             self._vectors.write(places, vectors)
             self._encode(places, ids, vectors)
 
@@ -150,6 +123,7 @@ class VectorScan:
             mine = chunks == number
             chunk = self._chunks[int(number)]
             chunk.codes[rows[mine]] = codes[mine]
+            chunk.sums[rows[mine]] = codes[mine].sum(axis=1)
             chunk.scale[rows[mine]] = scale[mine]
             chunk.bias[rows[mine]] = 0
             chunk.ids[rows[mine]] = ids[mine]
@@ -161,11 +135,11 @@ class VectorScan:
         to, at = self._chunks[place // CHUNK_ROWS], place % CHUNK_ROWS
         of, end = self._chunks[last // CHUNK_ROWS], last % CHUNK_ROWS
         if place != last:
-            for name in ("codes", "scale", "bias", "ids"):
+            for name in ("codes", "sums", "scale", "bias", "ids"):
                 getattr(to, name)[at] = getattr(of, name)[end]
             self._vectors.write(np.array([place]), self._vectors.read(np.array([last])))
             self._place[int(to.ids[at])] = place
-        of.bias[end] = _NEVER
+        of.bias[end] = NEVER
         self._rows = last
         if len(self._chunks) > 1 and (len(self._chunks) - 1) * CHUNK_ROWS >= self._rows:
             self._chunks.pop()
@@ -209,7 +183,7 @@ class VectorScan:
         padded[: len(queries)] = queries
         score = self._scorers.get(width)
         if score is None:
-            score = self._scorers[width] = _scorer(width, self._dim, self._threads)
+            score = self._scorers[width] = scorer(width, self._dim, self._threads)
         pool = _Pool(len(queries), count)
         biases = self._biases(places)
         for number, chunk in enumerate(self._chunks):
@@ -222,7 +196,7 @@ class VectorScan:
         """The bias of each chunk where only some rows count; None for a chunk without any."""
         if places is None:
             return None
-        allowed = np.full((len(self._chunks) * CHUNK_ROWS, 1), _NEVER, np.float32)
+        allowed = np.full((len(self._chunks) * CHUNK_ROWS, 1), NEVER, np.float32)
         allowed[places] = 0
         parts = allowed.reshape(len(self._chunks), CHUNK_ROWS, 1)
         return [part if part.any() and (part == 0).any() else None for part in parts]
@@ -260,7 +234,7 @@ class _Pool:
 
     def __init__(self, queries: int, count: int) -> None:
         self._count = count
-        self._floor = np.full(queries, _NEVER / 2, np.float32)
+        self._floor = np.full(queries, NEVER / 2, np.float32)
         self._query = [np.zeros(0, np.intp)]
         self._place = [np.zeros(0, np.int64)]
         self._score = [np.zeros(0, np.float32)]
@@ -273,7 +247,7 @@ class _Pool:
             best = scores.reshape(_GROUPS, -1, scores.shape[1]).max(axis=1)
             reached = np.partition(best, _GROUPS - self._count, axis=0)[_GROUPS - self._count]
             # The rows at the floor count too.
-            self._floor = np.maximum(self._floor, np.nextafter(reached, _NEVER))
+            self._floor = np.maximum(self._floor, np.nextafter(reached, NEVER))
         flat = _flat_nonzero(scores > self._floor)
         rows, queries = np.divmod(flat, scores.shape[1])
         self._query.append(queries)
@@ -358,73 +332,3 @@ class _VectorFile:
         self._file.truncate(self._capacity * self._row_bytes)
         mapped = mmap.mmap(self._file.fileno(), self._capacity * self._row_bytes, access=mmap.ACCESS_READ)
         self._view = np.frombuffer(mapped, np.float32).reshape(self._capacity, self._dim)
-
-
-# --- the INT8 product -----------------------------------------------------------------------------------
-
-
-def _scorer(
-    width: int, shared_dim: int, threads: int | None
-) -> Callable[[_Chunk, Vectors], NDArray[np.float32]]:
-    """How a chunk is scored against ``width`` queries float32[width, S]: float32[CHUNK_ROWS, width], good
-    until the next call. A constant per query, the part that all rows share, is left out."""
-    try:
-        score = _openvino_scorer(width, shared_dim, threads)
-    except (ImportError, RuntimeError):
-        return _numpy_scorer
-    # Processors without VNNI may multiply pairs of bytes into 16 bits, which overflows: then not in INT8.
-    chunk = _Chunk.empty(shared_dim)
-    draw = np.random.default_rng(0)
-    chunk.codes[:64] = draw.integers(192, 256, (64, shared_dim))
-    chunk.scale[:64], chunk.bias[:64] = 1, 0
-    queries = draw.integers(64, 128, (width, shared_dim)).astype(np.float32)
-    agrees = np.allclose(score(chunk, queries)[:64], _numpy_scorer(chunk, queries)[:64], rtol=1e-3)
-    return score if agrees else _numpy_scorer
-
-
-def _quantised(queries: Vectors) -> tuple[Vectors, NDArray[np.float32]]:
-    """Queries as whole numbers within 127, and their scales float32[1, Q]."""
-    scale = np.maximum(np.abs(queries).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
-    return np.rint(queries / scale), np.ascontiguousarray(scale.T, np.float32)
-
-
-def _numpy_scorer(chunk: _Chunk, queries: Vectors) -> NDArray[np.float32]:
-    whole, scale = _quantised(queries)
-    product = (chunk.codes.astype(np.float32) - 128) @ whole.T
-    return np.asarray(product * scale * chunk.scale + chunk.bias, np.float32)
-
-
-def _openvino_scorer(
-    width: int, shared_dim: int, threads: int | None
-) -> Callable[[_Chunk, Vectors], NDArray[np.float32]]:
-    import openvino as ov
-    from openvino import opset13 as op
-
-    codes = op.parameter([CHUNK_ROWS, shared_dim], np.uint8)
-    queries = op.parameter([width, shared_dim], np.float32)
-    offset, query_scale = op.parameter([1, width], np.float32), op.parameter([1, width], np.float32)
-    scale, bias = op.parameter([CHUNK_ROWS, 1], np.float32), op.parameter([CHUNK_ROWS, 1], np.float32)
-    # Written so that OpenVINO finds a product of bytes in it: its passes look for a FakeQuantize, and for
-    # unsigned codes without a zero point. The 128 that zero is coded as is taken off the products instead.
-    low, high = op.constant(np.float32(-128)), op.constant(np.float32(127))
-    left = op.multiply(op.convert(codes, "f32"), op.constant(np.float32(1)))
-    right = op.fake_quantize(queries, low, high, low, high, 256)
-    product = op.subtract(op.matmul(left, right, False, True), offset)
-    scores = op.add(op.multiply(op.multiply(product, query_scale), scale), bias)
-    graph = ov.Model([op.result(scores)], [codes, queries, offset, query_scale, scale, bias])
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = ov.Core().compile_model(graph, "CPU", settings)
-    request = compiled.create_infer_request()
-
-    def score(chunk: _Chunk, given: Vectors) -> NDArray[np.float32]:
-        whole, scales = _quantised(given)
-        shift = np.ascontiguousarray(128 * whole.sum(axis=1, keepdims=True).T)
-        inputs = (chunk.codes, np.ascontiguousarray(whole), shift, scales, chunk.scale, chunk.bias)
-        for number, value in enumerate(inputs):
-            request.set_input_tensor(number, ov.Tensor(value, shared_memory=True))
-        request.infer()
-        return np.asarray(request.get_output_tensor(0).data)
-
-    return score
