@@ -45,7 +45,15 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["model", "out"],
         {"--annotations", "--calibration", "--calibration-count", "--calibration-texts", "--captions"}
         | {"--holdout", "--images", "--json", "--labelled", "--language", "--limit", "--max-drop"}
-        | {"--overwrite", "--profile", "--quantize", "--question-images", "--questions"},
+        | {
+            "--overwrite",
+            "--profile",
+            "--prune",
+            "--prune-layers",
+            "--quantize",
+            "--question-images",
+            "--questions",
+        },
     ),
     "convert": (
         ["checkpoint", "out"],

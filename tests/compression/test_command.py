@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,11 @@ from tests.compression.test_run import fingerprint, save_photos
         (["--questions", "gone.json", "--images", "empty"], 2, "give --annotations F"),
         (["--annotations", "gone.json"], 2, "go with --questions F"),
         (["--captions", "gone.json", "--images", "empty"], 1, "gone.json"),
+        (["--prune", "1", "--calibration", "empty"], 2, "--prune 1: give the share of the arithmetic"),
+        (["--prune", "-0.1", "--calibration", "empty"], 2, "--prune -0.1: give the share"),
+        (["--prune", "0.5"], 2, "--prune needs --calibration DIR"),
+        (["--prune", "0.5", "--calibration", "empty"], 1, "no photos in empty"),
+        (["--prune-layers", "1"], 2, "--prune-layers goes with --prune SHARE"),
     ],
 )
 def test_what_cannot_be_meant_is_said_on_one_line(
@@ -41,6 +48,24 @@ def test_what_cannot_be_meant_is_said_on_one_line(
     assert printed.out == ""
     assert message in printed.err and len(printed.err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_pruning_fits_our_own_model_with_its_weights(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = save_photos(tmp_path / "photos", 1)
+    words = [str(tmp_path / "out"), "--prune", "0.5", "--calibration", str(photos)]
+    public = Path(shutil.copytree(tiny_bundle.folder, tmp_path / "public"))
+    manifest = json.loads((public / "bundle.json").read_text())
+    (public / "bundle.json").write_text(json.dumps({**manifest, "family": "dual_encoder"}))
+    assert run(["compress", str(public), *words]) == 2
+    assert "is of the public family dual_encoder; --prune fits our own model" in capsys.readouterr().err
+    bare = Path(shutil.copytree(tiny_bundle.folder, tmp_path / "bare"))
+    (bare / "model.safetensors").unlink()
+    assert run(["compress", str(bare), *words]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "model.safetensors" in last and "missing" in last
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_gate_that_stays_shut(

@@ -10,7 +10,7 @@ from seetell.core.errors import UsageError
 from seetell.evaluation.bootstrap import Estimate
 from seetell.learning.compression.gate import Tolerance, compare, failure, parse_tolerance
 from seetell.learning.compression.levels import Level
-from seetell.learning.compression.run import raised
+from seetell.learning.compression.quantising import raised
 
 
 def exact(value: float) -> Estimate:

@@ -15,10 +15,11 @@ from PIL import Image
 import seetell
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import DataError, GateFailed, StorageError, UsageError
-from seetell.learning.compression import run
+from seetell.learning.compression import quantising, run
 from seetell.learning.compression.calibration import find_photos, read_texts
 from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Tolerance
+from seetell.learning.compression.quality import Judge
 from seetell.learning.compression.run import Settings, compress
 
 LOOSE = Tolerance(5, relative=True)
@@ -125,8 +126,8 @@ def test_layers_are_raised_until_the_gate_opens(
 
     layers = read_graph(tiny_bundle.graph_path("text_encoder"), "text_encoder").layers
     victims = [victim] if victim in {one.source for one in layers} else [layers[-1].source]
-    monkeypatch.setattr(run._Run, "_quality", quality)
-    monkeypatch.setattr(run, "rank_layers", ranking)
+    monkeypatch.setattr(Judge, "quality", quality)
+    monkeypatch.setattr(quantising, "rank_layers", ranking)
     result = compress(tiny_bundle, tmp_path / "out", Settings(tolerance=Tolerance(1, relative=True)))
     assert result.document["layers"][victims[0]] == "float"
     assert "float" in result.document["layers"].values()
@@ -189,13 +190,13 @@ def test_a_full_disk_leaves_nothing(
     """The weights do not fit; the slow test fills a real file system."""
     import errno
 
-    real = run.pack
+    real = quantising.pack
 
     def pack(folder: Path, *rest: Any) -> Any:
         real(folder, *rest)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(run, "pack", pack)
+    monkeypatch.setattr(quantising, "pack", pack)
     with pytest.raises(StorageError, match="the disk is full"):
         compress(tiny_bundle, tmp_path / "out", Settings(tolerance=LOOSE))
     assert list(tmp_path.iterdir()) == []
@@ -207,7 +208,7 @@ def test_an_interrupt_leaves_nothing(
     def rows(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "compare", rows)
+    monkeypatch.setattr(quantising, "compare", rows)
     with pytest.raises(KeyboardInterrupt):
         compress(tiny_bundle, tmp_path / "out", Settings(tolerance=LOOSE))
     assert list(tmp_path.iterdir()) == []

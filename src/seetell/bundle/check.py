@@ -86,15 +86,21 @@ def run_check(bundle: Bundle, engine: Runner) -> list[Difference]:
     return differences
 
 
-def run_cosines(bundle: Bundle, engine: Runner) -> dict[tuple[str, str], float]:
+def run_cosines(
+    bundle: Bundle, engine: Runner, wanted: Mapping[str, Sequence[str]] | None = None
+) -> dict[tuple[str, str], float]:
     """(role, output) -> cosine with the record, for floating outputs: what int8 graphs are judged by, which
     give other numbers but must point the same way.
+
+    wanted: outputs by role, None for all there are.
 
     Raises BundleDamaged, and EngineError from the engine.
     """
     found = {}
     for role, recorded in read_check(bundle).items():
         names = sorted(name for name, value in recorded.outputs.items() if value.dtype.kind == "f")
+        if wanted is not None:
+            names = [name for name in names if name in wanted.get(role, ())]
         results = engine.run(role, recorded.inputs, names) if names else {}
         found.update({(role, name): cosine(results[name], recorded.outputs[name]) for name in names})
     return found

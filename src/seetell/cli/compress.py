@@ -25,8 +25,25 @@ def compress(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="builtin or a bundle's folder.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new bundle's folder; must not exist.")],
     quantize: Annotated[
-        Literal["int8"], option("--quantize", help="The numbers to compute and store in.")
-    ] = "int8",
+        Literal["int8"] | None,
+        option(
+            "--quantize",
+            help="The numbers to compute and store in.",
+            show_default="int8, with --prune those the model has",
+        ),
+    ] = None,
+    prune: Annotated[
+        float | None,
+        option(
+            "--prune",
+            metavar="SHARE",
+            help="Leave out what matters least: 0.5 is half of the arithmetic. Needs --calibration.",
+            show_default="nothing",
+        ),
+    ] = None,
+    prune_layers: Annotated[
+        int, option("--prune-layers", min=0, help="Of that share, how many whole layers.")
+    ] = 0,
     calibration: Annotated[
         Path | None,
         option(
@@ -104,15 +121,17 @@ def compress(
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Turn a bundle into a smaller, faster one, if it stays good enough.
+    """Turn a bundle into a smaller, faster one, if it stays good enough: in int8, pruned, or both.
 
     Nothing is written when its quality falls further than --max-drop allows (exit status 3).
     """
     from seetell.bundle.store import resolve
     from seetell.cli.interrupt import clearing_up
     from seetell.cli.output import Output
-    from seetell.core.errors import MissingExtra
+    from seetell.core.errors import MissingExtra, UsageError
 
+    if prune_layers and prune is None:
+        raise UsageError("compress: --prune-layers goes with --prune SHARE")
     tasks = _tasks(captions, questions, annotations, images, question_images, labelled)
     tasks = [replace(task, limit=limit) for task in tasks]
     tasks = [replace(task, language=language) if task.questions is None else task for task in tasks]
@@ -122,6 +141,7 @@ def compress(
     with Output(json=json) as output:
         try:
             from seetell.learning.compression.gate import parse_tolerance
+            from seetell.learning.compression.pruning.prune import Pruning
             from seetell.learning.compression.run import Settings
             from seetell.learning.compression.run import compress as run
 
@@ -131,6 +151,8 @@ def compress(
                 calibration_count=calibration_count,
                 profile=profile,
                 tolerance=parse_tolerance(max_drop),
+                quantize=prune is None or quantize is not None,
+                prune=None if prune is None else Pruning(prune, prune_layers),
             )
             bundle = resolve(model)
             _check_places(bundle.folder, out, overwrite)
@@ -150,7 +172,8 @@ def compress(
                 raise
             raise MissingExtra(package, "compress", "to compress a model") from error
         _show(result.document, output)
-        output.note(f"{out}: bundle written; it runs in int8: seetell caption PHOTO --model {out}")
+        runs_in = " in int8" if settings.quantize else ""
+        output.note(f"{out}: bundle written; it runs{runs_in}: seetell caption PHOTO --model {out}")
 
 
 def _tasks(

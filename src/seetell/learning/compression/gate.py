@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seetell.bundle.check import run_cosines
+from seetell.bundle.manifest import Manifest
 from seetell.bundle.store import Bundle
 from seetell.core.errors import UsageError
 from seetell.evaluation.bootstrap import Estimate, difference
@@ -104,15 +105,22 @@ def main_metrics(evaluations: Iterable[Evaluation]) -> dict[str, Estimate]:
     return found
 
 
-def agreement(bundle: Bundle, engine: Engine) -> dict[str, Estimate]:
-    """How far a bundle's outputs point where its check set says: 100 times the cosine, per output.
+def agreement(reference: Bundle, engine: Engine, manifest: Manifest) -> dict[str, Estimate]:
+    """How far a bundle's outputs point where the check set of ``reference`` says: 100 times the cosine, per
+    output. Of ``manifest``, the bundle's, only graphs that take what is recorded are asked, and only outputs
+    that both have: of a pruned decoder the caches are others.
 
     The gate's metric where the user names no data. The check set is one small case per role, so there is no
     interval to give. Empty for a bundle without a check set.
     """
+    same: dict[str, list[str]] = {}
+    for role, graph in reference.manifest.graphs.items():
+        other = manifest.graphs.get(role)
+        if other is not None and other.inputs == graph.inputs:
+            same[role] = [name for name, one in graph.outputs.items() if other.outputs.get(name) == one]
     return {
         f"check.{role}.{output}": Estimate(100 * value, 100 * value, 100 * value)
-        for (role, output), value in run_cosines(bundle, engine).items()
+        for (role, output), value in run_cosines(reference, engine, same).items()
     }
 
 

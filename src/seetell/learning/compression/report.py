@@ -14,8 +14,8 @@ from seetell.learning.compression.calibration import Calibration
 from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Compared
 from seetell.learning.compression.levels import Level
-from seetell.learning.compression.packing import Packed
-from seetell.learning.compression.sensitivity import LayerError
+from seetell.learning.compression.pruning.prune import Pruned
+from seetell.learning.compression.quantising import Quantised
 
 REPORT_NAME = "compression.json"
 _VERBS = {
@@ -30,23 +30,23 @@ _VERBS = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything that was measured. rows: the worst first. dataset: what quality was measured on."""
+    """Everything that was measured. rows: the worst first. dataset: what quality was measured on. pruned,
+    quantised: None where that was not done."""
 
     rows: Sequence[Compared]
     before: Footprint
     after: Footprint
-    packed: Packed
     size_before: int
     size_after: int
-    levels: Mapping[str, Level]
-    ranking: Sequence[LayerError]
-    tried: Sequence[dict[str, Any]]
-    calibration: Calibration
-    profile: str
-    smoothed: int
     tolerance: str
     dataset: str
     name: str
+    pruned: Pruned | None = None
+    quantised: Quantised | None = None
+
+    @property
+    def runs_in(self) -> str:
+        return "fp32" if self.quantised is None else "int8"
 
 
 def document(figures: Figures) -> dict[str, Any]:
@@ -54,18 +54,7 @@ def document(figures: Figures) -> dict[str, Any]:
     return {
         "model": figures.name,
         "machine": describe_machine(),
-        "method": {
-            "quantize": "int8",
-            "profile": figures.profile,
-            "calibration": {
-                "photos": figures.calibration.n_photos,
-                "unreadable": len(figures.calibration.failed),
-                "texts": figures.calibration.n_texts,
-                "texts_from": figures.calibration.texts_from,
-                "runs": {role: len(some) for role, some in figures.calibration.samples.items()},
-            },
-            "smoothed_groups": figures.smoothed,
-        },
+        "method": {**_pruning(figures.pruned), **_quantisation(figures.quantised)},
         "gate": {
             "passed": all(row.passed for row in figures.rows),
             "tolerance": figures.tolerance,
@@ -85,30 +74,94 @@ def document(figures: Figures) -> dict[str, Any]:
             for row in figures.rows
         ],
         "size_bytes": {"before": figures.size_before, "after": figures.size_after},
-        "graphs": {
-            role: {
-                "fp32_weights_bytes": figures.packed.float_bytes[role],
-                "weights_bytes": figures.packed.weights_bytes[role],
-                "share": round(
-                    figures.packed.weights_bytes[role] / max(1, figures.packed.float_bytes[role]), 4
-                ),
-                "latency_ms": {
-                    "before": _rounded(figures.before.latency_ms.get(role)),
-                    "after": _rounded(figures.after.latency_ms.get(role)),
-                },
-            }
-            for role in figures.packed.files
-        },
+        "graphs": {role: _graph(figures, role) for role in _roles(figures)},
         "peak_memory_mb": {
             "before": round(figures.before.peak_memory_mb, 1),
             "after": round(figures.after.peak_memory_mb, 1),
         },
-        "tried": list(figures.tried),
-        "layers": {source: level for source, level in sorted(figures.levels.items()) if level != "int8"},
+        **_layers(figures.quantised),
+    }
+
+
+def _pruning(pruned: Pruned | None) -> dict[str, Any]:
+    if pruned is None:
+        return {}
+    before, after = sum(pruned.flops_before.values()), sum(pruned.flops_after.values())
+    return {
+        "prune": {
+            "share": pruned.wish.share,
+            "flops": {"before": before, "after": after},
+            "calibration": _calibration(pruned.calibration),
+            "layers_dropped": list(pruned.dropped),
+            "kept": {name: {"kept": left, "of": of} for name, (left, of) in pruned.kept.items()},
+            "estimated_cost": {name: round(part, 4) for name, part in pruned.costly.items()},
+        }
+    }
+
+
+def _quantisation(quantised: Quantised | None) -> dict[str, Any]:
+    if quantised is None:
+        return {"quantize": None}
+    return {
+        "quantize": "int8",
+        "profile": quantised.profile,
+        "calibration": _calibration(quantised.calibration),
+        "smoothed_groups": quantised.smoothed,
+    }
+
+
+def _calibration(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "photos": calibration.n_photos,
+        "unreadable": len(calibration.failed),
+        "texts": calibration.n_texts,
+        "texts_from": calibration.texts_from,
+        "runs": {role: len(some) for role, some in calibration.samples.items()},
+    }
+
+
+def _roles(figures: Figures) -> list[str]:
+    if figures.quantised is not None:
+        return list(figures.quantised.packed.files)
+    return [] if figures.pruned is None else list(figures.pruned.flops_after)
+
+
+def _graph(figures: Figures, role: str) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if figures.quantised is not None:
+        packed = figures.quantised.packed
+        told["fp32_weights_bytes"] = packed.float_bytes[role]
+        told["weights_bytes"] = packed.weights_bytes[role]
+        told["share"] = round(packed.weights_bytes[role] / max(1, packed.float_bytes[role]), 4)
+    if figures.pruned is not None:
+        told["flops"] = {
+            "before": figures.pruned.flops_before[role],
+            "after": figures.pruned.flops_after[role],
+        }
+    told["latency_ms"] = {
+        "before": _rounded(figures.before.latency_ms.get(role)),
+        "after": _rounded(figures.after.latency_ms.get(role)),
+    }
+    return told
+
+
+def _layers(quantised: Quantised | None) -> dict[str, Any]:
+    if quantised is None:
+        return {}
+    return {
+        "tried": list(quantised.tried),
+        "layers": {source: level for source, level in sorted(quantised.levels.items()) if level != "int8"},
         "sensitivity": [
-            {"layer": one.source, "role": one.role, "error": _finite(one.error)} for one in figures.ranking
+            {"layer": one.source, "role": one.role, "error": _finite(one.error)} for one in quantised.ranking
         ],
     }
+
+
+def worst_layer(figures: Figures) -> str | None:
+    """The layer that costs most: as int8, where that was measured, else by what pruning left out of it."""
+    if figures.quantised is not None and figures.quantised.ranking:
+        return figures.quantised.ranking[0].source
+    return None if figures.pruned is None else next(iter(figures.pruned.costly), None)
 
 
 def count_levels(levels: Mapping[str, Level]) -> dict[Level, int]:
@@ -123,8 +176,10 @@ def as_json(plain: Mapping[str, Any]) -> str:
 
 
 def measurements(figures: Figures) -> tuple[Measurement, ...]:
-    """Before (fp32) and after (int8) of everything measured."""
+    """Of everything measured: after, and before (fp32) where what is after computes in int8 and so cannot be
+    taken for it."""
     machine = describe_machine()
+    is_int8 = figures.quantised is not None
     rows = []
 
     def add(precision: str, task: str, metric: str, one: Estimate, dataset: str, split: str) -> None:
@@ -145,12 +200,12 @@ def measurements(figures: Figures) -> tuple[Measurement, ...]:
 
     for row in sorted(figures.rows, key=lambda one: one.metric):
         task = _VERBS.get(row.metric.partition(".")[0], "check")
-        for precision, one in (("fp32", row.before), ("int8", row.after)):
-            add(precision, task, row.metric, one, figures.dataset, "gate")
-    for precision, footprint, size in (
-        ("fp32", figures.before, figures.size_before),
-        ("int8", figures.after, figures.size_after),
-    ):
+        if is_int8:
+            add("fp32", task, row.metric, row.before, figures.dataset, "gate")
+        add(figures.runs_in, task, row.metric, row.after, figures.dataset, "gate")
+    after = (figures.runs_in, figures.after, figures.size_after)
+    before = ("fp32", figures.before, figures.size_before)
+    for precision, footprint, size in (before, after) if is_int8 else (after,):
         add(precision, "size", "size_bytes", _exact(size), "bundle", "all files")
         add(
             precision,
@@ -178,7 +233,14 @@ def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     ]
     size = plain["size_bytes"]
     found.append(("size", _megabytes(size["before"]), _megabytes(size["after"]), _part(size)))
+    pruned = plain["method"].get("prune")
+    if pruned is not None:
+        found.append(("arithmetic", *_operations(pruned["flops"])))
     for role, graph in plain["graphs"].items():
+        if "flops" in graph:
+            found.append((f"{role} arithmetic", *_operations(graph["flops"])))
+        if "weights_bytes" not in graph:
+            continue
         found.append(
             (
                 f"{role} weights",
@@ -202,27 +264,44 @@ def _told(interval: Sequence[float] | None) -> str:
 
 def card_section(figures: Figures) -> str:
     """Markdown for the model card."""
-    counts = {
-        level: sum(one == level for one in figures.levels.values()) for level in ("int8", "weights", "float")
-    }
-    calibration = figures.calibration
-    lines = [
-        "## Compression",
-        "",
-        f"Quantised to int8 with NNCF, profile {figures.profile}: {counts['int8']} layers compute in int8, "
-        f"{counts['weights']} have int8 weights only, {counts['float']} stay in floats.",
-    ]
-    if calibration.n_photos:
-        lines.append(
-            f"Calibrated on {calibration.n_photos} photos and {calibration.n_texts} texts "
-            f"(from {calibration.texts_from})."
+    lines = ["## Compression", ""]
+    if figures.pruned is not None:
+        before, after = (
+            sum(flops.values()) for flops in (figures.pruned.flops_before, figures.pruned.flops_after)
         )
+        lines.append(
+            f"Pruned to {after / before:.1%} of the arithmetic: heads, units and channels that matter least, "
+            f"and {len(figures.pruned.dropped)} whole layers, measured on "
+            f"{figures.pruned.calibration.n_photos} photos."
+        )
+    if figures.quantised is not None:
+        lines += _quantised_lines(figures.quantised)
     lines += [
         f"Passed a gate of {figures.tolerance} on {figures.dataset}; `{REPORT_NAME}` has every figure.",
         "The sections above describe the bundle this one was made from.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _quantised_lines(quantised: Quantised) -> list[str]:
+    counts = count_levels(quantised.levels)
+    lines = [
+        f"Quantised to int8 with NNCF, profile {quantised.profile}: {counts['int8']} layers compute in int8, "
+        f"{counts['weights']} have int8 weights only, {counts['float']} stay in floats."
+    ]
+    calibration = quantised.calibration
+    if calibration.n_photos:
+        lines.append(
+            f"Calibrated on {calibration.n_photos} photos and {calibration.n_texts} texts "
+            f"(from {calibration.texts_from})."
+        )
+    return lines
+
+
+def _operations(pair: Mapping[str, int]) -> tuple[str, str, str]:
+    before, after = (f"{pair[when] / 1e6:.1f} MFLOPs" for when in ("before", "after"))
+    return before, after, _part(pair)
 
 
 def _interval(one: Estimate) -> list[float] | None:

@@ -1,0 +1,213 @@
+"""A whole pruning: a bundle of ours to a smaller one, which runs, passes its own check and can be taught."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import seetell
+from seetell.bundle.check import run_check
+from seetell.bundle.manifest import AnswerCalibration
+from seetell.bundle.store import Bundle, open_bundle
+from seetell.core.errors import GateFailed
+from seetell.learning.compression import run as running
+from seetell.learning.compression.footprint import Footprint
+from seetell.learning.compression.gate import Tolerance
+from seetell.learning.compression.pruning.prune import Pruned, Pruning
+from seetell.learning.compression.pruning.work import bundle_flops
+from seetell.learning.compression.run import Result, Settings, compress
+from seetell.learning.scenes import write_scenes
+from seetell.learning.training.recipe import read_recipe
+from seetell.learning.training.run import prepare, run
+from seetell.media.preprocess import ImageSpec
+from seetell.modeling.checkpoints.own import read_bundle_model, read_run
+from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.models.unified import UnifiedModel
+from seetell.runtime.select import choose_engine
+from tests.compression.pruning.test_surgery import deep
+from tests.compression.test_run import fingerprint, save_photos
+
+pytestmark = pytest.mark.slow
+ANYTHING = Tolerance(200, relative=False)
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure_both(before: tuple[Path, str], after: tuple[Path, str]) -> tuple[Footprint, Footprint]:
+        return Footprint({"image_encoder": 2.0}, 100.0), Footprint({"image_encoder": 1.0}, 80.0)
+
+    monkeypatch.setattr(running, "measure_both", measure_both)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: bytes, facts: BundleFacts) -> Bundle:
+    """A tiny model of square photos, so that it can be taught; it ships neither labels nor masked words."""
+    folder = tmp_path_factory.mktemp("whole") / "whole"
+    told = facts.model_copy(
+        update={
+            "image": ImageSpec(height=32, width=32),
+            "calibration": AnswerCalibration(answer_temperature=1.7, abstain_below=0.1),
+        }
+    )
+    write_bundle(
+        lambda: deep(image_size=[32, 32]),
+        tokenizer_json,
+        folder,
+        told,
+        without=("label_logits", "token_logits"),
+    )
+    return open_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_photos(tmp_path_factory.mktemp("photos") / "photos")
+
+
+@pytest.fixture(scope="module")
+def pruned(whole: Bundle, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Result]:
+    out = tmp_path_factory.mktemp("pruned") / "half"
+    before = fingerprint(whole.folder)
+    settings = Settings(calibration=photos, prune=Pruning(0.5, layers=1), quantize=False, tolerance=ANYTHING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "measure_both", lambda *_: (Footprint({}, 100.0), Footprint({}, 80.0)))
+        result = compress(whole, out, settings)
+    assert fingerprint(whole.folder) == before
+    return open_bundle(out), result
+
+
+def test_it_is_a_smaller_dense_bundle_of_the_same_abilities(
+    whole: Bundle, pruned: tuple[Bundle, Result]
+) -> None:
+    made, result = pruned
+    made.verify(full=True)
+    before, after = bundle_flops(whole), bundle_flops(made)
+    # Half, as near below as one head or unit allows.
+    assert 0.45 < sum(after.values()) / sum(before.values()) <= 0.5
+    assert all(after[role] < before[role] for role in before)
+    assert made.size_bytes < whole.size_bytes
+    assert result.manifest == made.manifest
+    assert made.manifest.tasks == whole.manifest.tasks
+    assert made.manifest.score == whole.manifest.score
+    assert set(made.manifest.graphs) == set(whole.manifest.graphs)
+    assert not {"label_logits", "token_logits"} & {
+        name for graph in made.manifest.graphs.values() for name in graph.outputs
+    }
+    depths = [made.manifest.config[part]["depth"] for part in ("image", "text", "fusion")]
+    assert sum(depths) == 3 + 3 + 2 - 1
+
+
+def test_its_graphs_agree_with_torch(pruned: tuple[Bundle, Result]) -> None:
+    """With what torch gave for the check set when it was exported."""
+    made, _ = pruned
+    engine = choose_engine(made, precision="fp32", device="cpu")
+    differences = run_check(made, engine)
+    engine.close()
+    assert {one.role for one in differences} == set(made.manifest.graphs)
+    assert max(one.max_abs_diff for one in differences) < 1e-3
+
+
+def test_every_task_runs(pruned: tuple[Bundle, Result]) -> None:
+    made, _ = pruned
+    photo = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+    with seetell.load(made.folder, precision="fp32") as model:
+        assert model.caption(photo, options=model.generation_options(max_tokens=6, beams=2)).text
+        assert model.ask(photo, "two dogs?").answer in made.manifest.answers
+        assert model.match(photo, ["a dog"])[0].probability is not None
+
+
+def test_what_it_cost_is_written_down(whole: Bundle, pruned: tuple[Bundle, Result]) -> None:
+    made, result = pruned
+    told = json.loads((made.folder / "compression.json").read_text())
+    assert told == result.document
+    assert told["method"]["quantize"] is None
+    cut = told["method"]["prune"]
+    assert cut["flops"] == {
+        "before": sum(bundle_flops(whole).values()),
+        "after": sum(bundle_flops(made).values()),
+    }
+    assert len(cut["layers_dropped"]) == 1
+    assert sum(cut["estimated_cost"].values()) == pytest.approx(1, abs=0.01)
+    gate = made.manifest.gate
+    assert gate is not None and gate.passed and gate.worst_layer == next(iter(cut["estimated_cost"]))
+    # The bundle's figures are its own: nothing else is measured in floats.
+    assert {row.precision for row in made.manifest.measurements} == {"fp32"}
+    names = [row.metric for row in made.manifest.measurements]
+    assert len(names) == len(set(names))
+    # The caches of the decoder are others now, so the check set judges what reads photos and texts.
+    judged = {name.split(".")[1] for name in names if name.startswith("check.")}
+    assert judged == {"image_encoder", "text_encoder", "fusion_encoder"}
+    card = (made.folder / "README.md").read_text()
+    assert "Pruned to" in card and card.startswith((whole.folder / "README.md").read_text().rstrip("\n"))
+
+
+def test_what_loses_too_much_is_not_written(
+    whole: Bundle,
+    photos: Path,
+    pruned: tuple[Bundle, Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def again(*_: Any) -> Pruned:
+        from seetell.learning.compression.calibration import Calibration
+
+        costly = {"text_trunk.blocks.0.mlp": 0.75, "fusion.stack.blocks.0.mlp": 0.25}
+        return Pruned(pruned[0], Pruning(0.5), {}, {}, {}, [], costly, Calibration())
+
+    monkeypatch.setattr(running, "prune", again)
+    settings = Settings(calibration=photos, prune=Pruning(0.5), quantize=False)
+    with pytest.raises(GateFailed, match=r"by estimate text_trunk\.blocks\.0\.mlp costs most \(75% of"):
+        compress(whole, tmp_path / "out", settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_can_be_taught_further(pruned: tuple[Bundle, Result], tmp_path: Path) -> None:
+    """``init`` alone: the recipe says nothing of the model, which keeps its uneven blocks, and all learn."""
+    made, _ = pruned
+    write_scenes(tmp_path / "scenes", 12, seed=5)
+    document = {
+        "init": str(made.folder),
+        "data": [{"format": "coco_captions", "path": str(tmp_path / "scenes"), "batch_size": 4}],
+        "objectives": [{"name": "contrastive"}, {"name": "captioning"}, {"name": "matching"}],
+        "precision": "fp32",
+        "steps": 2,
+        "checkpoint": {"dir": str(tmp_path / "run")},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(document))
+    recipe = read_recipe(tmp_path / "recipe.yaml")
+    start = read_bundle_model(made.folder)
+    begun = prepare(recipe).step.state_dict()
+    for name, tensor in start.state_dict().items():
+        # The bundle ships no labels, so no head for them is kept.
+        if not name.startswith("label_head."):
+            assert torch.equal(begun[f"model.{name}"], tensor), name
+    run(recipe)
+    taught = read_run(tmp_path / "run", use_ema=False).model
+    assert isinstance(start, UnifiedModel) and taught.config.image == start.config.image
+    assert taught.config.text == start.config.text and taught.config.fusion == start.config.fusion
+    old = start.state_dict()
+    moved = [name for name, tensor in taught.state_dict().items() if not torch.equal(tensor, old[name])]
+    assert any(name.startswith("fusion.stack") for name in moved)
+
+
+def test_pruned_and_in_int8(whole: Bundle, photos: Path, tmp_path: Path) -> None:
+    settings = Settings(calibration=photos, prune=Pruning(0.3), tolerance=ANYTHING)
+    result = compress(whole, tmp_path / "out", settings)
+    made = open_bundle(tmp_path / "out")
+    made.verify(full=True)
+    assert made.has_int8 and made.size_bytes < whole.size_bytes
+    assert result.document["method"]["quantize"] == "int8"
+    flops = result.document["method"]["prune"]["flops"]
+    assert flops["after"] <= 0.7 * flops["before"]
+    assert all({"flops", "weights_bytes"} <= set(graph) for graph in result.document["graphs"].values())
+    assert {row.precision for row in made.manifest.measurements} == {"fp32", "int8"}
+    photo = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+    with seetell.load(made.folder) as model:
+        assert model.precision == "int8"
+        assert model.caption(photo, options=model.generation_options(max_tokens=6)).text
