@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--photo-column", "--precision", "--score-by", "--score-model"}
         | {"--shard-mb", "--shard-samples", "--text-column", "--workers"},
     ),
-    "train": (["recipe", "overrides"], set()),
+    "train": (["recipe", "overrides"], {"--teacher-outputs"}),
     "evaluate": (
         [],
         SHARED

@@ -62,12 +62,17 @@ class LiveReader:
         """The batch as the teacher reads it."""
         values, mask = shown.pixel_values, shown.pixel_mask
         if shown.image != self.image:
-            parts = [random_part(one.pixels, one.rule, one.rng, may_flip=one.may_flip) for one in photos]
-            pixels, real = preprocess(parts, self.image)
-            values, mask = torch.from_numpy(pixels), None if real is None else torch.from_numpy(real)
-        return TeacherInputs(values, mask, self._encoded(shown.captions), self._encoded(shown.questions))
+            values, mask = self.prepared(photos)
+        return TeacherInputs(values, mask, self.encoded(shown.captions), self.encoded(shown.questions))
 
-    def _encoded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+    def prepared(self, photos: Sequence[SeenPhoto]) -> tuple[Tensor, Tensor | None]:
+        """The views of the photos as the teacher's ``pixel_values``, and its ``pixel_mask``."""
+        parts = [random_part(one.pixels, one.rule, one.rng, may_flip=one.may_flip) for one in photos]
+        pixels, real = preprocess(parts, self.image)
+        return torch.from_numpy(pixels), None if real is None else torch.from_numpy(real)
+
+    def encoded(self, texts: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        """Ids and mask of the texts in the teacher's tokens; None of no texts, and without a tokenizer."""
         if self._tokenizer is None or not texts:
             return None
         ids, mask = self._tokenizer.encode(texts, lead_id=self._tokenizer.spec.bos_id)

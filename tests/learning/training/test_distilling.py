@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,25 +13,34 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file as torch_weights
+from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from seetell.bundle.manifest import TextSpec
-from seetell.core.errors import CheckpointError, SeetellError
+from seetell.core.errors import CheckpointError, RecipeError, SeetellError
 from seetell.learning.batch import Batch, TeacherInputs
 from seetell.learning.scenes import write_scenes
 from seetell.learning.tokenizer_training import train_tokenizer, write_tokenizer
+from seetell.learning.training.checkpoint import evenly_chosen, load_initial_weights
 from seetell.learning.training.distilling import common_answers
 from seetell.learning.training.objective_spec import DISTILLING, ObjectiveSpec
-from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import Prepared, build_collator, prepare, run
 from seetell.learning.training.step import JointStep
 from seetell.learning.training.teacher import UnifiedTeacher
+from seetell.learning.training.teacher_outputs import write_teacher_outputs
 from seetell.media.preprocess import ImageSpec
+from seetell.modeling.checkpoints.own import read_run
 from seetell.modeling.export.run import objectives_of
 from seetell.modeling.export.start import Start
 from seetell.modeling.export.write_bundle import BundleFacts
+from seetell.modeling.parts.vit import ViT
 from tests.learning.test_step import HYBRID, LEADS, RESNET, VIT, _batch, _step
 from tests.learning.training.test_run import _fail_at, losses, small
+from tests.parity import test_clip as clip
 
 ANSWERS = ("red", "two", "yes", "no")
 BASES = ("contrastive", "matching", "captioning", "answer_list", "labels")
@@ -259,3 +270,180 @@ def test_a_teacher_that_does_not_fit_is_told_before_training(
         prepare(student(scenes, tmp_path / "run", teacher.replace("TAUGHT", str(taught)), *more))
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_teacher_sees_the_same_part_of_the_photo_at_its_own_size(
+    scenes: Path, taught: Path, tmp_path: Path
+) -> None:
+    views = "{scale: [0.3, 0.5], aspect: [0.7, 1.4], brightness: 0.4, contrast: 0, saturation: 0}"
+    recipe = student(
+        scenes, tmp_path / "run", taught, *(f"data.{place}.augment={views}" for place in range(3))
+    )
+    prepared = prepare(recipe)
+    collator = build_collator(prepared)
+    small_views, same_size = collator.batch(0), collator.batch(11)
+    assert small_views.teacher is not None and small_views.teacher.pixel_values is not None
+    (own, its) = small_views.pixel_values, small_views.teacher.pixel_values
+    assert (own.shape[-1], its.shape[-1]) == (32, 64)
+    near = F.interpolate(its, size=(32, 32), mode="bicubic", antialias=True)
+    apart = (own - near).abs().mean(dim=(1, 2, 3))
+    others = (own - near.roll(1, 0)).abs().mean(dim=(1, 2, 3))
+    assert float(apart.max()) < 0.25 * float(others.min())
+    # And what the student alone gets is what it got without a teacher.
+    alone = prepare(small(scenes, tmp_path / "alone", *SMALLER, "objectives=[{name: captioning}]",
+                          *(f"data.{place}.augment={views}" for place in range(3))))  # fmt: skip
+    assert torch.equal(build_collator(alone).batch(0).pixel_values, own)
+    assert same_size.pixel_values.shape[-1] == 48
+
+
+# Another family --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def a_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    clip.make("plain", folder)
+    return folder
+
+
+ACROSS = ("distil_affinity", "distil_features", "distil_hidden")
+
+
+def test_a_clip_teaches_a_student_of_ours(scenes: Path, a_clip: Path, tmp_path: Path) -> None:
+    longer = ["steps=40", "optimizer.lr=3e-3", "ema=null", "checkpoint.every=40", "data.0.languages=[en]"]
+    recipe = student(scenes, tmp_path / "run", a_clip, *longer, names=ACROSS)
+    write_scenes(tmp_path / "unseen", 24, seed=77, size=48)
+    held = prepare(student(tmp_path / "unseen", tmp_path / "held", a_clip, *longer, names=ACROSS))
+    before = held_out_losses(prepare(recipe), held)
+    run(recipe)
+    finished = prepare(recipe)
+    finished.step.load_state_dict(torch_weights(tmp_path / "run/checkpoints/step-0000040/step.safetensors"))
+    after = held_out_losses(finished, held)
+    assert before.keys() == {"loss", *ACROSS}
+    worse = {name: (before[name], after[name]) for name in before if after[name] >= before[name]}
+    assert not worse
+    # Its own words: CLIP's tokenizer is none that our student could write with.
+    assert finished.tokenizer.token_id("[FUSE]") is not None
+    with pytest.raises(RecipeError, match="cannot serve distil_captioning"):
+        prepare(student(scenes, tmp_path / "other", a_clip, names=["distil_captioning"]))
+
+
+def test_a_clip_taught_by_its_like_learns_what_it_says(scenes: Path, a_clip: Path, tmp_path: Path) -> None:
+    document: dict[str, Any] = {
+        "init": str(a_clip),
+        "teacher": str(a_clip),
+        "data_root": str(scenes),
+        "data": [{"format": "coco_captions", "path": ".", "batch_size": 6, "augment": "none"}],
+        "objectives": [{"name": "distil_affinity"}, {"name": "distil_features"}],
+        "precision": "fp32",
+        "steps": 2,
+        "checkpoint": {"dir": str(tmp_path / "run")},
+    }
+    same = prepare(parse_recipe(document, "test"))
+    with torch.no_grad():
+        losses = same.step.eval()(build_collator(same).batch(0))
+    assert all(float(value) == pytest.approx(0.0, abs=1e-5) for value in losses.values())
+    run(parse_recipe(document, "test"))
+    hidden = {**document, "objectives": [{"name": "distil_hidden"}]}
+    with pytest.raises(RecipeError, match="distil_hidden does not teach this model"):
+        prepare(parse_recipe({**hidden, "checkpoint": {"dir": str(tmp_path / "other")}}, "test"))
+
+
+# What a teacher said before --------------------------------------------------------------------
+
+STILL = [f"data.{place}.augment=none" for place in range(3)]
+RETRIEVAL = ("distil_affinity", "distil_features")
+
+
+def test_stored_outputs_teach_what_the_teacher_teaches(scenes: Path, a_clip: Path, tmp_path: Path) -> None:
+    beside = student(scenes, tmp_path / "beside", a_clip, *STILL, names=RETRIEVAL)
+    written = write_teacher_outputs(beside, tmp_path / "said")
+    assert len(written.photo_names) == len(written.photos) and "images/000000.png" in written.photo_names
+    before = student(
+        scenes, tmp_path / "before", f"{{outputs: {tmp_path / 'said'}}}", *STILL, names=RETRIEVAL
+    )
+    run(beside)
+    run(before)
+    for one, other in zip(losses(tmp_path / "beside"), losses(tmp_path / "before"), strict=True):
+        for name in RETRIEVAL:
+            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-5)
+    # Its digest belongs to the run: other outputs, another run.
+    prints = {prepare(before).fingerprint, prepare(beside).fingerprint}
+    assert len(prints) == 2
+
+
+def test_stored_outputs_that_do_not_fit_are_told_before_training(
+    scenes: Path, a_clip: Path, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    write_teacher_outputs(student(scenes, tmp_path / "x", a_clip, *STILL, names=RETRIEVAL), said)
+
+    def refused(told: str, *more: str, names: Any = RETRIEVAL, still: Any = STILL) -> None:
+        with pytest.raises(SeetellError, match=told) as raised:
+            prepare(student(scenes, tmp_path / "run", f"{{outputs: {said}}}", *still, *more, names=names))
+        assert "\n" not in str(raised.value)
+
+    refused(r"data\.1\.augment changes what the student sees", "data.1.augment={flip: true}")
+    refused("cannot serve distil_hidden; it serves distil_affinity, distil_features", names=["distil_hidden"])
+    names = json.loads((said / "photos.json").read_text(encoding="utf-8"))
+    (said / "photos.json").write_text(json.dumps(["other.png", *names[1:]]), encoding="utf-8")
+    refused(f"has nothing of the photo '{names[0]}'")
+    (said / "photos.json").write_text(json.dumps(names), encoding="utf-8")
+    texts = json.loads((said / "texts.json").read_text(encoding="utf-8"))
+    (said / "texts.json").write_text(json.dumps([*texts[:-1], "?"], ensure_ascii=False), encoding="utf-8")
+    refused("has nothing of the text")
+    (said / "texts.json").write_text(json.dumps(texts[1:]), encoding="utf-8")
+    refused("one row of numbers for each of the")
+    (said / "texts.npy").write_bytes(b"no array")
+    refused("texts.npy: cannot be read")
+    (said / "teacher.json").unlink()
+    refused("teacher.json: cannot be read")
+    with pytest.raises(RecipeError, match="name the model"):
+        write_teacher_outputs(student(scenes, tmp_path / "run", f"{{outputs: {said}}}", *STILL), said)
+
+
+# Weights ---------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_a_shallower_student_has_blocks_at_even_distances(deep: int, shallow: int) -> None:
+    stored = {f"a.blocks.{place}.weight": torch.tensor(float(place)) for place in range(deep)}
+    stored |= {"head.weight": torch.tensor(-1.0), "b.stages.1.0.conv": torch.tensor(7.0)}
+    wanted = [f"a.blocks.{place}.weight" for place in range(shallow)]
+    found = evenly_chosen(stored, [*wanted, "head.weight", "b.stages.1.0.conv"])
+    kept = [int(found[name]) for name in wanted if name in found]
+    assert found["head.weight"] == -1.0 and found["b.stages.1.0.conv"] == 7.0
+    if shallow >= deep:
+        assert kept == list(range(deep))
+        return
+    assert len(kept) == shallow and kept == sorted(set(kept))
+    assert kept[0] == 0 and (shallow == 1 or kept[-1] == deep - 1)
+    gaps = [after - before for before, after in itertools.pairwise(kept)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize(("even", "chosen"), [(False, [0, 1, 2]), (True, [0, 2, 4])])
+def test_a_student_inherits_the_blocks_asked_for(even: bool, chosen: list[int], tmp_path: Path) -> None:
+    def encoder(depth: int) -> ViT:
+        return ViT((16, 16), 8, 8, depth, 2)
+
+    torch.manual_seed(0)
+    teacher, own = encoder(5), encoder(3)
+    save_file(teacher.state_dict(), tmp_path / "model.safetensors")
+    assert load_initial_weights(own, tmp_path, even=even) == []
+    theirs = teacher.state_dict()
+    for name, tensor in own.state_dict().items():
+        if name.startswith("transformer.blocks."):
+            place, rest = name.removeprefix("transformer.blocks.").split(".", 1)
+            name = f"transformer.blocks.{chosen[int(place)]}.{rest}"
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_smaller_student_starts_from_its_teacher(scenes: Path, taught: Path, tmp_path: Path) -> None:
+    shallow = ["model.text.depth=1", "model.image.depth=1", f"init={taught}", f"teacher={taught}"]
+    more = ["objectives=[{name: distil_affinity}]", "init_layers=even"]
+    own = prepare(small(scenes, tmp_path / "run", *shallow, *more)).step.model.state_dict()
+    whole = read_run(taught).model.state_dict()
+    assert own.keys() < whole.keys()
+    assert all(torch.equal(own[name], whole[name]) for name in own)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 _NAME = re.compile(r"^step-(\d+)$")
 _RANDOM = "random.cpu"
+# A block of a stack, of a transformer or of a ResNet's stage: the stack's name, and the block's number in it.
+_BLOCK = re.compile(r"^(?P<stack>(?:.+\.)?(?:blocks|stages\.\d+))\.(?P<number>\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +163,23 @@ def load_checkpoint(
     torch.set_rng_state(random)
 
 
-def load_initial_weights(model: nn.Module, source: Path) -> list[str]:
+def load_initial_weights(model: nn.Module, source: Path, *, even: bool = False) -> list[str]:
     """Start ``model`` from the weights in ``source``: a safetensors file, a checkpoint's folder (its
     averages, else its own weights), a run's folder (its latest checkpoint) or a folder with
     ``model.safetensors``.
 
     Tensors are taken where name and shape agree, so that a model with another vocabulary or head keeps
-    its trunk. Returns the names that stayed as they were. Raises CheckpointError when nothing agrees.
+    its trunk. A stack of fewer blocks has the first ones, or with ``even`` those that
+    :func:`evenly_chosen` says. Returns the names that stayed as they were. Raises CheckpointError when
+    nothing agrees.
     """
     file = _weights_file(source)
     stored = _without_adapters(_read(file), file)
     if not any(name in stored for name in model.state_dict()):
         stored = {name.removeprefix("model."): tensor for name, tensor in stored.items()}
     own = model.state_dict()
+    if even:
+        stored = evenly_chosen(stored, own)
     taken = {
         name: tensor.to(own[name].dtype)
         for name, tensor in stored.items()
@@ -183,6 +189,38 @@ def load_initial_weights(model: nn.Module, source: Path) -> list[str]:
         raise CheckpointError(f"{file}: none of its weights has a name and shape of this model")
     model.load_state_dict(taken, strict=False)
     return [name for name in own if name not in taken]
+
+
+def evenly_chosen(stored: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    """``stored`` with the blocks of each stack numbered anew for a model with the names ``wanted``: of L
+    blocks for l places, l < L, place i has block ``round(i * (L - 1) / (l - 1))``, one place alone the first.
+
+    Source: Shleifer and Rush 2020, "Pre-trained summarization distillation", whose students copy maximally
+    spaced layers of their teacher. Stacks that are not deeper than wanted stay as they are.
+    """
+    deep, shallow = _depths(stored), _depths(wanted)
+    found: dict[str, Tensor] = {}
+    for name, tensor in stored.items():
+        match = _BLOCK.match(name)
+        stack = match["stack"] if match else ""
+        have, want = deep.get(stack, 0), shallow.get(stack, 0)
+        if match is None or not 0 < want < have:
+            found[name] = tensor
+            continue
+        for place in range(want):
+            chosen = (2 * place * (have - 1) + want - 1) // (2 * (want - 1)) if want > 1 else 0
+            if chosen == int(match["number"]):
+                found[f"{stack}.{place}.{name[match.end() :]}"] = tensor
+    return found
+
+
+def _depths(names: Iterable[str]) -> dict[str, int]:
+    """Blocks of each stack."""
+    depths: dict[str, int] = {}
+    for name in names:
+        if match := _BLOCK.match(name):
+            depths[match["stack"]] = max(depths.get(match["stack"], 0), int(match["number"]) + 1)
+    return depths
 
 
 def _without_adapters(weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from seetell.core.errors import RecipeError
 from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
-from seetell.data.photo_refs import FileSlice
-from seetell.data.records import AskedQuestion, CaptionRecord, LabelRecord, QuestionRecord
+from seetell.data.photo_refs import FileSlice, PhotoRef
+from seetell.data.records import AskedQuestion, CaptionRecord, LabelRecord, QuestionRecord, Sample
 from seetell.data.shards import Shards, open_shards
 from seetell.data.vqa import read_vqa, write_vqa
 from seetell.learning.shard_source import Contents, ShardSource, Wanted, read_contents
@@ -47,6 +47,14 @@ class CaptionData:
         for record in self.records:
             yield from (text for text, language in record.captions if language in self.settings.languages)
 
+    def photos(self) -> Iterator[PhotoRef]:
+        """Every photo, once."""
+        yield from dict.fromkeys(record.photo for record in self.records)
+
+    def captions(self) -> Iterator[str]:
+        """Every caption that may be drawn."""
+        yield from self.texts()
+
 
 @dataclass(frozen=True, slots=True)
 class QuestionData:
@@ -61,6 +69,14 @@ class QuestionData:
         for record in self.records:
             yield record.question
             yield from (answer_text(answer) for answer in record.answers)
+
+    def photos(self) -> Iterator[PhotoRef]:
+        """Every photo, once."""
+        yield from dict.fromkeys(record.photo for record in self.records)
+
+    def captions(self) -> Iterator[str]:
+        """None."""
+        yield from ()
 
     def questions(self) -> Iterator[QuestionRecord]:
         """Every question."""
@@ -77,12 +93,25 @@ class LabelData:
 
     def texts(self) -> Iterator[str]:
         """Each label once, plain and in every template."""
-        settings = self.settings
         for label in label_list(self.records):
             yield label_text(label)
-            for language, templates in settings.templates.items():
-                name = label_name(label, language, settings.label_names)
-                yield from (template.replace("{}", name) for template in templates)
+            yield from self._named(label)
+
+    def _named(self, label: str) -> Iterator[str]:
+        settings = self.settings
+        for language, templates in settings.templates.items():
+            name = label_name(label, language, settings.label_names)
+            yield from (template.replace("{}", name) for template in templates)
+
+    def photos(self) -> Iterator[PhotoRef]:
+        """Every photo, once."""
+        yield from dict.fromkeys(record.photo for record in self.records)
+
+    def captions(self) -> Iterator[str]:
+        """Every label in every template, where the source captions photos so."""
+        if "caption" in self.settings.tasks:
+            for label in label_list(self.records):
+                yield from self._named(label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +127,25 @@ class ShardData:
     def texts(self) -> Iterator[str]:
         """Captions in the languages that are taught, questions and answers, read from end to end."""
         for sample, _ in self.shards.read_refs():
-            for text, language in sample.captions:
-                if self.wanted.languages and (language in self.wanted.languages or not language):
-                    yield text
+            yield from self._captions(sample)
             if self.wanted.questions_per_photo:
                 for one in sample.questions:
                     yield one.question
                     yield from (answer_text(answer) for answer in one.answers)
+
+    def _captions(self, sample: Sample[FileSlice]) -> Iterator[str]:
+        for text, language in sample.captions:
+            if self.wanted.languages and (language in self.wanted.languages or not language):
+                yield text
+
+    def photos(self) -> Iterator[PhotoRef]:
+        """Every photo, read from end to end."""
+        yield from (sample.photo for sample, _ in self.shards.read_refs())
+
+    def captions(self) -> Iterator[str]:
+        """Every caption that may be drawn, likewise."""
+        for sample, _ in self.shards.read_refs():
+            yield from self._captions(sample)
 
     def questions(self) -> Iterator[AskedQuestion]:
         """Every question, read from end to end; none where there is none to learn from."""

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from seetell.core.errors import DeviceUnavailable
-from seetell.learning.batch import Batch
+from seetell.learning.batch import Batch, TeacherInputs
 
 T = TypeVar("T")
+B = TypeVar("B", Batch, TeacherInputs)
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -22,7 +23,7 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 
-def move_batch(batch: Batch, device: torch.device) -> Batch:
+def move_batch(batch: B, device: torch.device) -> B:
     """The batch with every tensor on ``device``; the batch itself where it is there already."""
     return batch if device.type == "cpu" else _moved(batch, device)
 

@@ -65,6 +65,8 @@ class Recipe(Section):
     """One training run.
 
     model: sizes of our model; without it and without ``init`` they are its defaults.
+    init_layers: where ``model`` has fewer blocks than what ``init`` names, whether each stack takes its
+        ``first`` ones, or ones at ``even`` distances with the first and the last among them.
     init: the weights to start from. Without ``model``, the model itself: ours or of a public family.
     data_root: where relative paths of data start; absolute once :func:`read_recipe` has read it.
     mean, std: of the picture's values in 0..1; they go into the bundle with the model.
@@ -79,6 +81,7 @@ class Recipe(Section):
 
     model: dict[str, Any] | None = None
     init: str | None = None
+    init_layers: Literal["first", "even"] = "first"
     tokenizer: TokenizerSettings = TokenizerSettings()
     data_root: str = "."
     data: tuple[DataSettings, ...] = Field(min_length=1)
@@ -160,6 +163,13 @@ class Recipe(Section):
             raise ValueError(
                 f"teacher: nothing learns from it; objectives may be {', '.join(sorted(DISTILLING))}"
             )
+        if self.teacher is not None and self.teacher.outputs is not None:
+            for place, source in enumerate(self.data):
+                if not source.augment.changes_nothing:
+                    raise ValueError(
+                        f"teacher.outputs: are of whole photos, and data.{place}.augment changes what the"
+                        " student sees of them; set it to none, or let the teacher run beside (teacher.model)"
+                    )
         if self.guard is not None and self.guard.every is None and self.validation is None:
             raise ValueError("guard: say every how many steps it measures (every)")
         missing = [spec.name for spec in self.objectives if not self.serves(spec.name)]

@@ -45,7 +45,7 @@ from seetell.learning.training.sections import TuneSettings
 from seetell.learning.training.starting import ANSWERS_FILE, LABELS_FILE, settle, with_kept_lists
 from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.teacher import Teacher
-from seetell.learning.training.teaching import check_teacher, read_teacher
+from seetell.learning.training.teaching import check_outputs, check_teacher, read_teacher
 from seetell.learning.training.tuning import apply_tuning
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
 
@@ -137,6 +137,8 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     recipe, start = settle(recipe, folder)
     teacher = read_teacher(recipe)
     corpus = read_corpus(recipe)
+    if teacher is not None:
+        check_outputs(corpus, teacher)
     sources = build_sources(recipe, corpus)
     torch.manual_seed(recipe.seed)
     if start is None:
@@ -184,7 +186,8 @@ def _own_step(
         )
     # A run that goes on has its weights in its checkpoint, wherever those it began with are by now.
     if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
-        checkpoints.load_initial_weights(step.model, locate(recipe.init) or Path(recipe.init))
+        source = locate(recipe.init) or Path(recipe.init)
+        checkpoints.load_initial_weights(step.model, source, even=recipe.init_layers == "even")
     return step
 
 

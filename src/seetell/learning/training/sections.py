@@ -34,7 +34,8 @@ class Section(BaseModel):
 
 
 class AugmentSettings(Section):
-    """How far views stray from the photo; the fields of learning/augmentation.py's Augmentation."""
+    """How far views stray from the photo; the fields of learning/augmentation.py's Augmentation. ``none``
+    alone leaves it as it is."""
 
     scale: tuple[_Share, _Share] = (0.5, 1.0)
     aspect: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.8, 1.25)
@@ -43,6 +44,19 @@ class AugmentSettings(Section):
     contrast: _Unit = 0.2
     saturation: _Unit = 0.2
     erase: _Unit = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_at_all(cls, value: Any) -> Any:
+        if value != "none":
+            return value
+        still = dict.fromkeys(("brightness", "contrast", "saturation", "erase"), 0.0)
+        return {**still, "scale": (1.0, 1.0), "aspect": (1.0, 1.0), "flip": False}
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every view is the whole photo as it is."""
+        return self == AugmentSettings.model_validate("none")
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentSettings:
@@ -230,15 +244,23 @@ class TuneSettings(Section):
 class TeacherSettings(Section):
     """The model that the objectives named ``distil_...`` learn from; it stays as it is. As text, ``model``.
 
-    model: whatever ``init`` may name.
+    model: whatever ``init`` may name. outputs: in its place, a folder of what a teacher said of the photos
+        and texts before, as learning/stored_outputs.py has it; relative to the working folder.
     """
 
-    model: str
+    model: str | None = None
+    outputs: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _a_text_is_the_model(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TeacherSettings:
+        if (self.model is None) == (self.outputs is None):
+            raise ValueError("give either model or outputs")
+        return self
 
 
 class ResolutionStage(Section):

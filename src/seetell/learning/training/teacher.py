@@ -14,10 +14,12 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import RecipeError
 from seetell.learning.batch import TeacherInputs
+from seetell.learning.stored_outputs import StoredOutputs
 from seetell.learning.teacher_inputs import LiveReader, TeacherReader
 from seetell.learning.training.objective_spec import ObjectiveName
 from seetell.learning.training.rows import encode_by_length, take
@@ -68,6 +70,7 @@ class Lesson:
 class Teacher:
     """name: for messages. teaches: the objectives it can serve. shared_dim: of its embeddings, 0 without.
     stage_widths: channels of its stages. answers: its closed list. digest: changes with its outputs.
+    logit_scale: the log of the scale of its similarities.
     reader: prepares batches for it. photo_size: pixels a side that it wants to see. vocabulary: its
     tokenizer's file, where a student of ours can have the same; else empty."""
 
@@ -77,6 +80,7 @@ class Teacher:
     stage_widths: tuple[int, ...] = ()
     answers: tuple[str, ...] = ()
     digest: str
+    logit_scale: float = 0.0
     reader: TeacherReader
     photo_size: int = 0
     vocabulary: bytes = b""
@@ -105,6 +109,7 @@ class _ModelTeacher(Teacher):
             tokenizer = Tokenizer(start.tokenizer_json.decode("utf-8"), facts.text)
         self.reader = LiveReader(facts.image, tokenizer)
         self.photo_size = max(facts.image.min_source_size)
+        self.logit_scale = start.model.score.logit_scale
         limits = start.model.limits
         assert limits.image_size is not None
         if "distil_hidden" in self.teaches:
@@ -228,6 +233,34 @@ class _DualEncoderLesson(Lesson):
     def stages(self) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = self._model.image_encoder(_given(self._inputs.pixel_values)).stages
         return found
+
+
+class StoredTeacher(Teacher):
+    """A teacher that spoke before; of photos and texts, each by itself."""
+
+    def __init__(self, outputs: StoredOutputs) -> None:
+        self.name = outputs.name
+        self.teaches = frozenset(_RETRIEVAL)
+        self.shared_dim = outputs.shared_dim
+        self.digest = outputs.digest
+        self.logit_scale = outputs.logit_scale
+        self.reader = outputs
+        self.outputs = outputs
+
+    def lesson(self, inputs: TeacherInputs, device: torch.device) -> Lesson:
+        return _StoredLesson(inputs, self.outputs.logit_scale)
+
+
+class _StoredLesson(Lesson):
+    def __init__(self, inputs: TeacherInputs, logit_scale: float) -> None:
+        self._inputs = inputs
+        self.logit_scale = torch.tensor(logit_scale)
+
+    def image_embeds(self) -> Tensor:
+        return F.normalize(_given(self._inputs.image_embeds), dim=-1)
+
+    def text_embeds(self) -> Tensor:
+        return F.normalize(_given(self._inputs.text_embeds), dim=-1)
 
 
 def teacher_of(start: Start) -> Teacher:

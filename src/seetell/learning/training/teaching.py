@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import RecipeError
+from seetell.learning.stored_outputs import StoredOutputs
+from seetell.learning.training.corpus import Corpus
 from seetell.learning.training.distilling import common_answers
 from seetell.learning.training.objective_spec import DISTILLING
 from seetell.learning.training.recipe import Recipe
-from seetell.learning.training.teacher import Teacher, teacher_of
+from seetell.learning.training.teacher import StoredTeacher, Teacher, teacher_of
 from seetell.modeling.export.run import like
 from seetell.modeling.export.start import read_start
 
@@ -21,12 +24,16 @@ _FEWEST_ANSWERS = 2
 def read_teacher(recipe: Recipe) -> Teacher | None:
     """The recipe's teacher, None where it has none.
 
-    Raises RecipeError for one that cannot teach an objective that asks for it, and BundleError and
-    CheckpointError for one that cannot be read.
+    Raises RecipeError for one that cannot teach an objective that asks for it, and BundleError,
+    CheckpointError or DataError for one that cannot be read.
     """
     if recipe.teacher is None:
         return None
-    teacher = teacher_of(read_start(recipe.teacher.model, "teacher"))
+    teacher: Teacher
+    if recipe.teacher.outputs is not None:
+        teacher = StoredTeacher(StoredOutputs(Path(recipe.teacher.outputs), Path(recipe.data_root)))
+    else:
+        teacher = teacher_of(read_start(str(recipe.teacher.model), "teacher"))
     for spec in recipe.objectives:
         if spec.name in DISTILLING and spec.name not in teacher.teaches:
             lacks = "" if like(spec.name) == spec.name else f", which needs {like(spec.name)}"
@@ -35,6 +42,17 @@ def read_teacher(recipe: Recipe) -> Teacher | None:
                 f"objectives: the teacher {teacher.name} cannot serve {spec.name}{lacks}; it serves {able}"
             )
     return teacher
+
+
+def check_outputs(corpus: Corpus, teacher: Teacher) -> None:
+    """Raise DataError naming a photo or caption of the corpus of which a teacher that spoke before said
+    nothing."""
+    if isinstance(teacher, StoredTeacher):
+        for part in corpus.parts:
+            for photo in part.photos():
+                teacher.outputs.image_rows([photo])
+            for text in part.captions():
+                teacher.outputs.text_rows([text])
 
 
 def check_teacher(
