@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import socket
@@ -97,6 +98,31 @@ def test_half_a_body(serve: Serve) -> None:
     assert client.post("/v1/caption", json={"photo": PHOTO}).status_code == 200
 
 
+@pytest.mark.parametrize("half", [b"", b"POST /v1/cap"])
+@pytest.mark.parametrize("requests_before", [0, 1])
+def test_half_a_head(serve: Serve, half: bytes, requests_before: int) -> None:
+    client = serve(limits={"head_timeout_s": 0.3})
+    with _raw(client) as raw:
+        for _ in range(requests_before):
+            raw.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert raw.recv(65536)
+        raw.sendall(half or b"G")
+        while raw.recv(65536):  # until it is closed by the server; a timeout fails
+            pass
+
+
+def test_a_connection_may_be_idle_between_requests(serve: Serve) -> None:
+    url = serve(limits={"head_timeout_s": 0.2}).base_url
+    kept = http.client.HTTPConnection(url.host, url.port, timeout=20)
+    for _ in range(2):
+        kept.request("GET", "/health")
+        assert kept.getresponse().read() == b'{"status":"ok"}'
+        first = kept.sock
+        time.sleep(0.5)
+    assert kept.sock is first, "one connection"
+    kept.close()
+
+
 def test_the_deadline(serve: Serve, engine: SlowEngine) -> None:
     client = serve(limits={"deadline_s": 0.3})
     engine.go.clear()
@@ -120,14 +146,11 @@ def test_a_full_queue(serve: Serve, engine: SlowEngine) -> None:
     assert engine.began.wait(20)
     waits = threading.Thread(target=one)
     waits.start()
-    deadline = time.monotonic() + 20
-    while True:  # until the second one is in the queue, the third gets its place and waits
-        try:
-            refused = client.post("/v1/caption", json={"photo": PHOTO}, timeout=0.5)
-        except httpx2.ReadTimeout:
-            assert time.monotonic() < deadline
-            continue
-        break
+    until = time.monotonic() + 20
+    while "seetell_queue_items 1.0" not in client.get("/metrics").text:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    refused = client.post("/v1/caption", json={"photo": PHOTO})
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "queue_full")
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     engine.go.set()

@@ -112,6 +112,51 @@ def test_a_model_in_use_is_not_put_away() -> None:
     in_loop(act)
 
 
+def test_requests_go_on_while_another_model_is_opened() -> None:
+    shelf = Shelf(a=1, b=1)
+
+    async def act() -> None:
+        pool = ModelPool(shelf.sources)
+
+        async def use(name: str) -> None:
+            async with pool.lease(name):
+                pass
+
+        await use("a")
+        shelf.go.clear()
+        opening = asyncio.create_task(use("b"))
+        await asyncio.sleep(0.02)
+        await asyncio.wait_for(use("a"), 10)
+        assert not opening.done()
+        shelf.go.set()
+        await opening
+
+    in_loop(act)
+
+
+def test_who_asked_first_may_go_away() -> None:
+    shelf = Shelf(a=1)
+
+    async def act() -> None:
+        pool = ModelPool(shelf.sources)
+
+        async def use() -> None:
+            async with pool.lease():
+                pass
+
+        shelf.go.clear()
+        first, second = asyncio.create_task(use()), asyncio.create_task(use())
+        await asyncio.sleep(0.02)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        shelf.go.set()
+        await second
+        assert pool.loaded == ["a"]
+
+    in_loop(act)
+    assert shelf.names == ["a"], "opened once"
+
+
 def test_one_that_cannot_be_opened_is_tried_again() -> None:
     tries = []
 

@@ -29,7 +29,8 @@ class Limits:
         requests: answered at the same time; more is answered with 429.
         queue: photos and texts waiting for the model; more is answered with 429.
         max_wait_s: how long the first of a batch waits for others.
-        deadline_s: from a request's first byte to its answer; 504 afterwards.
+        deadline_s: from a request's body to its answer; 504 afterwards.
+        head_timeout_s: for a request's head to arrive, or the first on a connection to begin.
         body_timeout_s: for a body to arrive; 408 afterwards.
         fetch_timeout_s: for a photo's address, redirects and all.
         fetches: addresses fetched at the same time; others wait.
@@ -43,6 +44,7 @@ class Limits:
     queue: int = 512
     max_wait_s: float = 0.005
     deadline_s: float = 30.0
+    head_timeout_s: float = 20.0
     body_timeout_s: float = 30.0
     fetch_timeout_s: float = 10.0
     fetches: int = 16

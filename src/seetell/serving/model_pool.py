@@ -28,6 +28,7 @@ class _Place:
     model: Model | None = None
     leases: int = 0
     used: float = 0.0
+    opening: asyncio.Task[None] | None = None
 
 
 class ModelPool:
@@ -56,7 +57,8 @@ class ModelPool:
                     f"{source.name} needs about {source.memory_bytes // 1_000_000:,} MB, more than the "
                     f"{budget_bytes // 1_000_000:,} MB allowed for models"
                 )
-        self._changed = asyncio.Condition()
+        self._released = asyncio.Condition()
+        self._one_opens = asyncio.Lock()
 
     @property
     def names(self) -> list[str]:
@@ -85,22 +87,29 @@ class ModelPool:
                 type="model_not_found",
                 param="model",
             )
-        if place.model is None:
-            # Held while one is opened: two at once would each see room for itself.
-            async with self._changed:
-                await self._changed.wait_for(lambda: place.model is not None or self._make_room(place))
-                if place.model is None:
-                    place.model = await asyncio.to_thread(place.source.open)
-                place.leases += 1
-        else:
-            place.leases += 1
+        while place.model is None:
+            if place.opening is None:
+                place.opening = asyncio.create_task(self._open(place))
+            # Who asked first may go away; the others, and whoever comes next, still get the model.
+            await asyncio.shield(place.opening)
+        place.leases += 1
         try:
             yield place.model
         finally:
             place.used = time.monotonic()
             place.leases -= 1
-            async with self._changed:
-                self._changed.notify_all()
+            async with self._released:
+                self._released.notify_all()
+
+    async def _open(self, place: _Place) -> None:
+        try:
+            # One at a time: two at once would each see room for itself.
+            async with self._one_opens:
+                async with self._released:
+                    await self._released.wait_for(lambda: self._make_room(place))
+                place.model = await asyncio.to_thread(place.source.open)
+        finally:
+            place.opening = None
 
     def close(self) -> None:
         """Free all models."""

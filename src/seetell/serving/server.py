@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from seetell.core.errors import UsageError
 from seetell.serving.app import App
@@ -33,6 +35,7 @@ class Server(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
+                http=_bounded(app.serving.limits.head_timeout_s),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -82,6 +85,41 @@ class Server(uvicorn.Server):
             await asyncio.sleep(self._app.serving.limits.drain_s)
             self.should_exit = True
         return await super().on_tick(counter)
+
+
+def _bounded(head_timeout_s: float) -> type[H11Protocol]:
+    """uvicorn's protocol, which waits for a request's head as long as the client likes; this one does not.
+    Clients that open connections and say nothing would use up the files a process may have open."""
+
+    class Bounded(H11Protocol):
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def _watch(self) -> None:
+            # Between requests a connection is idle too, but then nothing is received, and uvicorn's own
+            # timer runs.
+            if self.conn.their_state is not h11.IDLE:
+                self._stop()
+            elif self._timer is None:
+                self._timer = self.loop.call_later(head_timeout_s, self.transport.close)
+
+        def _stop(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    return Bounded
 
 
 def serve(app: App, *, host: str, port: int, started: Callable[[str], None]) -> None:
