@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from PIL import Image
 
+from seetell.search.photo_index import PhotoIndex
 from seetell.serving.page_routes import content_security_policy
+from seetell.serving.photo_index_api import ServedIndex
 from seetell.tasks.model import Model
-from tests.serving.conftest import Serve
+from tests.serving.conftest import Serve, jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "src" / "seetell" / "serving" / "page"
@@ -84,3 +88,36 @@ def test_the_committed_page_is_that_of_the_sources(tmp_path: Path) -> None:
     command = ["npx", "--no-install", "vite", "build", "--outDir", str(tmp_path)]
     subprocess.run(command, cwd=WEB, check=True, capture_output=True)
     assert (tmp_path / "index.html").read_bytes() == (BUILT / "index.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("path", "edge", "status"),
+    [
+        ("{folder}/in.png", 64, 200),
+        ("{folder}/out.png", 64, 404),
+        ("{folder}/../{name}/in.png", 64, 404),
+        ("/etc/passwd", 64, 404),
+        ("x' OR '1' = '1", 64, 404),
+        ("\0", 64, 404),
+        ("{folder}/in.png", 100_000, 422),
+    ],
+)
+def test_only_photos_of_the_index_are_shown(
+    serve: Serve, model: Model, tmp_path: Path, path: str, edge: int, status: int
+) -> None:
+    for name in ("in.png", "out.png"):
+        (tmp_path / name).write_bytes(jpeg(1, (300, 200)))
+    place = tmp_path / "photos.index"
+    PhotoIndex(place, model).add(tmp_path / "in.png")
+    client = serve(index=ServedIndex(place))
+    path = path.format(folder=tmp_path, name=tmp_path.name)
+    got = client.get("/v1/page/photo", params={"path": path, "edge": edge})
+    assert got.status_code == status
+    if status == 200:
+        picture = Image.open(io.BytesIO(got.content))
+        assert picture.format == "JPEG" and picture.size == (64, 43)
+
+
+def test_a_server_without_an_index_shows_no_photo(client: httpx2.Client) -> None:
+    assert client.get("/v1/page").json()["index"] is None
+    assert client.get("/v1/page/photo", params={"path": "/etc/passwd"}).status_code == 404

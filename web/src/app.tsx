@@ -7,6 +7,8 @@ import { Gallery } from "./gallery";
 import { choose, language, languages, nameOf, t } from "./language";
 import { remember, remembered } from "./memory";
 import { captionOf, failureOf, photos, selected, selectedId } from "./photos";
+import { mayFind, searching } from "./find";
+import { Results, SearchBox } from "./search";
 import { narrow } from "./screen";
 
 type Theme = "auto" | "light" | "dark";
@@ -36,6 +38,11 @@ export function App() {
     };
     const keys = (event: KeyboardEvent) => {
       if (event.key === "Escape" && selectedId.value !== null) closeDetails();
+      // As on many pages; not where a slash is being written.
+      if (event.key === "/" && !(event.target instanceof HTMLInputElement)) {
+        event.preventDefault();
+        document.getElementById("search")?.focus();
+      }
     };
     document.addEventListener("dragover", over);
     document.addEventListener("dragleave", leave);
@@ -52,10 +59,12 @@ export function App() {
       {server.value === "key" ? (
         <KeyForm />
       ) : (
-        <div class={photos.value.length ? "room" : "room empty"}>
+        <div class={photos.value.length ? "room" : "room empty"} key="room">
           <main inert={covered}>
-            <AddPhotos large={photos.value.length === 0} />
-            {photos.value.length > 0 && <Gallery />}
+            {mayFind.value && <SearchBox />}
+            {searching.value && mayFind.value ? <Results /> : null}
+            <AddPhotos large={photos.value.length === 0 && !searching.value} />
+            {photos.value.length > 0 && !searching.value && <Gallery />}
           </main>
           {photos.value.length > 0 && <Details close={closeDetails} />}
         </div>

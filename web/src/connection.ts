@@ -8,6 +8,8 @@ export interface Abilities {
   tasks: string[];
   languages: string[];
   photo_bytes: number;
+  /** Photos in its index; null where it has none. */
+  index: number | null;
 }
 
 export type Server = "starting" | "ready" | "key" | "gone" | "failed";
@@ -91,10 +93,9 @@ function whenReady(signal?: AbortSignal): Promise<void> {
   });
 }
 
-async function send<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  let response: Response;
+async function answered(path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   try {
-    response = await fetch(path, {
+    return await fetch(path, {
       method: body === undefined ? "GET" : "POST",
       headers: {
         ...(body === undefined ? {} : { "content-type": "application/json" }),
@@ -108,13 +109,29 @@ async function send<T>(path: string, body?: unknown, signal?: AbortSignal): Prom
     if (signal?.aborted) throw new ApiError("aborted", "");
     throw new ApiError("gone", "");
   }
+}
+
+async function send<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const response = await answered(path, body, signal);
   const given = await response.json().catch(() => null);
   if (response.ok && given !== null) return given as T;
   if (signal?.aborted) throw new ApiError("aborted", "");
   if (response.ok) throw new ApiError("gone", "");
+  throw refusal(response, given);
+}
+
+function refusal(response: Response, given: { error?: { type: string; message: string } } | null): ApiError {
   const error = given?.error ?? { type: "failed", message: `HTTP ${response.status}` };
   const retry = Number(response.headers.get("retry-after"));
-  throw new ApiError(error.type, error.message, response.status, retry > 0 ? retry : 1);
+  return new ApiError(error.type, error.message, response.status, retry > 0 ? retry : 1);
+}
+
+/** What lies at an address, as bytes. */
+export async function get(path: string): Promise<Blob> {
+  await whenReady();
+  const response = await answered(path);
+  if (!response.ok) throw refusal(response, await response.json().catch(() => null));
+  return response.blob();
 }
 
 /**

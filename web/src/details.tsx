@@ -2,8 +2,10 @@ import { useEffect, useRef } from "preact/hooks";
 import { can } from "./connection";
 import { t } from "./language";
 import { captionOf, question, remove, retry, selected, type Asked, type Photo } from "./photos";
+import { findLike, text, vector } from "./find";
 import { Picture } from "./picture";
 import { narrow } from "./screen";
+import { Why } from "./why-section";
 import { WorkLine } from "./work-line";
 
 /** The selected photo: large, with what can be asked of it. On a narrow screen it covers the page. */
@@ -31,6 +33,14 @@ export function Details({ close }: { close: () => void }) {
     >
       <div class="details-head">
         <h2>{photo.name}</h2>
+        {can("embed") && (
+          <button type="button" onClick={() => {
+            findLike(photo);
+            if (narrow.value) close();
+          }}>
+            {t().similar}
+          </button>
+        )}
         <button type="button" onClick={() => remove(photo)}>
           {t().remove}
         </button>
@@ -39,6 +49,9 @@ export function Details({ close }: { close: () => void }) {
         </button>
       </div>
       <Large photo={photo} />
+      {text.value.trim() !== "" && vector.value?.state === "done" && photo.vector.value.state === "done" && (
+        <Why key={text.value} photo={photo} query={text.value.trim()} />
+      )}
       {can("ask") ? <Ask photo={photo} /> : <p class="muted">{t().cannotAsk}</p>}
     </section>
   );

@@ -5,7 +5,7 @@ import { Picture } from "./picture";
 import { WorkLine } from "./work-line";
 
 /** Arrow keys move between the photos: one stop for the tabulator, however many there are. */
-function move(event: KeyboardEvent): void {
+export function move(event: KeyboardEvent): void {
   const list = event.currentTarget as HTMLElement;
   const cells = [...list.querySelectorAll<HTMLElement>("button.photo")];
   const at = cells.indexOf(document.activeElement as HTMLElement);
@@ -26,6 +26,7 @@ function move(event: KeyboardEvent): void {
   cells[Math.max(0, Math.min(cells.length - 1, to))]!.focus();
 }
 
+/** The photos in the order they came. */
 export function Gallery() {
   return (
     <section aria-labelledby="photos-title">
@@ -73,7 +74,9 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
             <WorkLine work={work} working={t().captioning} />
           )}
           <span class="name">
-            {photo.name}
+            <span class="file" title={photo.name}>
+              {photo.name}
+            </span>
             {score !== undefined && <Score value={score} />}
           </span>
         </span>
@@ -92,7 +95,7 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
   );
 }
 
-function Score({ value }: { value: number }) {
+export function Score({ value }: { value: number }) {
   return (
     <span class="score">
       <span class="unseen">{t().score} </span>

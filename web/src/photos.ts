@@ -103,10 +103,11 @@ function next(): void {
 
 let lastId = 0;
 
-export function add(files: File[]): void {
+export function add(files: File[]): Photo[] {
   const added = files.map((file) => new Photo(++lastId, file));
   photos.value = [...photos.value, ...added];
   if (selectedId.value === null && added.length === 1) selectedId.value = added[0]!.id;
+  return added;
 }
 
 export function remove(photo: Photo): void {

@@ -64,6 +64,10 @@ class PhotoIndex:
     def __len__(self) -> int:
         return self._rows.count()
 
+    def __contains__(self, photo: str) -> bool:
+        """Whether a path is of the index, written as results write it."""
+        return self._rows.has(photo)
+
     def add(self, photos: Photos) -> Added:
         """Bring folders (with all below them) and files up to date; the index need not know them yet.
 

@@ -39,6 +39,10 @@ class Rows(Protocol):
         """How many photos there are."""
         ...
 
+    def has(self, path: str) -> bool:
+        """Whether there is a photo of that path."""
+        ...
+
     def changes(self, given: Iterable[str | os.PathLike[str]]) -> Iterator[Change | Failure]:
         """Bring folders and files up to date."""
         ...
@@ -65,6 +69,9 @@ class MemoryRows:
 
     def count(self) -> int:
         return len(self._ids)
+
+    def has(self, path: str) -> bool:
+        return path in self._ids
 
     def changes(self, given: Iterable[str | os.PathLike[str]]) -> Iterator[Change | Failure]:
         names: list[str] = []
@@ -137,6 +144,14 @@ class StoredRows:
                 return 0
             table.refresh()
             return table.count()
+
+    def has(self, path: str) -> bool:
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return False
+            table.refresh()
+            return table.has(path)
 
     def changes(self, given: Iterable[str | os.PathLike[str]]) -> Iterator[Change | Failure]:
         given = list(given)

@@ -134,6 +134,13 @@ class PhotoTable:
         parts = [batch.column("id").to_numpy() for batch in self._batches(["id"], where)]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
+    def has(self, path: str) -> bool:
+        """Whether there is a photo of that path. Never for one that is no text."""
+        if "\0" in path or path_text(path) != path:
+            return False
+        quoted = path.replace("'", "''")
+        return len(self.ids(f"path = '{quoted}' AND raw_path IS NULL")) > 0
+
     def newest_commit(self) -> int:
         """The highest number a row carries; 0 for none."""
         parts = [batch.column("commit").to_numpy().max() for batch in self._batches(["commit"]) if len(batch)]

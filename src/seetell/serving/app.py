@@ -122,7 +122,7 @@ class App:
         api.include_router(chat_routes(self.serving))
         api.include_router(index_routes(self.serving, self._index))
         api.add_api_route("/docs", self._docs, include_in_schema=False)
-        api.include_router(page_routes(self.serving))
+        api.include_router(page_routes(self.serving, self._index))
         for kind in (RequestValidationError, HTTPException, Problem, SeetellError):
             api.add_exception_handler(kind, _answer)
         return api

@@ -6,34 +6,46 @@ by their hashes, and nothing else is: no other script runs in it, and it sends r
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
+import io
 import re
 from dataclasses import dataclass
 from importlib import resources
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from PIL import Image
 from starlette.responses import Response
 
+from seetell.media.images import decode_image
+from seetell.serving.photo_index_api import ServedIndex
 from seetell.serving.problems import Problem
 from seetell.serving.state import Serving
 
+# Photos of the index made smaller at the same time: a large one takes hundreds of megabytes.
+_DECODED_AT_ONCE = 2
 _INLINE = re.compile(r"<(script|style)\b[^>]*>(.*?)</\1>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What the default model can do, and how large a photo may be. languages: the default first."""
+    """What the default model can do, and how large a photo may be.
+
+    languages: the default first. index: photos in the server's index, None where it has none.
+    """
 
     model: str
     tasks: list[str]
     languages: list[str]
     photo_bytes: int
+    index: int | None
 
 
-def page_routes(serving: Serving) -> APIRouter:
-    """``/``, open to everybody, and ``/v1/page``, behind the key."""
+def page_routes(serving: Serving, served: ServedIndex | None = None) -> APIRouter:
+    """``/``, open to everybody, and ``/v1/page`` and ``/v1/page/photo``, behind the key."""
     router = APIRouter(include_in_schema=False)
     html = resources.files("seetell.serving").joinpath("page", "index.html").read_bytes()
     packed = gzip.compress(html, mtime=0)
@@ -61,15 +73,40 @@ def page_routes(serving: Serving) -> APIRouter:
             raise Problem(503, "the model could not be run; the server's log says why", type="failed")
         if not serving.ready or serving.draining:
             raise Problem(503, "the server is starting or ending; ask again")
+        photos = None if served is None else await asyncio.to_thread(len, served.opened())
         async with serving.pool.lease() as model:
             return Abilities(
                 model=model.name,
                 tasks=sorted(model.tasks),
                 languages=list(model.languages),
                 photo_bytes=serving.limits.photo_bytes,
+                index=photos,
             )
 
+    decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
+
+    @router.get("/v1/page/photo")
+    async def photo(
+        path: Annotated[str, Query(max_length=4096)], edge: Annotated[int, Query(ge=16, le=2048)] = 320
+    ) -> Response:
+        index = None if served is None else served.opened()
+        # Nothing but the index's own photos: a path is not to be trusted.
+        if index is None or not await asyncio.to_thread(index.__contains__, path):
+            raise Problem(404, "no such photo in the index", param="path")
+        async with decoding:
+            picture = await asyncio.to_thread(_smaller, path, edge)
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
+
     return router
+
+
+def _smaller(path: str, edge: int) -> bytes:
+    """A photo as JPEG, its longer edge at most ``edge``; without what cameras write beside the pixels."""
+    picture = Image.fromarray(decode_image(path, min_size=(edge // 2, edge // 2)))
+    picture.thumbnail((edge, edge))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
 
 
 def content_security_policy(html: str) -> str:

@@ -1,0 +1,155 @@
+// Searching: the photos of this page by their vectors, and the server's index where it has one.
+import { computed, effect, signal } from "@preact/signals";
+import { ApiError, abilities, ask, can, get } from "./connection";
+import { parseQuery, queryVector } from "./query";
+import { add, embed, failureOf, photos, selectedId, vectors, type Photo, type Work } from "./photos";
+
+/** A photo of the index: its path there, and how well it fits. */
+export interface Hit {
+  photo: string;
+  score: number;
+}
+
+export interface Found {
+  photo: Photo;
+  score: number;
+}
+
+const MOST_HITS = 24;
+// Between the last letter and the request: about the time between two letters.
+const PAUSE_MS = 150;
+
+export const text = signal("");
+/** The photo that others are compared with. */
+export const like = signal<Photo | null>(null);
+export const vector = signal<Work<Float32Array> | null>(null);
+export const hits = signal<Hit[]>([]);
+
+export const searching = computed(() => like.value !== null || text.value.trim() !== "");
+export const hasIndex = computed(() => (abilities.value?.index ?? 0) > 0);
+export const mayFind = computed(() => can("embed") && (photos.value.length > 0 || hasIndex.value));
+
+export const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+/** The photos of this page, best first. */
+export const found = computed<Found[]>(() => {
+  const wanted = vector.value;
+  if (wanted?.state !== "done") return [];
+  const scored: Found[] = [];
+  for (const photo of photos.value) {
+    const own = photo.vector.value;
+    if (own.state === "done" && photo !== like.value) scored.push({ photo, score: dot(own.value, wanted.value) });
+  }
+  return scored.sort((a, b) => b.score - a.score);
+});
+
+export const unread = computed(
+  () => photos.value.filter((one) => one.vector.value.state !== "done" && !failureOf(one.vector.value)).length,
+);
+
+const known = new Map<string, Float32Array>();
+
+/** The vectors of texts; those asked before are remembered. */
+export async function textVectors(texts: string[], signal?: AbortSignal): Promise<Float32Array[]> {
+  const missing = [...new Set(texts.filter((one) => !known.has(one)))];
+  if (missing.length) {
+    const got = await vectors(missing, "text", signal);
+    missing.forEach((one, i) => known.set(one, got[i]!));
+  }
+  return texts.map((one) => known.get(one)!);
+}
+
+export function clear(): void {
+  text.value = "";
+  like.value = null;
+}
+
+export function findLike(photo: Photo): void {
+  text.value = "";
+  like.value = photo;
+  if (failureOf(photo.vector.value)) embed(photo);
+}
+
+let present: AbortController | null = null;
+let timer = 0;
+
+function begin(pauseMs: number, search: (signal: AbortSignal) => Promise<void>): void {
+  const mine = new AbortController();
+  present = mine;
+  timer = window.setTimeout(() => {
+    search(mine.signal).catch((error: unknown) => {
+      const failure = error instanceof ApiError ? error : new ApiError("failed", String(error));
+      if (failure.kind === "aborted" || mine.signal.aborted) return;
+      vector.value = { state: "failed", kind: failure.kind, message: failure.message };
+      hits.value = [];
+    });
+  }, pauseMs);
+}
+
+effect(() => {
+  const wanted = text.value.trim();
+  const other = like.value;
+  const otherVector = other?.vector.value;
+  present?.abort();
+  clearTimeout(timer);
+  if (other && otherVector) {
+    vector.value = otherVector;
+    hits.value = [];
+    if (otherVector.state === "done" && hasIndex.peek()) {
+      begin(0, async (signal) => look({ photo: await other.data() }, signal));
+    }
+  } else if (wanted) {
+    if (vector.peek()?.state !== "done") vector.value = { state: "working" };
+    begin(PAUSE_MS, async (signal) => {
+      const query = parseQuery(wanted);
+      if (query.wanted === null) {
+        vector.value = null;
+        hits.value = [];
+        return;
+      }
+      const [own, ...unwanted] = await textVectors([query.wanted, ...query.unwanted], signal);
+      if (signal.aborted) return;
+      vector.value = { state: "done", value: queryVector(own!, unwanted) };
+      if (hasIndex.peek()) await look({ text: wanted }, signal);
+    });
+  } else {
+    vector.value = null;
+    hits.value = [];
+  }
+});
+
+async function look(query: { text: string } | { photo: string }, signal: AbortSignal): Promise<void> {
+  const got = await ask<{ hits: Hit[] }>("/v1/search", { ...query, k: MOST_HITS }, { signal });
+  if (!signal.aborted) hits.value = got.hits;
+}
+
+// Small pictures of the index, by path. Fetched and not linked: a link could not carry the key.
+const small = new Map<string, Promise<string>>();
+let turn: Promise<unknown> = Promise.resolve();
+
+export function thumbnail(path: string): Promise<string> {
+  let url = small.get(path);
+  if (!url) {
+    const mine = turn.then(() => get(address(path, 320))).then((blob) => URL.createObjectURL(blob));
+    turn = mine.catch(() => {});
+    small.set(path, mine);
+    url = mine;
+  }
+  return url;
+}
+
+const address = (path: string, edge: number): string =>
+  `/v1/page/photo?${new URLSearchParams({ path, edge: String(edge) })}`;
+
+const opened = new Map<string, number>();
+
+/** A photo of the index becomes one of this page, to be asked about and compared like the others. */
+export async function open(path: string): Promise<void> {
+  const there = opened.get(path);
+  if (there === undefined || !photos.value.some((one) => one.id === there)) {
+    const blob = await get(address(path, 1600));
+    const [photo] = add([new File([blob], path.split(/[\\/]/).pop() ?? path, { type: blob.type })]);
+    opened.set(path, photo!.id);
+  }
+  selectedId.value = opened.get(path)!;
+}
