@@ -23,6 +23,7 @@ from seetell.bundle.manifest import TextSpec
 from seetell.core.errors import CheckpointError, RecipeError, SeetellError
 from seetell.learning.batch import Batch, TeacherInputs
 from seetell.learning.scenes import write_scenes
+from seetell.learning.teacher_inputs import LiveReader
 from seetell.learning.tokenizer_training import train_tokenizer, write_tokenizer
 from seetell.learning.training.checkpoint import evenly_chosen, load_initial_weights
 from seetell.learning.training.distilling import common_answers
@@ -30,17 +31,18 @@ from seetell.learning.training.objective_spec import DISTILLING, ObjectiveSpec
 from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import Prepared, build_collator, prepare, run
 from seetell.learning.training.step import JointStep
-from seetell.learning.training.teacher import UnifiedTeacher
+from seetell.learning.training.teacher_families import UnifiedTeacher, teacher_of
 from seetell.learning.training.teacher_outputs import write_teacher_outputs
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.own import read_run
 from seetell.modeling.export.run import objectives_of
-from seetell.modeling.export.start import Start
+from seetell.modeling.export.start import Start, read_start
 from seetell.modeling.export.write_bundle import BundleFacts
+from seetell.modeling.models.grounded import GroundedModel
 from seetell.modeling.parts.vit import ViT
 from tests.learning.test_step import HYBRID, LEADS, RESNET, VIT, _batch, _step
+from tests.learning.training.test_public import MAKERS
 from tests.learning.training.test_run import _fail_at, losses, small
-from tests.parity import test_clip as clip
 
 ANSWERS = ("red", "two", "yes", "no")
 BASES = ("contrastive", "matching", "captioning", "answer_list", "labels")
@@ -303,7 +305,7 @@ def test_the_teacher_sees_the_same_part_of_the_photo_at_its_own_size(
 def a_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
-    clip.make("plain", folder)
+    MAKERS["clip"](folder)
     return folder
 
 
@@ -348,6 +350,70 @@ def test_a_clip_taught_by_its_like_learns_what_it_says(scenes: Path, a_clip: Pat
     hidden = {**document, "objectives": [{"name": "distil_hidden"}]}
     with pytest.raises(RecipeError, match="distil_hidden does not teach this model"):
         prepare(parse_recipe({**hidden, "checkpoint": {"dir": str(tmp_path / "other")}}, "test"))
+
+
+@pytest.mark.parametrize(
+    ("name", "taught_by"),
+    [
+        ("siglip", ("distil_affinity", "distil_features", "distil_hidden")),
+        ("blip_retrieval", ("distil_affinity", "distil_features", "distil_hidden", "distil_matching")),
+        ("blip_captions", ("distil_hidden",)),
+        ("vilt", ("distil_answers",)),
+    ],
+)
+def test_every_family_teaches_what_it_can(
+    name: str, taught_by: tuple[str, ...], scenes: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    torch.manual_seed(0)
+    MAKERS[name](folder)
+    if name == "vilt":
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        labels = list(described["id2label"])
+        answers = ["yes", "no", "red", "circle", "blue", "square"]
+        described["id2label"] = dict(zip(labels, [*answers, *labels[len(answers) :]], strict=True))
+        described["label2id"] = {text: int(place) for place, text in described["id2label"].items()}
+        (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    longer = ["steps=12", "optimizer.lr=3e-3", "ema=null", "data.0.languages=[en]"]
+    recipe = student(scenes, tmp_path / "run", folder, *longer, names=taught_by)
+    prepared = prepare(recipe)
+    assert prepared.teacher is not None and prepared.teacher.teaches == set(taught_by)
+    before = held_out_losses(prepared, prepared)
+    run(recipe)
+    finished = prepare(recipe)
+    finished.step.load_state_dict(torch_weights(tmp_path / "run/checkpoints/step-0000012/step.safetensors"))
+    after = held_out_losses(finished, finished)
+    assert before.keys() == {"loss", *taught_by}
+    assert after["loss"] < before["loss"]
+    refused = sorted(DISTILLING - set(taught_by))[0]
+    with pytest.raises(RecipeError, match=f"cannot serve {refused}"):
+        prepare(student(scenes, tmp_path / "other", folder, names=[refused]))
+
+
+def test_what_another_family_says_is_what_its_model_says(scenes: Path, tmp_path: Path) -> None:
+    """BLIP's pairs and ViLT's answers, by the models themselves in the place of the lesson."""
+    torch.manual_seed(0)
+    MAKERS["blip_retrieval"](tmp_path)
+    start = read_start(str(tmp_path))
+    teacher = teacher_of(start)
+    model = start.model
+    assert isinstance(model, GroundedModel) and isinstance(teacher.reader, LiveReader)
+    texts = ("a dog on the left", "two cats", "the dog")
+    ids, mask = teacher.reader.encoded(texts) or (torch.empty(0), torch.empty(0))
+    pixels = torch.randn(2, 3, *(start.model.limits.image_size or (0, 0)))
+    lesson = teacher.lesson(TeacherInputs(pixels, None, (ids, mask)), torch.device("cpu"))
+    found = lesson.match_logits(torch.tensor([2, 0]), torch.tensor([1, 1]))
+    image = model.encode_image(pixels)
+    whole = torch.ones(image.shape[:2], dtype=torch.bool)
+    for row, text in enumerate((2, 0)):
+        own = mask[text].sum()
+        words = ids[text : text + 1, :own].clone()
+        if start.facts.text is not None and start.facts.text.fusion_bos_id is not None:
+            words[:, 0] = start.facts.text.fusion_bos_id
+        fused = model.fuse(words, mask[text : text + 1, :own], image[1:], whole[1:])
+        torch.testing.assert_close(found[row], model.match_logits(fused)[0], atol=1e-5, rtol=1e-4)
+    assert not found.requires_grad
 
 
 # What a teacher said before --------------------------------------------------------------------
