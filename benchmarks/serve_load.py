@@ -1,6 +1,6 @@
 """How a server holds up: many clients at once, mixed requests, beside the same work in batches without one.
 
-    python benchmarks/serve_load.py PHOTOS [--clients 64] [--seconds 60] [--model BUNDLE]
+    python benchmarks/serve_load.py PHOTOS [--clients 64] [--seconds 60] [--warm-up 60] [--model BUNDLE]
 
 PHOTOS is a folder. Clients ask for captions, answers, text and photo embeddings and searches in turn, over
 kept connections, each the next as soon as it has its answer; 429 is waited out as Retry-After says. Prints
@@ -11,10 +11,12 @@ engine_requests_per_s   the same mix of work through the facade in batches, in i
 ratio                   the one by the other
 p50_ms, p99_ms          per task and over all, from sending to the whole answer, without waiting after 429
 refused, failed         429s; anything else that is no 200 (must be 0)
-memory_mb               resident memory of the server: after the first fifth of the time, at the end, the most
+memory_mb               resident memory of the server, at ten times of the measured ones, and the most
 
-The clients run in one process of their own beside the server, on the same processors: what they take, the
-server lacks. `client_cpu_s` says how much it was. Linux only (reads /proc).
+Before that they do the same unmeasured: graphs are made ready for each size of batch when it first comes,
+which takes time once, and memory for good. The clients run in one process of their own beside the server, on
+the same processors: what they take, the server lacks. `client_cpu_s` says how much it was. Linux only (reads
+/proc).
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--warm-up", type=float, default=60, help="Seconds of the same, unmeasured.")
     settings = parser.parse_args()
     paths = list(itertools.islice(list_photos([settings.photos]), MOST_PHOTOS))
     if not paths:
@@ -132,18 +135,15 @@ class serving:
         self._process.wait(60)
 
 
-def watched(pid: int, running: Any) -> dict[str, float]:
+def watched(pid: int, running: Any) -> dict[str, Any]:
     """Resident megabytes while ``running``."""
     seen = []
     while not running.ready():
         fields = Path(f"/proc/{pid}/statm").read_text().split()
         seen.append(int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
         time.sleep(0.2)
-    return {
-        "early": round(seen[len(seen) // 5]),
-        "end": round(statistics.median(seen[-5:])),
-        "most": round(max(seen)),
-    }
+    tenths = [round(seen[place * (len(seen) - 1) // 9]) for place in range(10)]
+    return {"tenths": tenths, "most": round(max(seen))}
 
 
 def clients(address: str, count: int, seconds: float, paths: list[Path]) -> dict[str, Any]:

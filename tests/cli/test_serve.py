@@ -95,3 +95,37 @@ def test_without_the_extra(seetell: Seetell, monkeypatch: pytest.MonkeyPatch) ->
     done = seetell("serve")
     assert done.status == 2
     assert done.err == "error: fastapi is needed to serve a model over HTTP: pip install 'seetell[serve]'\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--photos", "."], "--photos is for bringing an index up to date; give --index DIR, too"),
+        (["--index", "an.index", "--photos", "nowhere"], "--photos nowhere: no such folder"),
+        (["--also", "builtin"], "two models of one name"),
+        (["--also", "nowhere/at/all"], "nowhere/at/all"),
+        (["--memory-mb", "1"], "seetell-builtin needs about"),
+        (["--model", "nowhere/at/all"], "nowhere/at/all"),
+    ],
+)
+def test_what_cannot_be_served(seetell: Seetell, arguments: list[str], message: str) -> None:
+    done = seetell("serve", *arguments)
+    assert done.status in (1, 2) and done.out == ""
+    assert done.err.startswith("error: ") and message in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_index_that_is_none_ends_the_server(tmp_path: Path) -> None:
+    """Found out when the server has begun to listen: better no server than half a one."""
+    pytest.importorskip("lancedb")
+    (tmp_path / "an.index").mkdir()
+    (tmp_path / "an.index" / "other.txt").write_text("no index")
+    done = subprocess.run(
+        [sys.executable, "-m", "seetell.cli.main", "serve", "--port", "0", "--index", f"{tmp_path}/an.index"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "an.index is no index and holds other files" in done.stderr.splitlines()[-1]
