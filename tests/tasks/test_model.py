@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import seetell
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import (
     BundleNotFound,
@@ -385,3 +386,9 @@ def test_numbers_of_numpy_and_any_iterable_of_texts_will_do(model: Model, photos
     assert len(model.captions(photos[0], np.int64(2))) == 2
     texts = ["a dog", "a bus"]
     np.testing.assert_array_equal(model.embed_texts(text for text in texts), model.embed_texts(texts))
+
+
+@pytest.mark.parametrize(("threads", "given", "expected"), [(1, None, 4), (1, 16, 16), (2, None, 16)])
+def test_on_one_thread_fewer_photos_are_run_together(threads: int, given: int | None, expected: int) -> None:
+    with seetell.load(threads=threads, batch_size=given) as model:
+        assert model.batch_size == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seetell.search.photo_index import PhotoIndex
 
 ENDING = ".index"
+_BATCH_SIZE = 32
 
 
 @shared_options
@@ -58,7 +59,9 @@ def index(
 
     with Output(json=shared.json) as out:
         where = index_place(folders) if place is None else place
-        photos = PhotoIndex(where, open_model(shared))
+        # Many photos, and nobody waits for the first: larger batches are a tenth faster on several threads.
+        batch_size = _BATCH_SIZE if shared.batch_size is None and shared.threads != 1 else shared.batch_size
+        photos = PhotoIndex(where, open_model(replace(shared, batch_size=batch_size)))
         if remove:
             count = photos.remove(folders)
             out.result({"index": str(where), "removed": count}, str(where), f"{count} photos taken out")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from seetell.bundle.manifest import Manifest
     from seetell.bundle.tokenizer import Tokenizer
 
-BATCH_SIZE = 16
+# Photos run together where nobody says how many. On one thread a few are as fast, and need less memory.
+BATCH_SIZE, _ONE_THREAD_BATCH_SIZE = 16, 4
 
 _AVAILABLE: dict[str, Callable[[Context], bool]] = {
     "embed": embed.available,
@@ -66,7 +67,7 @@ def load(
         offline: fetch nothing; None reads ``SEETELL_OFFLINE``.
         policy: sees every input and every result.
         threads: processor threads to use; None reads ``SEETELL_THREADS``, else all.
-        batch_size: photos run together; None for 16.
+        batch_size: photos run together; None for 16, or 4 on one thread.
         exact_decode: decode JPEGs in full before resizing, as the reference processors do; slower.
 
     Raises:
@@ -85,12 +86,10 @@ def load(
         from seetell.bundle.conversion import resolve_or_convert
 
         bundle = resolve_or_convert(source, revision=revision, offline=offline)
-    engine = choose_engine(
-        bundle,
-        precision=precision,
-        device=device,
-        threads=settings.threads() if threads is None else threads,
-    )
+    threads = settings.threads() if threads is None else threads
+    if batch_size is None and threads == 1:
+        batch_size = _ONE_THREAD_BATCH_SIZE
+    engine = choose_engine(bundle, precision=precision, device=device, threads=threads)
     return Model(
         bundle.manifest,
         bundle.tokenizer() if bundle.manifest.text is not None else None,
