@@ -38,6 +38,36 @@ def test_keys(serve: Serve) -> None:
         assert client.get("/v1/models", headers=bearer(right)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 403),
+        ("evil.example.:8000", 403),
+        ("127.0.0.1.evil.example:8000", 403),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("localhost:8000", 200),
+        ("photos.localhost", 200),
+        ("seetell:8000", 200),
+    ],
+)
+def test_a_web_page_cannot_ask_in_its_own_name(serve: Serve, host: str, status: int) -> None:
+    """A name of theirs that leads to this machine makes their page of our origin. A key is not theirs."""
+    open_, closed = serve(), serve(keys=["one"])
+    assert open_.get("/v1/models", headers={"host": host}).status_code == status
+    assert open_.get("/health", headers={"host": host}).status_code == 200
+    assert closed.get("/v1/models", headers={"host": host, **bearer("one")}).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_web_page_cannot_send_a_form(client: httpx2.Client, kind: str) -> None:
+    """What a browser sends to other origins without asking them is not taken."""
+    body = json.dumps({"photo": PHOTO}).encode()
+    assert client.post("/v1/caption", content=body, headers={"content-type": kind}).status_code == 422
+    asked = client.options("/v1/caption", headers={"origin": "http://evil.example"})
+    assert asked.status_code == 405 and "access-control-allow-origin" not in asked.headers
+
+
 def test_a_body_without_a_key_is_not_read(serve: Serve) -> None:
     client = serve(keys=["one"], limits={"body_bytes": 1000})
     answer = client.post("/v1/caption", content=b"x" * 5000)

@@ -44,6 +44,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for status, what in (
         (400, "The photo, an option or a text cannot be used."),
         (401, "No key, or a wrong one."),
+        (403, "Without a key: asked by a name that may be somebody else's."),
         (404, "No such model or page."),
         (409, "The index is being brought up to date already."),
         (408, "The body did not arrive in time."),

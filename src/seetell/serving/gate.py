@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import logging
 import re
 import time
@@ -167,7 +168,7 @@ class Gate:
             ) from error
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        """Raises Problem 401 and 429."""
+        """Raises Problem 401, 403 and 429."""
         if self._keys and scope["path"] not in _OPEN:
             scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
             # Every key is compared, each in constant time: how long it takes says nothing.
@@ -178,6 +179,10 @@ class Gate:
                     "a key is needed: send Authorization: Bearer KEY",
                     headers={"www-authenticate": "Bearer"},
                 )
+        elif not self._keys and scope["path"] not in _OPEN and _is_rebindable(headers.get(b"host", b"")):
+            raise Problem(
+                403, "without a key only localhost, addresses and names without a dot are answered to"
+            )
         if self._calls > self._serving.limits.requests:
             raise problem_of(ServerBusy(f"{self._calls - 1} requests are being answered", 1))
 
@@ -271,6 +276,22 @@ async def _disconnected(receive: Receive) -> None:
 
 async def _awaited(awaitable: Any) -> None:
     await awaitable
+
+
+def _is_rebindable(host: bytes) -> bool:
+    """Whether a Host header has a name that somebody else may have given to this machine's address.
+
+    A web page of theirs, open in a browser here, could then ask a server on loopback as if it were its own.
+    """
+    name = host.decode("latin-1").lower()
+    if name.startswith("["):
+        return False
+    name = name.partition(":")[0].removesuffix(".")
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." in name and not name.endswith(".localhost")
+    return False
 
 
 def _too_large(limits: Limits) -> Problem:

@@ -27,6 +27,7 @@ from seetell.core.errors import (
 _OF_STATUS = {
     400: "invalid_request",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     408: "timeout",
