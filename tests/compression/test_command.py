@@ -30,6 +30,7 @@ from tests.compression.test_run import fingerprint, save_photos
         (["--prune", "0.5"], 2, "--prune needs --calibration DIR"),
         (["--prune", "0.5", "--calibration", "empty"], 1, "no photos in empty"),
         (["--prune-layers", "1"], 2, "--prune-layers goes with --prune SHARE"),
+        (["--merge-tokens", "2", "--calibration-texts", "empty"], 2, "goes with --calibration DIR"),
     ],
 )
 def test_what_cannot_be_meant_is_said_on_one_line(
@@ -50,7 +51,7 @@ def test_what_cannot_be_meant_is_said_on_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_pruning_fits_our_own_model_with_its_weights(
+def test_what_cuts_and_merges_fits_our_own_model_with_its_weights(
     tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = save_photos(tmp_path / "photos", 1)
@@ -60,6 +61,13 @@ def test_pruning_fits_our_own_model_with_its_weights(
     (public / "bundle.json").write_text(json.dumps({**manifest, "family": "dual_encoder"}))
     assert run(["compress", str(public), *words]) == 2
     assert "is of the public family dual_encoder; --prune fits our own model" in capsys.readouterr().err
+    assert run(["compress", str(public), str(tmp_path / "out"), "--merge-tokens", "2"]) == 2
+    assert "--merge-tokens 2 fits our own model" in capsys.readouterr().err
+    image = {**manifest["config"]["image"], "kind": "resnet"}
+    blind = {**manifest, "config": {**manifest["config"], "image": image}}
+    (public / "bundle.json").write_text(json.dumps(blind))
+    assert run(["compress", str(public), str(tmp_path / "out"), "--merge-tokens", "2"]) == 2
+    assert "the image encoder of tiny has no transformer" in capsys.readouterr().err
     bare = Path(shutil.copytree(tiny_bundle.folder, tmp_path / "bare"))
     (bare / "model.safetensors").unlink()
     assert run(["compress", str(bare), *words]) == 1

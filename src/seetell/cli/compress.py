@@ -29,7 +29,7 @@ def compress(
         option(
             "--quantize",
             help="The numbers to compute and store in.",
-            show_default="int8, with --prune those the model has",
+            show_default="int8, with --prune or --merge-tokens as it is",
         ),
     ] = None,
     prune: Annotated[
@@ -43,6 +43,10 @@ def compress(
     ] = None,
     prune_layers: Annotated[
         int, option("--prune-layers", min=0, help="Of that share, how many whole layers.")
+    ] = 0,
+    merge_tokens: Annotated[
+        int,
+        option("--merge-tokens", min=0, help="So many tokens of a photo merge in every block that reads it."),
     ] = 0,
     calibration: Annotated[
         Path | None,
@@ -121,7 +125,7 @@ def compress(
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Turn a bundle into a smaller, faster one, if it stays good enough: in int8, pruned, or both.
+    """Turn a bundle into a smaller, faster one, if it stays good enough: in int8, pruned, with merged tokens.
 
     Nothing is written when its quality falls further than --max-drop allows (exit status 3).
     """
@@ -151,8 +155,9 @@ def compress(
                 calibration_count=calibration_count,
                 profile=profile,
                 tolerance=parse_tolerance(max_drop),
-                quantize=prune is None or quantize is not None,
+                quantize=quantize is not None or (prune is None and not merge_tokens),
                 prune=None if prune is None else Pruning(prune, prune_layers),
+                merge_tokens=merge_tokens,
             )
             bundle = resolve(model)
             _check_places(bundle.folder, out, overwrite)

@@ -15,7 +15,7 @@ import seetell
 from seetell.bundle.check import run_check
 from seetell.bundle.manifest import AnswerCalibration
 from seetell.bundle.store import Bundle, open_bundle
-from seetell.core.errors import GateFailed
+from seetell.core.errors import GateFailed, UsageError
 from seetell.learning.compression import run as running
 from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Tolerance
@@ -45,7 +45,7 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "measure_both", measure_both)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: bytes, facts: BundleFacts) -> Bundle:
     """A tiny model of square photos, so that it can be taught; it ships neither labels nor masked words."""
     folder = tmp_path_factory.mktemp("whole") / "whole"
@@ -128,7 +128,7 @@ def test_what_it_cost_is_written_down(whole: Bundle, pruned: tuple[Bundle, Resul
     assert told == result.document
     assert told["method"]["quantize"] is None
     cut = told["method"]["prune"]
-    assert cut["flops"] == {
+    assert told["flops"] == {
         "before": sum(bundle_flops(whole).values()),
         "after": sum(bundle_flops(made).values()),
     }
@@ -158,7 +158,7 @@ def test_what_loses_too_much_is_not_written(
         from seetell.learning.compression.calibration import Calibration
 
         costly = {"text_trunk.blocks.0.mlp": 0.75, "fusion.stack.blocks.0.mlp": 0.25}
-        return Pruned(pruned[0], Pruning(0.5), {}, {}, {}, [], costly, Calibration())
+        return Pruned(pruned[0], Pruning(0.5), {}, [], costly, Calibration())
 
     monkeypatch.setattr(running, "prune", again)
     settings = Settings(calibration=photos, prune=Pruning(0.5), quantize=False)
@@ -196,6 +196,35 @@ def test_it_can_be_taught_further(pruned: tuple[Bundle, Result], tmp_path: Path)
     assert any(name.startswith("fusion.stack") for name in moved)
 
 
+def test_tokens_merge(whole: Bundle, tmp_path: Path) -> None:
+    """Of the 16 tokens of a photo three merge in each of three blocks, and no weight changes."""
+    settings = Settings(merge_tokens=3, quantize=False, tolerance=ANYTHING)
+    result = compress(whole, tmp_path / "out", settings)
+    made = open_bundle(tmp_path / "out")
+    made.verify(full=True)
+    assert made.manifest.tasks == whole.manifest.tasks and made.manifest.score == whole.manifest.score
+    told = result.document["method"]["merge_tokens"]
+    assert told == {"in_every_block": 3, "image_tokens": {"before": 32 // 8 * 4, "after": 16 - 9}}
+    before, after = bundle_flops(whole), bundle_flops(made)
+    assert after["image_encoder"] < before["image_encoder"]
+    assert after["decoder_memory"] * 16 == before["decoder_memory"] * 7
+    old, new = (read_bundle_model(one.folder).state_dict() for one in (whole, made))
+    assert all(torch.equal(tensor, new[name]) for name, tensor in old.items())
+    engine = choose_engine(made, precision="fp32", device="cpu")
+    differences = run_check(made, engine)
+    engine.close()
+    assert max(one.max_abs_diff for one in differences) < 1e-3
+    # The same vectors, nearly: nothing but the attention among tokens much alike has changed.
+    cosines = {row["metric"]: row["after"] for row in result.document["quality"]}
+    assert cosines["check.image_encoder.image_embeds"] > 90
+    assert cosines["check.text_encoder.text_embeds"] == 100
+    photo = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+    with seetell.load(made.folder, precision="fp32") as model:
+        assert model.caption(photo, options=model.generation_options(max_tokens=6)).text
+    with pytest.raises(UsageError, match="tiny merges tokens already"):
+        compress(made, tmp_path / "again", settings)
+
+
 def test_pruned_and_in_int8(whole: Bundle, photos: Path, tmp_path: Path) -> None:
     settings = Settings(calibration=photos, prune=Pruning(0.3), tolerance=ANYTHING)
     result = compress(whole, tmp_path / "out", settings)
@@ -203,7 +232,7 @@ def test_pruned_and_in_int8(whole: Bundle, photos: Path, tmp_path: Path) -> None
     made.verify(full=True)
     assert made.has_int8 and made.size_bytes < whole.size_bytes
     assert result.document["method"]["quantize"] == "int8"
-    flops = result.document["method"]["prune"]["flops"]
+    flops = result.document["flops"]
     assert flops["after"] <= 0.7 * flops["before"]
     assert all({"flops", "weights_bytes"} <= set(graph) for graph in result.document["graphs"].values())
     assert {row.precision for row in made.manifest.measurements} == {"fp32", "int8"}

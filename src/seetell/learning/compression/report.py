@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from seetell.bundle.manifest import Measurement
 from seetell.evaluation.bootstrap import Estimate
@@ -14,6 +14,7 @@ from seetell.learning.compression.calibration import Calibration
 from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Compared
 from seetell.learning.compression.levels import Level
+from seetell.learning.compression.merging import Merged
 from seetell.learning.compression.pruning.prune import Pruned
 from seetell.learning.compression.quantising import Quantised
 
@@ -29,9 +30,23 @@ _VERBS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What was done, None where it was not. flops: role -> operations, before and after, where the model
+    itself is another."""
+
+    pruned: Pruned | None = None
+    merged: Merged | None = None
+    quantised: Quantised | None = None
+    flops: tuple[Mapping[str, int], Mapping[str, int]] | None = None
+
+    @property
+    def runs_in(self) -> Literal["fp32", "int8"]:
+        return "fp32" if self.quantised is None else "int8"
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything that was measured. rows: the worst first. dataset: what quality was measured on. pruned,
-    quantised: None where that was not done."""
+    """Everything that was measured. rows: the worst first. dataset: what quality was measured on."""
 
     rows: Sequence[Compared]
     before: Footprint
@@ -41,12 +56,7 @@ class Figures:
     tolerance: str
     dataset: str
     name: str
-    pruned: Pruned | None = None
-    quantised: Quantised | None = None
-
-    @property
-    def runs_in(self) -> str:
-        return "fp32" if self.quantised is None else "int8"
+    done: Done
 
 
 def document(figures: Figures) -> dict[str, Any]:
@@ -54,7 +64,11 @@ def document(figures: Figures) -> dict[str, Any]:
     return {
         "model": figures.name,
         "machine": describe_machine(),
-        "method": {**_pruning(figures.pruned), **_quantisation(figures.quantised)},
+        "method": {
+            **_pruning(figures.done.pruned),
+            **_merging(figures.done.merged),
+            **_quantisation(figures.done.quantised),
+        },
         "gate": {
             "passed": all(row.passed for row in figures.rows),
             "tolerance": figures.tolerance,
@@ -74,29 +88,42 @@ def document(figures: Figures) -> dict[str, Any]:
             for row in figures.rows
         ],
         "size_bytes": {"before": figures.size_before, "after": figures.size_after},
+        **_flops(figures.done),
         "graphs": {role: _graph(figures, role) for role in _roles(figures)},
         "peak_memory_mb": {
             "before": round(figures.before.peak_memory_mb, 1),
             "after": round(figures.after.peak_memory_mb, 1),
         },
-        **_layers(figures.quantised),
+        **_layers(figures.done.quantised),
     }
 
 
 def _pruning(pruned: Pruned | None) -> dict[str, Any]:
     if pruned is None:
         return {}
-    before, after = sum(pruned.flops_before.values()), sum(pruned.flops_after.values())
     return {
         "prune": {
             "share": pruned.wish.share,
-            "flops": {"before": before, "after": after},
             "calibration": _calibration(pruned.calibration),
             "layers_dropped": list(pruned.dropped),
             "kept": {name: {"kept": left, "of": of} for name, (left, of) in pruned.kept.items()},
             "estimated_cost": {name: round(part, 4) for name, part in pruned.costly.items()},
         }
     }
+
+
+def _merging(merged: Merged | None) -> dict[str, Any]:
+    if merged is None:
+        return {}
+    tokens = {"before": merged.before, "after": merged.after}
+    return {"merge_tokens": {"in_every_block": merged.count, "image_tokens": tokens}}
+
+
+def _flops(done: Done) -> dict[str, Any]:
+    if done.flops is None:
+        return {}
+    before, after = done.flops
+    return {"flops": {"before": sum(before.values()), "after": sum(after.values())}}
 
 
 def _quantisation(quantised: Quantised | None) -> dict[str, Any]:
@@ -121,23 +148,21 @@ def _calibration(calibration: Calibration) -> dict[str, Any]:
 
 
 def _roles(figures: Figures) -> list[str]:
-    if figures.quantised is not None:
-        return list(figures.quantised.packed.files)
-    return [] if figures.pruned is None else list(figures.pruned.flops_after)
+    if figures.done.quantised is not None:
+        return list(figures.done.quantised.packed.files)
+    return [] if figures.done.flops is None else list(figures.done.flops[1])
 
 
 def _graph(figures: Figures, role: str) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    if figures.quantised is not None:
-        packed = figures.quantised.packed
+    if figures.done.quantised is not None:
+        packed = figures.done.quantised.packed
         told["fp32_weights_bytes"] = packed.float_bytes[role]
         told["weights_bytes"] = packed.weights_bytes[role]
         told["share"] = round(packed.weights_bytes[role] / max(1, packed.float_bytes[role]), 4)
-    if figures.pruned is not None:
-        told["flops"] = {
-            "before": figures.pruned.flops_before[role],
-            "after": figures.pruned.flops_after[role],
-        }
+    if figures.done.flops is not None:
+        before, after = figures.done.flops
+        told["flops"] = {"before": before[role], "after": after[role]}
     told["latency_ms"] = {
         "before": _rounded(figures.before.latency_ms.get(role)),
         "after": _rounded(figures.after.latency_ms.get(role)),
@@ -159,9 +184,10 @@ def _layers(quantised: Quantised | None) -> dict[str, Any]:
 
 def worst_layer(figures: Figures) -> str | None:
     """The layer that costs most: as int8, where that was measured, else by what pruning left out of it."""
-    if figures.quantised is not None and figures.quantised.ranking:
-        return figures.quantised.ranking[0].source
-    return None if figures.pruned is None else next(iter(figures.pruned.costly), None)
+    done = figures.done
+    if done.quantised is not None and done.quantised.ranking:
+        return done.quantised.ranking[0].source
+    return None if done.pruned is None else next(iter(done.pruned.costly), None)
 
 
 def count_levels(levels: Mapping[str, Level]) -> dict[Level, int]:
@@ -179,7 +205,8 @@ def measurements(figures: Figures) -> tuple[Measurement, ...]:
     """Of everything measured: after, and before (fp32) where what is after computes in int8 and so cannot be
     taken for it."""
     machine = describe_machine()
-    is_int8 = figures.quantised is not None
+    runs_in = figures.done.runs_in
+    is_int8 = runs_in == "int8"
     rows = []
 
     def add(precision: str, task: str, metric: str, one: Estimate, dataset: str, split: str) -> None:
@@ -202,8 +229,8 @@ def measurements(figures: Figures) -> tuple[Measurement, ...]:
         task = _VERBS.get(row.metric.partition(".")[0], "check")
         if is_int8:
             add("fp32", task, row.metric, row.before, figures.dataset, "gate")
-        add(figures.runs_in, task, row.metric, row.after, figures.dataset, "gate")
-    after = (figures.runs_in, figures.after, figures.size_after)
+        add(runs_in, task, row.metric, row.after, figures.dataset, "gate")
+    after = (runs_in, figures.after, figures.size_after)
     before = ("fp32", figures.before, figures.size_before)
     for precision, footprint, size in (before, after) if is_int8 else (after,):
         add(precision, "size", "size_bytes", _exact(size), "bundle", "all files")
@@ -233,9 +260,8 @@ def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     ]
     size = plain["size_bytes"]
     found.append(("size", _megabytes(size["before"]), _megabytes(size["after"]), _part(size)))
-    pruned = plain["method"].get("prune")
-    if pruned is not None:
-        found.append(("arithmetic", *_operations(pruned["flops"])))
+    if "flops" in plain:
+        found.append(("arithmetic", *_operations(plain["flops"])))
     for role, graph in plain["graphs"].items():
         if "flops" in graph:
             found.append((f"{role} arithmetic", *_operations(graph["flops"])))
@@ -265,17 +291,22 @@ def _told(interval: Sequence[float] | None) -> str:
 def card_section(figures: Figures) -> str:
     """Markdown for the model card."""
     lines = ["## Compression", ""]
-    if figures.pruned is not None:
-        before, after = (
-            sum(flops.values()) for flops in (figures.pruned.flops_before, figures.pruned.flops_after)
-        )
+    done = figures.done
+    if done.pruned is not None:
         lines.append(
-            f"Pruned to {after / before:.1%} of the arithmetic: heads, units and channels that matter least, "
-            f"and {len(figures.pruned.dropped)} whole layers, measured on "
-            f"{figures.pruned.calibration.n_photos} photos."
+            f"Pruned: heads, units and channels that matter least, {len(done.pruned.dropped)} whole layers, "
+            f"measured on {done.pruned.calibration.n_photos} photos."
         )
-    if figures.quantised is not None:
-        lines += _quantised_lines(figures.quantised)
+    if done.merged is not None:
+        lines.append(
+            f"{done.merged.count} tokens merge in every block of the image encoder: a photo gives "
+            f"{done.merged.after}, before {done.merged.before}."
+        )
+    if done.flops is not None:
+        before, after = (sum(flops.values()) for flops in done.flops)
+        lines.append(f"It takes {after / before:.1%} of the arithmetic.")
+    if done.quantised is not None:
+        lines += _quantised_lines(done.quantised)
     lines += [
         f"Passed a gate of {figures.tolerance} on {figures.dataset}; `{REPORT_NAME}` has every figure.",
         "The sections above describe the bundle this one was made from.",

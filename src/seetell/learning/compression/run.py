@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -20,10 +21,12 @@ from seetell.learning.compression.calibration import find_photos, read_texts
 from seetell.learning.compression.footprint import measure_both
 from seetell.learning.compression.gate import Compared, Tolerance, compare, failure
 from seetell.learning.compression.manifests import write_manifest
+from seetell.learning.compression.merging import check_mergeable, merge_tokens
 from seetell.learning.compression.nncf_backend import Profile, import_nncf
-from seetell.learning.compression.pruning.prune import Pruned, Pruning, check_prunable, prune
+from seetell.learning.compression.pruning.prune import Pruning, check_prunable, prune
+from seetell.learning.compression.pruning.work import bundle_flops
 from seetell.learning.compression.quality import Evaluate, Judge
-from seetell.learning.compression.quantising import Quantisation, Quantised
+from seetell.learning.compression.quantising import Quantisation
 
 CARD_NAME = "README.md"
 _CACHE_VARIABLE = "SEETELL_CACHE"
@@ -35,7 +38,7 @@ class Settings:
 
     calibration: a folder of photos, None for int8 weights without int8 arithmetic. calibration_texts: a file,
     one text per line. calibration_count: photos used. profile: see ``nncf_backend``. quantize: to int8.
-    prune: None for the model as it is.
+    prune: None for the model as it is. merge_tokens: in every block of the image encoder, 0 for none.
     """
 
     calibration: Path | None = None
@@ -45,6 +48,7 @@ class Settings:
     tolerance: Tolerance = field(default_factory=lambda: Tolerance(1.0, relative=True))
     quantize: bool = True
     prune: Pruning | None = None
+    merge_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def compress(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda message: None,
 ) -> Result:
-    """Write ``bundle`` pruned, in int8, or both, to the folder ``out``, if it passes the gate.
+    """Write ``bundle`` pruned, with merged tokens, in int8, or all of it, to ``out``, if it passes the gate.
 
     Args:
         bundle: stays as it is.
@@ -94,6 +98,8 @@ def _check_source(bundle: Bundle, settings: Settings) -> None:
         raise UsageError(
             f"{bundle.manifest.name} in {bundle.folder} is int8 already; compress the bundle it was made from"
         )
+    if settings.merge_tokens:
+        check_mergeable(bundle.manifest, settings.merge_tokens)
     if settings.prune is None:
         return
     check_prunable(bundle, settings.prune)
@@ -131,28 +137,41 @@ class _Job:
         photos, texts = self._calibration_data()
         if photos and self.settings.quantize:
             import_nncf()
-        if self.settings.prune is None:
-            quantisation = self._quantisation(self.bundle)
-            rows, quantised = quantisation.whole(photos, texts, self.judge.quality(self.bundle))
-            return self._finish(rows, None, quantised)
-        # Pruned apart: what lies in the folder at the end is what is shipped.
-        with tempfile.TemporaryDirectory(prefix="seetell-prune-", ignore_cleanup_errors=True) as scratch:
+        # What is made on the way lies apart: what lies in the folder at the end is what is shipped.
+        with tempfile.TemporaryDirectory(prefix="seetell-smaller-", ignore_cleanup_errors=True) as scratch:
+            quantisation = self._quantisation(self.bundle) if self.settings.quantize else None
             before = self.judge.quality(self.bundle)
-            place = Path(scratch) / "pruned"
-            pruned = prune(self.bundle, place, self.settings.prune, photos, texts, self.say)
-            after = self.judge.quality(pruned.bundle)
-            # Of the check set: not what a pruned model no longer has in the shape recorded.
-            before = {metric: one for metric, one in before.items() if metric in after}
-            rows = compare(before, after, self.settings.tolerance)
-            self._told(rows)
-            if not all(row.passed for row in rows):
-                raise GateFailed(failure(self.bundle.manifest.name, rows, _costly(pruned)))
-            if not self.settings.quantize:
-                for path in place.iterdir():
+            done, floats = self._smaller(Path(scratch), photos, texts)
+            rows: list[Compared] = []
+            if floats is not self.bundle:
+                after = self.judge.quality(floats)
+                # Of the check set: not what a smaller model no longer has in the shape recorded.
+                before = {metric: one for metric, one in before.items() if metric in after}
+                rows = compare(before, after, self.settings.tolerance)
+                self._told(rows)
+                if not all(row.passed for row in rows):
+                    raise GateFailed(failure(self.bundle.manifest.name, rows, _costly(done)))
+                done = dataclasses.replace(done, flops=(bundle_flops(self.bundle), bundle_flops(floats)))
+            if quantisation is None:
+                for path in floats.folder.iterdir():
                     shutil.copyfile(path, self.folder / path.name)
-                return self._finish(rows, pruned, None)
-            rows, quantised = self._quantisation(pruned.bundle).whole(photos, texts, before)
-            return self._finish(rows, pruned, quantised)
+            else:
+                if floats is not self.bundle:
+                    quantisation = self._quantisation(floats)
+                rows, quantised = quantisation.whole(photos, texts, before)
+                done = dataclasses.replace(done, quantised=quantised)
+        return self._finish(rows, done)
+
+    def _smaller(self, scratch: Path, photos: list[Path], texts: list[str]) -> tuple[report.Done, Bundle]:
+        """The bundle in floats, smaller if that was asked for, and what was done to it."""
+        done, bundle = report.Done(), self.bundle
+        if self.settings.prune is not None:
+            pruned = prune(bundle, scratch / "pruned", self.settings.prune, photos, texts, self.say)
+            done, bundle = dataclasses.replace(done, pruned=pruned), pruned.bundle
+        if self.settings.merge_tokens:
+            merged = merge_tokens(bundle, scratch / "merged", self.settings.merge_tokens, self.say)
+            done, bundle = dataclasses.replace(done, merged=merged), merged.bundle
+        return done, bundle
 
     def _calibration_data(self) -> tuple[list[Path], list[str]]:
         folder, texts, count = (
@@ -172,15 +191,14 @@ class _Job:
     def _told(self, rows: list[Compared]) -> None:
         worst = rows[0]
         self.say(
-            f"pruned: {worst.metric} {worst.before.value:.2f} -> {worst.after.value:.2f} "
+            f"smaller: {worst.metric} {worst.before.value:.2f} -> {worst.after.value:.2f} "
             f"({worst.allowed:.2f} allowed)"
         )
 
-    def _finish(self, rows: list[Compared], pruned: Pruned | None, quantised: Quantised | None) -> Result:
+    def _finish(self, rows: list[Compared], done: report.Done) -> Result:
         self.say("measuring time and memory")
         made = open_bundle(self.folder)
-        runs_in = "fp32" if quantised is None else "int8"
-        before, after = measure_both((self.bundle.folder, "fp32"), (self.folder, runs_in))
+        before, after = measure_both((self.bundle.folder, "fp32"), (self.folder, done.runs_in))
         figures = report.Figures(
             rows=rows,
             before=before,
@@ -190,8 +208,7 @@ class _Job:
             tolerance=str(self.settings.tolerance),
             dataset=self.judge.dataset,
             name=self.bundle.manifest.name,
-            pruned=pruned,
-            quantised=quantised,
+            done=done,
         )
         document = report.document(figures)
         worst = rows[0]
@@ -215,10 +232,12 @@ class _Job:
         return Result(write_manifest(self.folder, manifest), document)
 
 
-def _costly(pruned: Pruned) -> str:
+def _costly(done: report.Done) -> str:
     """Which part costs most, in words."""
-    first = next(iter(pruned.costly))
+    if done.pruned is None:
+        return "merging fewer tokens costs less"
+    first = next(iter(done.pruned.costly))
     return (
-        f"by estimate {first} costs most ({pruned.costly[first]:.0%} of what was left out); let it by and "
-        "teach it again (seetell train, init: OUT)"
+        f"by estimate {first} costs most ({done.pruned.costly[first]:.0%} of what was left out); let it by "
+        "and teach it again (seetell train, init: OUT)"
     )

@@ -18,7 +18,7 @@ from seetell.modeling.parts.block import BlockWidths
 
 # What only models have whose blocks differ: the others' configurations stay what they were before there were
 # such models, and so can be read by what was written then.
-_RARE = ("widths", "inner_channels")
+_RARE: dict[str, Any] = {"widths": None, "inner_channels": None, "merge_tokens": 0}
 
 
 class _Frozen(BaseModel):
@@ -27,7 +27,7 @@ class _Frozen(BaseModel):
     @model_serializer(mode="wrap")
     def _without_rare(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         told: dict[str, Any] = handler(self)
-        return {name: value for name, value in told.items() if value is not None or name not in _RARE}
+        return {name: value for name, value in told.items() if name not in _RARE or value != _RARE[name]}
 
 
 def _check_widths(widths: Sequence[BlockWidths] | None, depth: int, *, crosses: bool = False) -> None:
@@ -59,6 +59,7 @@ class ViTConfig(_Frozen):
     """A plain vision transformer.
 
     widths: of each block, where they differ (``BlockWidths``); a head stays ``embed_dim / num_heads`` wide.
+    merge_tokens: how many tokens merge in every block (``parts.merging``).
     """
 
     kind: Literal["vit"] = "vit"
@@ -70,6 +71,7 @@ class ViTConfig(_Frozen):
     class_token: bool = True
     drop_path: float = 0.0
     widths: tuple[BlockWidths, ...] | None = None
+    merge_tokens: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> ViTConfig:
@@ -95,7 +97,7 @@ class ResNetConfig(_Frozen):
 
 
 class HybridConfig(_Frozen):
-    """A ResNet stem and a transformer above it. inner_channels, widths: as in the two above."""
+    """A ResNet stem and a transformer above it. inner_channels, widths, merge_tokens: as in the two above."""
 
     kind: Literal["hybrid"] = "hybrid"
     depths: tuple[int, ...] = (1, 2, 2)
@@ -110,6 +112,7 @@ class HybridConfig(_Frozen):
     drop_path: float = 0.0
     inner_channels: InnerChannels | None = None
     widths: tuple[BlockWidths, ...] | None = None
+    merge_tokens: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> HybridConfig:

@@ -34,6 +34,7 @@ def build_image_encoder(
             config.num_heads,
             config.mlp_ratio,
             widths=config.widths,
+            merge_tokens=config.merge_tokens,
             class_token=config.class_token,
             drop_path=config.drop_path,
         )
@@ -48,6 +49,7 @@ def build_image_encoder(
         config.num_heads,
         config.mlp_ratio,
         widths=config.widths,
+        merge_tokens=config.merge_tokens,
         drop_path=config.drop_path,
     )
     return hybrid, config.embed_dim

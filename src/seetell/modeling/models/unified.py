@@ -50,7 +50,7 @@ class EncodedText:
 
 
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the attended positions: float[B, N, D], bool[B, N] -> float[B, D]."""
+    """Mean over the attended positions, or by weights: float[B, N, D], bool or float[B, N] -> float[B, D]."""
     weight = mask.to(tokens.dtype)[:, :, None]
     return (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
 
@@ -147,7 +147,7 @@ class UnifiedModel(AssembledModel):
         """pixel_values: float[B, 3, H, W], normalised."""
         found = self.image_encoder(pixel_values)
         tokens = self.image_bridge(found.tokens)
-        pooled = masked_mean(tokens, found.mask)
+        pooled = masked_mean(tokens, found.mask if found.sizes is None else found.sizes)
         embeds = F.normalize(self.image_projection(pooled).float(), dim=-1)
         return EncodedImage(tokens, found.mask, embeds, pooled, found.stages)
 

@@ -11,15 +11,26 @@ from torch.nn import functional as F
 KeyValue = tuple[Tensor, Tensor]
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
-    """softmax(Q K^T / sqrt(head_dim)) V. float[B, num_heads, T, head_dim] over N -> the same shape.
+def attend(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    dropout: float = 0.0,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """softmax(Q K^T / sqrt(head_dim) + bias) V. float[B, num_heads, T, head_dim] over N -> the same shape.
 
+    bias: float, broadcastable to [B, num_heads, T, N]. It goes without a mask.
     On a CPU the plain products are 3 to 6 times faster, forward and backward in bf16, than the fused
     kernel at the lengths of captions and small photos (16 to 64); on a GPU the fused kernel wins.
     """
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout)
+        added = mask if bias is None else bias.to(query.dtype)
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=added, dropout_p=dropout)
     scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return F.dropout(scores.softmax(dim=-1), dropout, training=dropout > 0) @ values
@@ -78,16 +89,18 @@ class Attention(nn.Module):
         """Keys and values of ``context`` float[B, N, context_dim]: two float[B, num_heads, N, head_dim]."""
         return self._split(self.key(context)), self._split(self.value(context))
 
-    def forward(self, x: Tensor, keys_values: KeyValue, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, keys_values: KeyValue, mask: Tensor | None = None, bias: Tensor | None = None
+    ) -> Tensor:
         """Attend from ``x`` float[B, T, D] to keys and values of length N.
 
         mask: bool, broadcastable to [B, num_heads, T, N], True = attend; None = everywhere. A query
-        that may attend nowhere is the caller's mistake and gives NaN.
+        that may attend nowhere is the caller's mistake and gives NaN. bias: as in :func:`attend`.
         Returns float[B, T, D].
         """
         query = self._split(self.query(x))
         keys, values = keys_values
-        attended = attend(query, keys, values, mask, self.dropout if self.training else 0.0)
+        attended = attend(query, keys, values, mask, self.dropout if self.training else 0.0, bias)
         batch, _, length, _ = attended.shape
         merged = attended.transpose(1, 2).reshape(batch, length, self.num_heads * self.head_dim)
         out: Tensor = self.out(merged)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import Attention, KeyValue, head_width
 from seetell.modeling.parts.drop_path import DropPath
+from seetell.modeling.parts.merging import assignment, merge
 from seetell.modeling.parts.mlp import Mlp
 
 
@@ -137,6 +138,21 @@ class TransformerBlock(nn.Module):
         here = self._add(here, attended, self.attention_norm)
         normed = self.mlp_norm(here) if self.norm_first else here
         return self._add(here, self.mlp(normed), self.mlp_norm)
+
+    def merging(self, x: Tensor, sizes: Tensor, count: int, lead: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Self-attention, then ``count`` tokens merged into others (Bolya et al. 2023), then the MLP.
+
+        x: float[B, N, D]. sizes: float[B, N], of how many each token is the mean. count, lead: as in
+        ``assignment``. Returns float[B, N - count, D], their sizes, and the assignment.
+        """
+        normed = self.attention_norm(x) if self.norm_first else x
+        keys_values = self.attention.project(normed)
+        bias = sizes.log()[:, None, None]
+        x = self._add(x, self.attention(normed, keys_values, bias=bias), self.attention_norm)
+        into = assignment(keys_values[0].mean(dim=1), count, lead)
+        x, sizes = merge(x, sizes, into)
+        normed = self.mlp_norm(x) if self.norm_first else x
+        return self._add(x, self.mlp(normed), self.mlp_norm), sizes, into
 
     def _add(self, x: Tensor, update: Tensor, norm: nn.LayerNorm) -> Tensor:
         x = x + self.drop_path(self.dropout(update))

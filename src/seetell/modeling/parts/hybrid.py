@@ -27,7 +27,7 @@ class ResNetTransformer(nn.Module):
 
     Args:
         resnet: gives the maps; its last stage becomes the tokens.
-        embed_dim, depth, num_heads, mlp_ratio, widths, drop_path: of the transformer.
+        embed_dim, depth, num_heads, mlp_ratio, widths, merge_tokens, drop_path: of the transformer.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class ResNetTransformer(nn.Module):
         mlp_ratio: float = 4.0,
         *,
         widths: Sequence[BlockWidths] | None = None,
+        merge_tokens: int = 0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -46,7 +47,13 @@ class ResNetTransformer(nn.Module):
         self.embed_dim = embed_dim
         self.project = nn.Linear(resnet.embed_dim, embed_dim)
         self.transformer = VisionBlocks(
-            embed_dim, depth, num_heads, mlp_ratio, widths=widths, drop_path=drop_path
+            embed_dim,
+            depth,
+            num_heads,
+            mlp_ratio,
+            widths=widths,
+            merge_tokens=merge_tokens,
+            drop_path=drop_path,
         )
         self.norm = nn.LayerNorm(embed_dim)
 
@@ -56,7 +63,8 @@ class ResNetTransformer(nn.Module):
         height, width = maps[-1].shape[2:]
         x = self.project(maps[-1].flatten(2).transpose(1, 2))  # [B, N, D]
         x = x + sincos_grid(height, width, self.embed_dim).to(x)
-        x, _ = self.transformer(x)
-        last = x.transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
+        x, kept, sizes = self.transformer.merging(x, keep=(len(self.transformer.blocks) - 1,))
+        spread = kept[-1] if kept else x  # [B, H * W, D], merged tokens in all their places
+        last = spread.transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return ImageTokens(self.norm(x), mask, (*maps, last))
+        return ImageTokens(self.norm(x), mask, (*maps, last), sizes)

@@ -10,8 +10,10 @@ from torch import Tensor
 @dataclass(frozen=True, slots=True)
 class ImageTokens:
     """tokens: float[B, N, D]. mask: bool[B, N], True = a real patch.
-    stages: hierarchical maps float[B, C_i, H_i, W_i], coarse last."""
+    stages: hierarchical maps float[B, C_i, H_i, W_i], coarse last.
+    sizes: float[B, N], of how many patches each token is the mean; None where of one."""
 
     tokens: Tensor
     mask: Tensor
     stages: tuple[Tensor, ...]
+    sizes: Tensor | None = None

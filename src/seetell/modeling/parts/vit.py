@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from seetell.modeling.parts.block import BlockWidths, TransformerBlock, block_widths
 from seetell.modeling.parts.image import ImageTokens
+from seetell.modeling.parts.merging import most_merged
 from seetell.modeling.parts.positions import resize_grid
 
 
 class VisionBlocks(nn.Module):
     """Transformer blocks over image tokens, and the outputs of chosen blocks.
 
-    ``widths``: one for each block, where they differ. Drop path grows linearly with depth (Touvron et al.
-    2021, DeiT).
+    ``widths``: one for each block, where they differ. ``merge_tokens``: so many tokens merge in every block
+    (``parts.merging``), or as many as can; the first ``lead`` never do. Drop path grows linearly with depth
+    (Touvron et al. 2021, DeiT).
     """
 
     def __init__(
@@ -28,11 +30,15 @@ class VisionBlocks(nn.Module):
         mlp_ratio: float = 4.0,
         *,
         widths: Sequence[BlockWidths] | None = None,
+        merge_tokens: int = 0,
+        lead: int = 0,
         drop_path: float = 0.0,
         activation: str = "gelu",
         norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        self.merge_tokens = merge_tokens
+        self.lead = lead
         self.blocks = nn.ModuleList(
             TransformerBlock(
                 embed_dim,
@@ -58,8 +64,30 @@ class VisionBlocks(nn.Module):
                 kept.append(x)
         return x, kept
 
+    def merging(self, x: Tensor, keep: Sequence[int] = ()) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """As :meth:`forward` of tokens that are all real, merging on the way what is to be merged.
+
+        Returns float[B, M, D]; the outputs of blocks, each token in all the places that went into it,
+        float[B, N, D]; and of how many each is the mean, float[B, M], None where nothing merges.
+        """
+        if not self.merge_tokens:
+            x, kept = self(x, keep=keep)
+            return x, kept, None
+        kept = []
+        sizes = torch.ones_like(x[..., 0])
+        places: Tensor | None = None  # [B, M, N]
+        for index, block in enumerate(cast("list[TransformerBlock]", list(self.blocks))):
+            count = min(self.merge_tokens, most_merged(x.shape[1], self.lead))
+            x, sizes, into = block.merging(x, sizes, count, self.lead)
+            places = into if places is None else into @ places
+            if index in keep:
+                kept.append(places.transpose(1, 2) @ x)
+        return x, kept, sizes
+
     def first(self, x: Tensor) -> Tensor:
-        """The first token of :meth:`forward`'s, without working out the last block's others: float[B, D]."""
+        """The first token of :meth:`merging`'s, without working out the last block's others: float[B, D]."""
+        if self.merge_tokens:
+            return self.merging(x)[0][:, 0]
         *below, last = cast("list[TransformerBlock]", list(self.blocks))
         for block in below:
             x, _ = block(x)
@@ -75,7 +103,7 @@ class ViT(nn.Module):
     Args:
         image_size: the (height, width) the position table is made for; another size is interpolated.
         patch_size: side of a square patch in pixels.
-        widths: as in VisionBlocks.
+        widths, merge_tokens: as in VisionBlocks; the class token never merges.
         class_token: put a learned token first (ViT, CLIP, BLIP) or not (SigLIP).
         patch_bias: give the patch projection a bias (not in CLIP).
         pre_norm: LayerNorm before the first block (CLIP).
@@ -94,6 +122,7 @@ class ViT(nn.Module):
         mlp_ratio: float = 4.0,
         *,
         widths: Sequence[BlockWidths] | None = None,
+        merge_tokens: int = 0,
         class_token: bool = True,
         patch_bias: bool = True,
         pre_norm: bool = False,
@@ -121,6 +150,8 @@ class ViT(nn.Module):
             num_heads,
             mlp_ratio,
             widths=widths,
+            merge_tokens=merge_tokens,
+            lead=int(class_token),
             drop_path=drop_path,
             activation=activation,
             norm_eps=norm_eps,
@@ -132,13 +163,13 @@ class ViT(nn.Module):
         """pixel_values: float[B, 3, H, W], H and W multiples of ``patch_size``, or see ``whole_patches``."""
         x, (height, width) = self._embedded(pixel_values)
         lead = 0 if self.class_token is None else 1
-        x, kept = self.transformer(x, keep=self.stage_ends)
+        x, kept, sizes = self.transformer.merging(x, keep=self.stage_ends)
         stages = tuple(
             tokens[:, lead:].transpose(1, 2).reshape(x.shape[0], self.embed_dim, height, width)
             for tokens in kept
         )
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        return ImageTokens(self.norm(x), mask, stages)
+        return ImageTokens(self.norm(x), mask, stages, sizes)
 
     def first_token(self, pixel_values: Tensor) -> Tensor:
         """float[B, D], the first of :meth:`forward`'s tokens, where nothing else of them is wanted."""
