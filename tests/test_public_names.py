@@ -45,8 +45,8 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["model", "out"],
         {"--annotations", "--calibration", "--calibration-count", "--calibration-texts", "--captions"}
         | {"--holdout", "--images", "--json", "--labelled", "--language", "--limit", "--max-drop"}
-        | {"--merge-tokens", "--overwrite", "--profile", "--prune", "--prune-layers", "--quantize"}
-        | {"--question-images", "--questions"},
+        | {"--merge-tokens", "--overwrite", "--profile", "--prune", "--prune-layers"}
+        | {"--prune-budget", "--quantize", "--question-images", "--questions"},
     ),
     "convert": (
         ["checkpoint", "out"],

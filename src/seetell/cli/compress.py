@@ -44,6 +44,13 @@ def compress(
     prune_layers: Annotated[
         int, option("--prune-layers", min=0, help="Of that share, how many whole layers.")
     ] = 0,
+    prune_budget: Annotated[
+        Literal["uniform", "solved"],
+        option(
+            "--prune-budget",
+            help="uniform: the same share of every part. solved: of each what is worth its arithmetic.",
+        ),
+    ] = "uniform",
     merge_tokens: Annotated[
         int,
         option("--merge-tokens", min=0, help="So many tokens of a photo merge in every block that reads it."),
@@ -156,7 +163,7 @@ def compress(
                 profile=profile,
                 tolerance=parse_tolerance(max_drop),
                 quantize=quantize is not None or (prune is None and not merge_tokens),
-                prune=None if prune is None else Pruning(prune, prune_layers),
+                prune=None if prune is None else Pruning(prune, prune_layers, prune_budget),
                 merge_tokens=merge_tokens,
             )
             bundle = resolve(model)

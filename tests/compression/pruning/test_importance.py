@@ -8,7 +8,7 @@ import torch
 
 from seetell.bundle.manifest import Role
 from seetell.core.errors import UsageError
-from seetell.learning.compression.pruning.budget import least_important, solve, uniform
+from seetell.learning.compression.pruning.budget import least_important, solve, uniform, worth
 from seetell.learning.compression.pruning.gates import gated
 from seetell.learning.compression.pruning.importance import importance
 from seetell.learning.compression.pruning.surgery import Kept, cut
@@ -108,6 +108,34 @@ def test_the_budget_is_kept_and_used(model: UnifiedModel) -> None:
     with pytest.raises(UsageError, match=r"MFLOPs remain, and 0\.0 are asked for; give a smaller share"):
         solve(every, scores, flops, 10, frozenset())
     assert len(solve(every, scores, flops, whole, frozenset()).units["text_trunk.blocks.0.mlp"]) == 64
+
+
+def test_solved_budgets_keep_more_of_what_matters_at_the_same_cost(model: UnifiedModel) -> None:
+    every = groups(model)
+    scores = importance(model, role_modules(model), samples(model))
+
+    def flops(kept: Kept) -> int:
+        return sum(model_flops(role_modules(cut(model, kept))).values())
+
+    target = int(0.6 * flops(Kept()))
+    left = {}
+    for budget in ("uniform", "solved"):
+        kept = solve(every, scores, flops, target, frozenset(), budget)
+        assert 0.95 * target < flops(kept) <= target
+        left[budget] = sum(scores[name][list(places)].sum() for name, places in kept.units.items())
+    assert left["solved"] > left["uniform"]
+
+
+def test_what_is_worth_its_cost_stays(model: UnifiedModel) -> None:
+    """A dear group and a cheap one of like units: the cheap one stays, and of the dear one the best unit."""
+    dear, cheap = (one for one in groups(model) if one.name.startswith("text_trunk.blocks.0."))
+    scores = {dear.name: np.array([1.0, 3.0, 2.0, 1.0]), cheap.name: np.ones(cheap.count)}
+    costs = {dear.name: 100.0, cheap.name: 1.0}
+    share = cheap.count / (cheap.count + 100 * dear.count)
+    kept = worth([dear, cheap], scores, costs, share)
+    assert kept == {dear.name: (1,), cheap.name: tuple(range(cheap.count))}
+    assert all(len(places) == 1 for places in worth([dear, cheap], scores, costs, 0).values())
+    assert sum(map(len, worth([dear, cheap], scores, costs, 1).values())) == dear.count + cheap.count
 
 
 def test_the_least_important_layers_go_one_of_each_part_stays(model: UnifiedModel) -> None:

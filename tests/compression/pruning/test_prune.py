@@ -144,7 +144,8 @@ def test_what_it_cost_is_written_down(whole: Bundle, pruned: tuple[Bundle, Resul
     judged = {name.split(".")[1] for name in names if name.startswith("check.")}
     assert judged == {"image_encoder", "text_encoder", "fusion_encoder"}
     card = (made.folder / "README.md").read_text()
-    assert "Pruned to" in card and card.startswith((whole.folder / "README.md").read_text().rstrip("\n"))
+    assert "Pruned: heads" in card and "of the arithmetic." in card
+    assert card.startswith((whole.folder / "README.md").read_text().rstrip("\n"))
 
 
 def test_what_loses_too_much_is_not_written(

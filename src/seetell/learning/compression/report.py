@@ -104,6 +104,7 @@ def _pruning(pruned: Pruned | None) -> dict[str, Any]:
     return {
         "prune": {
             "share": pruned.wish.share,
+            "budget": pruned.wish.budget,
             "calibration": _calibration(pruned.calibration),
             "layers_dropped": list(pruned.dropped),
             "kept": {name: {"kept": left, "of": of} for name, (left, of) in pruned.kept.items()},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from seetell.learning.compression.pruning.units import Block, Group
 
 # Halvings of the share, down to a thousandth.
 _STEPS = 10
+Budget = Literal["uniform", "solved"]
 
 
 def least_important(every: Collection[Block], scores: Scores, count: int) -> frozenset[str]:
@@ -48,16 +50,38 @@ def uniform(every: Collection[Group], scores: Scores, share: float) -> dict[str,
     return units
 
 
+def worth(
+    every: Collection[Group], scores: Scores, costs: Mapping[str, float], share: float
+) -> dict[str, tuple[int, ...]]:
+    """The units worth most for what they cost, as many as make up ``share`` of what all cost, and one of
+    each group: what a Lagrange multiplier on the cost chooses (Everett 1963).
+
+    costs: operations of one unit, by group.
+    """
+    units = [(group.name, place) for group in every for place in range(group.count)]
+    prices = np.array([costs[name] for name, _ in units])
+    values = np.array([scores[name][place] for name, place in units])
+    order = np.argsort(-values / prices, kind="stable")
+    bought = order[np.cumsum(prices[order]) <= share * prices.sum() * (1 + 1e-9)]
+    kept = {group.name: {int(np.argmax(scores[group.name]))} for group in every}
+    for number in bought:
+        name, place = units[number]
+        kept[name].add(place)
+    return {name: tuple(sorted(places)) for name, places in kept.items()}
+
+
 def solve(
     every: Collection[Group],
     scores: Scores,
     flops: Callable[[Kept], int],
     target: int,
     dropped: frozenset[str],
+    budget: Budget = "uniform",
 ) -> Kept:
-    """The most that can stay within ``target`` operations, of every group the same share.
+    """The most that can stay within ``target`` operations: of every group the same share, or, ``solved``, of
+    each as much as is worth its cost.
 
-    Few heads make coarse steps, and all groups take them at once. What a step is too large by is therefore
+    Few heads make coarse steps, and many groups take them at once. What a step is too large by is therefore
     given to some groups and not to others, to those first whose next units matter most.
 
     Args:
@@ -67,8 +91,11 @@ def solve(
     Raises UsageError where even one unit of each group is too much.
     """
     living = [group for group in every if not any(group.name.startswith(f"{name}.") for name in dropped)]
+    costs = _unit_costs(living, flops, dropped) if budget == "solved" else {}
 
     def choose(share: float) -> Kept:
+        if budget == "solved":
+            return Kept(worth(living, scores, costs, share), dropped)
         return Kept(uniform(living, scores, share), dropped)
 
     low, high = 0.0, 1.0
@@ -93,6 +120,19 @@ def solve(
         if wider.units != best.units and flops(wider) <= target:
             best = wider
     return best
+
+
+def _unit_costs(
+    living: Collection[Group], flops: Callable[[Kept], int], dropped: frozenset[str]
+) -> dict[str, float]:
+    """Operations that one unit of each group takes, all others being there."""
+    whole = flops(Kept({}, dropped))
+    found: dict[str, float] = {}
+    for group in living:
+        one = flops(Kept({group.name: (0,)}, dropped))
+        # A group of one unit cannot lose it, so what it costs decides nothing.
+        found[group.name] = max(1.0, (whole - one) / max(1, group.count - 1))
+    return found
 
 
 def _gained(group: Group, scores: Scores, best: Kept, beyond: Kept) -> float:

@@ -10,7 +10,7 @@ from seetell.bundle.store import Bundle
 from seetell.core.errors import UsageError
 from seetell.learning.compression.calibration import Calibration, record
 from seetell.learning.compression.own import check_own, read_own
-from seetell.learning.compression.pruning.budget import least_important, solve
+from seetell.learning.compression.pruning.budget import Budget, least_important, solve
 from seetell.learning.compression.pruning.importance import Scores, importance
 from seetell.learning.compression.pruning.surgery import Kept, cut
 from seetell.learning.compression.pruning.units import Group, blocks, groups
@@ -20,10 +20,11 @@ from seetell.learning.compression.pruning.work import model_flops
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """What is asked for. share: of the arithmetic, to leave out. layers: transformer blocks to leave out
-    whole, within that share."""
+    whole, within that share. budget: the same share of every group, or of each what is worth its cost."""
 
     share: float
     layers: int = 0
+    budget: Budget = "uniform"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def prune(
 
     whole = sum(model_flops(modules).values())
     dropped = least_important(blocks(model), scores, wish.layers)
-    kept = solve(groups(model), scores, flops, int((1 - wish.share) * whole), dropped)
+    kept = solve(groups(model), scores, flops, int((1 - wish.share) * whole), dropped, wish.budget)
     say("exporting the smaller model")
     return Pruned(
         bundle=own.write(cut(model, kept), out),
