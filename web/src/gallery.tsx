@@ -63,7 +63,12 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
           selectedId.value = photo.id;
         }}
         onKeyDown={(event) => {
-          if (event.key === "Delete") remove(photo);
+          if (event.key !== "Delete") return;
+          // The keyboard stays among the photos.
+          const cell = event.currentTarget.parentElement;
+          const beside = cell?.nextElementSibling ?? cell?.previousElementSibling;
+          beside?.querySelector<HTMLElement>("button.photo")?.focus();
+          remove(photo);
         }}
       >
         <Picture src={photo.url} alt="" lazy />
