@@ -25,7 +25,7 @@ from torch import Tensor
 
 from seetell.core.errors import DataError
 from seetell.core.files import atomic_folder
-from seetell.data.photo_refs import PhotoRef, ref_file, ref_name
+from seetell.data.photo_refs import FileSlice, PhotoRef, ref_file, ref_name
 from seetell.learning.batch import TeacherInputs
 from seetell.learning.teacher_inputs import SeenPhoto, Shown
 
@@ -47,11 +47,13 @@ class Outputs:
 
 
 def photo_name(ref: PhotoRef, data_root: Path) -> str:
-    """What a photo is called in ``photos.json``: its path, below ``data_root`` without it."""
-    file, name = ref_file(ref), ref_name(ref)
-    if file.is_relative_to(data_root):
-        return file.relative_to(data_root).as_posix() + name.removeprefix(str(file))
-    return name
+    """What a photo is called in ``photos.json``: its path, below ``data_root`` without it; in a shard, the
+    shard's path and the byte where the photo begins: its name there depends on who reads it."""
+    file = ref_file(ref)
+    path = file.relative_to(data_root).as_posix() if file.is_relative_to(data_root) else str(file)
+    if isinstance(ref, FileSlice):
+        return f"{path}:{ref.offset}"
+    return path + ref_name(ref).removeprefix(str(file))
 
 
 def write_outputs(folder: Path, outputs: Outputs) -> None:

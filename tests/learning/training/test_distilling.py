@@ -35,7 +35,7 @@ from seetell.learning.training.teacher_families import UnifiedTeacher, teacher_o
 from seetell.learning.training.teacher_outputs import write_teacher_outputs
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.own import read_run
-from seetell.modeling.export.run import objectives_of
+from seetell.modeling.export.run import export_run, objectives_of
 from seetell.modeling.export.start import Start, read_start
 from seetell.modeling.export.write_bundle import BundleFacts
 from seetell.modeling.models.grounded import GroundedModel
@@ -296,6 +296,18 @@ def test_the_teacher_sees_the_same_part_of_the_photo_at_its_own_size(
                           *(f"data.{place}.augment={views}" for place in range(3))))  # fmt: skip
     assert torch.equal(build_collator(alone).batch(0).pixel_values, own)
     assert same_size.pixel_values.shape[-1] == 48
+
+
+@pytest.mark.slow
+def test_what_was_learned_from_a_teacher_alone_is_in_the_bundle(
+    scenes: Path, taught: Path, tmp_path: Path
+) -> None:
+    run(student(scenes, tmp_path / "run", taught))
+    manifest = export_run(tmp_path / "run", tmp_path / "bundle")
+    assert {"embed", "match", "caption", "ask"} <= set(manifest.tasks)
+    # And such a bundle teaches the next one.
+    again = prepare(student(scenes, tmp_path / "next", tmp_path / "bundle"))
+    assert again.teacher is not None and again.teacher.teaches == DISTILLING
 
 
 # Another family --------------------------------------------------------------------------------

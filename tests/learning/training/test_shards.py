@@ -20,8 +20,10 @@ from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import build_collator, run
 from seetell.learning.training.run import prepare as prepare_run
 from seetell.learning.training.starting import read_list
+from seetell.learning.training.teacher_outputs import write_teacher_outputs
 from seetell.learning.training.validation import build_validate
 from tests.learning.shard_folder import write_shards, write_table
+from tests.learning.training.test_public import MAKERS
 
 COUNT, STEPS = 34, 10
 
@@ -160,3 +162,28 @@ def test_shards_are_measured_while_training(data: Path, tmp_path: Path) -> None:
     [row] = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "validate"]
     # Of the photos 30 to 33, 31 and 32 have captions in English, and 30 and 32 questions.
     assert {"shards.en.text_to_image.r5", "shards.vqa.accuracy"} <= row.keys()
+
+
+def test_a_teacher_can_have_spoken_of_the_photos_in_shards(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    torch.manual_seed(0)
+    MAKERS["clip"](folder)
+    named: dict[str, Any] = {"objectives": [{"name": "distil_affinity"}, {"name": "distil_features"}]}
+    source = {"format": "webdataset", "path": "shards", "batch_size": 7, "augment": "none"}
+
+    def recipe(name: str, **teacher: str) -> Any:
+        changes = {**named, "data": [source], "teacher": teacher, "steps": 3}
+        return parse_recipe(document(data, tmp_path / name, **changes), "test")
+
+    beside = recipe("beside", model=str(folder))
+    written = write_teacher_outputs(beside, tmp_path / "said")
+    assert len(written.photo_names) == COUNT - 4  # the last four are of another split
+    assert written.photo_names[0].startswith("shards/train-000000.tar:")
+    before = recipe("before", outputs=str(tmp_path / "said"))
+    run(beside)
+    run(before)
+    rows = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("beside", "before")]
+    for one, other in zip(*rows, strict=True):
+        assert one["distil_affinity"] == pytest.approx(other["distil_affinity"], rel=1e-3)
+        assert one["distil_features"] == pytest.approx(other["distil_features"], rel=1e-3)
