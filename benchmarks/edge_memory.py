@@ -27,6 +27,20 @@ from seetell.evaluation.machine import describe_machine
 
 CAPTION_MB, SEARCH_MB, LIMIT_MB = 300, 500, 512
 _GROUPS = Path("/sys/fs/cgroup")
+# A process begins as a copy of the one that makes it, and the kernel counts that copy in the peak: it is made
+# by a small one. Its arguments: the file of processes of a control group or nothing, and the command.
+_LAUNCHER = """
+import os, sys
+child = os.fork()
+if not child:
+    if sys.argv[1]:
+        with open(sys.argv[1], "w") as processes:
+            processes.write(str(os.getpid()))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.execvp(sys.argv[2], sys.argv[2:])
+_, status, usage = os.wait4(child, 0)
+print(usage.ru_maxrss, status)
+"""
 
 
 def main() -> int:
@@ -70,16 +84,12 @@ def peak_mb(command: Sequence[str], cache: str, group: Path | None = None) -> tu
     """The peak of resident memory of one process, and how it ended. Ends this one where that failed, but for
     a limit."""
     environment = {**os.environ, "SEETELL_CACHE": cache, "OMP_NUM_THREADS": "1"}
-
-    def enter() -> None:
-        if group is not None:
-            (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
-
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=enter)
-    _, status, usage = os.wait4(process.pid, 0)
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(group / "cgroup.procs") if group else ""]
+    said = subprocess.run([*launcher, *command], env=environment, stdout=subprocess.PIPE, check=True).stdout
+    peak, status = map(int, said.split())
     if status and group is None:
         sys.exit(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024), status
+    return peak / (1024**2 if sys.platform == "darwin" else 1024), status
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 import threading
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from seetell.core.errors import FetchError
 from seetell.media.fetch import Fetcher, Reach, check_address, check_url
+from tests.event_loops import in_own_loop
 
 # Addresses of the public internet, as far as the guard knows; the tests connect them to this machine.
 PUBLIC, PUBLIC_2, PUBLIC_6 = "93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07::1"
@@ -108,7 +108,7 @@ def fetch(url: str, **options: Any) -> bytes:
     async def run() -> bytes:
         return await Fetcher(**{"largest_bytes": 1000, "timeout_s": 5, **options}).fetch(url)
 
-    return asyncio.run(run())
+    return in_own_loop(run())
 
 
 def kind_of(act: Callable[[], Any]) -> str:

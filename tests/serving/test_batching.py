@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from seetell.core.errors import ServerBusy, TextError
 from seetell.core.results import Failure
 from seetell.serving.batching import Batcher, Lane
+from tests.event_loops import in_own_loop
 
 
 class Work:
@@ -47,7 +48,7 @@ def in_loop(act: Callable[[Batcher], Coroutine[Any, Any, Any]], **options: Any) 
         finally:
             await batcher.close()
 
-    return asyncio.run(run())
+    return in_own_loop(run())
 
 
 async def until(what: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from seetell.core.errors import UsageError
 from seetell.serving.model_pool import ModelPool, Source
 from seetell.serving.problems import Problem
+from tests.event_loops import in_own_loop
 from tests.serving.conftest import Serve, SlowEngine, data_url, jpeg
 
 
@@ -48,7 +49,10 @@ class Shelf:
 
 
 def in_loop(act: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    asyncio.run(asyncio.wait_for(act(), 30))
+    async def run() -> None:
+        await asyncio.wait_for(act(), 30)
+
+    in_own_loop(run())
 
 
 def test_opened_once_when_first_asked_for() -> None:
