@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,32 +13,12 @@ if TYPE_CHECKING:
 
 THUMBNAIL_PX = 240
 
-# No script and nothing fetched; the names of files and the query are escaped where they are put in.
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
-main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 1rem; }}
-figure {{ margin: 0; }}
-img {{ width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 6px; background: #8884; }}
-figcaption {{ font-size: 13px; overflow-wrap: anywhere; }}
-.score {{ opacity: .6; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<main>
-{figures}
-</main>
-</body>
-</html>
+_STYLE = """
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 1rem; }
+figure { margin: 0; }
+img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 6px; background: #8884; }
+figcaption { font-size: 13px; overflow-wrap: anywhere; }
+.score { opacity: .6; }
 """
 _FIGURE = """<figure><img src="data:image/jpeg;base64,{data}" alt="{name}">
 <figcaption>{rank}. {name} <span class="score">{score:.3f}</span></figcaption></figure>"""
@@ -51,17 +30,13 @@ def write_sheet(path: Path, query: str, hits: Sequence[Hit]) -> None:
     Raises ImageError when a hit's photo has gone since, StorageError when the page cannot be written.
     """
     from seetell.core.files import atomic_write_text
+    from seetell.core.html_page import escaped, html_page
 
     figures = "\n".join(
-        _FIGURE.format(data=_thumbnail(hit.photo), name=_escaped(hit.photo), rank=hit.rank, score=hit.score)
+        _FIGURE.format(data=_thumbnail(hit.photo), name=escaped(hit.photo), rank=hit.rank, score=hit.score)
         for hit in hits
     )
-    atomic_write_text(path, _PAGE.format(title=_escaped(query), figures=figures))
-
-
-def _escaped(text: str) -> str:
-    # A file name need not be valid UTF-8; the page is.
-    return html.escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    atomic_write_text(path, html_page(query, _STYLE, f"<main>\n{figures}\n</main>"))
 
 
 def _thumbnail(photo: str) -> str:

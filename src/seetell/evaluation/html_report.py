@@ -8,7 +8,6 @@ escaped where it is put in.
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 from seetell.core.errors import ImageError
 from seetell.core.files import atomic_write_text
+from seetell.core.html_page import escaped, html_page
 from seetell.evaluation import charts
 from seetell.evaluation.bootstrap import Estimate
 from seetell.evaluation.calibration import Calibration
@@ -34,65 +34,47 @@ _WANTED = 3
 # What people's side of an example is called, where it is more than the right answer.
 _WANTED_NAME = {"image_to_text": "people", "captions": "people", "vqa": "people", "chair": "there"}
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --accent: #3b76d6; --good: #2b8a4b; --bad: #c0453a; --soft: #8882; }}
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 74rem; padding: 0 1rem; }}
-h1 {{ font-size: 1.6rem; margin-bottom: 0; }}
-h2 {{ font-size: 1.2rem; margin: 2.2rem 0 .6rem; }}
-h3 {{ font-size: 1rem; margin: 1.2rem 0 .5rem; }}
-.about, .note, figcaption .wanted, .verdict {{ opacity: .75; }}
-.about {{ margin-top: .2rem; }}
-ul.remarks {{ padding: .6rem 1rem .6rem 2rem; background: var(--soft); border-radius: 6px; }}
-table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
-th, td {{ text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--soft); }}
-th {{ font-weight: 600; opacity: .75; }}
-td.number, th.number {{ text-align: right; white-space: nowrap; }}
-td.wide {{ width: 40%; }}
-.bar {{ display: block; position: relative; height: .8rem; background: var(--soft); border-radius: 2px; }}
-.bar i {{ position: absolute; inset: 0 auto 0 0; background: var(--accent); border-radius: 2px; }}
-.bar b {{ position: absolute; top: .3rem; height: .2rem; background: currentColor; opacity: .75; }}
-.charts {{ display: flex; flex-wrap: wrap; gap: 2rem; }}
-.charts figure {{ margin: 0; max-width: 330px; }}
-svg text {{ font-size: 11px; fill: currentColor; opacity: .7; }}
-svg .grid {{ stroke: var(--soft); }}
-svg .fill {{ fill: var(--accent); }}
-svg .ideal {{ stroke: currentColor; stroke-dasharray: 4 4; opacity: .6; }}
-svg .line {{ fill: none; stroke: var(--accent); stroke-width: 2; }}
-svg .band {{ fill: var(--accent); opacity: .2; }}
-svg .dot {{ fill: currentColor; }}
-svg .ring {{ fill: none; stroke: var(--bad); stroke-width: 2; }}
-.cards {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 1rem; }}
-.cards > figure {{ margin: 0; border: 1px solid var(--soft); border-top: 4px solid var(--good);
- border-radius: 6px; overflow: hidden; display: flex; flex-direction: column; }}
-.cards > figure.worst {{ border-top-color: var(--bad); }}
-.photos {{ display: flex; gap: 2px; background: var(--soft); }}
-.photos span {{ flex: 1 1 0; min-width: 0; position: relative; }}
-.photos img, .photos .gone {{ display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; }}
-.photos .gone {{ display: grid; place-items: center; opacity: .6; }}
-.photos.pair img, .photos.pair .gone {{ aspect-ratio: 1; }}
-.photos em {{ position: absolute; left: 0; bottom: 0; font: 11px system-ui; padding: 1px 6px; color: #fff;
- background: #000a; }}
-figcaption {{ font-size: 13px; padding: .5rem .7rem .6rem; overflow-wrap: anywhere; }}
-figcaption p {{ margin: 0 0 .25rem; }}
-figcaption .said {{ font-weight: 600; }}
-.verdict {{ font-size: 12px; }}
-.failed {{ font-size: 13px; overflow-wrap: anywhere; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p class="about">{about}</p>
-{body}
-</body>
-</html>
+_STYLE = """
+h1 { font-size: 1.6rem; margin-bottom: 0; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .5rem; }
+.about, .note, figcaption .wanted, .verdict { opacity: .75; }
+.about { margin-top: .2rem; }
+ul.remarks { padding: .6rem 1rem .6rem 2rem; background: var(--soft); border-radius: 6px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--soft); }
+th { font-weight: 600; opacity: .75; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+td.wide { width: 40%; }
+.bar { display: block; position: relative; height: .8rem; background: var(--soft); border-radius: 2px; }
+.bar i { position: absolute; inset: 0 auto 0 0; background: var(--accent); border-radius: 2px; }
+.bar b { position: absolute; top: .3rem; height: .2rem; background: currentColor; opacity: .75; }
+.charts { display: flex; flex-wrap: wrap; gap: 2rem; }
+.charts figure { margin: 0; max-width: 330px; }
+svg text { font-size: 11px; fill: currentColor; opacity: .7; }
+svg .grid { stroke: var(--soft); }
+svg .fill { fill: var(--accent); }
+svg .ideal { stroke: currentColor; stroke-dasharray: 4 4; opacity: .6; }
+svg .line { fill: none; stroke: var(--accent); stroke-width: 2; }
+svg .band { fill: var(--accent); opacity: .2; }
+svg .dot { fill: currentColor; }
+svg .ring { fill: none; stroke: var(--bad); stroke-width: 2; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 1rem; }
+.cards > figure { margin: 0; border: 1px solid var(--soft); border-top: 4px solid var(--good);
+ border-radius: 6px; overflow: hidden; display: flex; flex-direction: column; }
+.cards > figure.worst { border-top-color: var(--bad); }
+.photos { display: flex; gap: 2px; background: var(--soft); }
+.photos span { flex: 1 1 0; min-width: 0; position: relative; }
+.photos img, .photos .gone { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; }
+.photos .gone { display: grid; place-items: center; opacity: .6; }
+.photos.pair img, .photos.pair .gone { aspect-ratio: 1; }
+.photos em { position: absolute; left: 0; bottom: 0; font: 11px system-ui; padding: 1px 6px; color: #fff;
+ background: #000a; }
+figcaption { font-size: 13px; padding: .5rem .7rem .6rem; overflow-wrap: anywhere; }
+figcaption p { margin: 0 0 .25rem; }
+figcaption .said { font-weight: 600; }
+.verdict { font-size: 12px; }
+.failed { font-size: 13px; overflow-wrap: anywhere; }
 """
 
 
@@ -114,13 +96,12 @@ def html_report(evaluation: Evaluation) -> str:
         *(_examples(one) for one in evaluation.examples if one.best or one.worst),
         _failures(evaluation),
     ]
-    return _PAGE.format(
-        title=_escaped(evaluation.model), about=_escaped(about), body="\n".join(part for part in body if part)
-    )
+    about_line = f'<p class="about">{escaped(about)}</p>'
+    return html_page(evaluation.model, _STYLE, "\n".join([about_line, *(part for part in body if part)]))
 
 
 def _remarks(evaluation: Evaluation) -> str:
-    lines = "".join(f"<li>{_escaped(line)}</li>" for line in remarks(evaluation))
+    lines = "".join(f"<li>{escaped(line)}</li>" for line in remarks(evaluation))
     return f'<ul class="remarks">{lines}</ul>' if lines else ""
 
 
@@ -131,7 +112,7 @@ def _figures(evaluation: Evaluation) -> str:
         shown, above = "" if one.heading == above else one.heading, one.heading
         bar = charts.interval_bar(one.estimate) if one.is_percent else ""
         lines.append(
-            f"<tr><td>{_heading(shown)}</td><td>{_escaped(one.name)}</td>"
+            f"<tr><td>{_heading(shown)}</td><td>{escaped(one.name)}</td>"
             f'<td class="number"><strong>{one.value}</strong></td><td class="number">{one.interval}</td>'
             f'<td class="wide">{bar}</td></tr>'
         )
@@ -160,7 +141,7 @@ def _labels(evaluation: Evaluation) -> Iterator[str]:
         return
     yield "<h2>Labels</h2>"
     lines = "".join(
-        f'<tr><td>{_escaped(one.label)}</td><td class="number">{one.n_images}</td>'
+        f'<tr><td>{escaped(one.label)}</td><td class="number">{one.n_images}</td>'
         f'<td class="number">{one.top_1:.1f}</td><td class="wide">'
         f"{charts.interval_bar(Estimate(one.top_1, *one.interval))}</td>"
         f'<td class="number">{one.top_5:.1f}</td></tr>'
@@ -178,7 +159,7 @@ def _labels(evaluation: Evaluation) -> Iterator[str]:
 def _confused(found: ZeroShotScores) -> Iterator[str]:
     if found.confused:
         lines = "".join(
-            f"<tr><td>{_escaped(one.label)}</td><td>{_escaped(one.said)}</td>"
+            f"<tr><td>{escaped(one.label)}</td><td>{escaped(one.said)}</td>"
             f'<td class="number">{one.n_images}</td></tr>'
             for one in found.confused
         )
@@ -206,20 +187,20 @@ def _card(example: Example, kind: str, wanted: str) -> str:
     pictures = "".join(_picture(photo, label) for label, photo in photos)
     confidence = "" if example.confidence is None else f", confidence {100 * example.confidence:.0f}%"
     lines = [
-        f"<p>{_escaped(example.question)}</p>" if example.question else "",
-        f'<p class="said">{_escaped(example.said) or "(nothing)"}</p>' if example.wanted else "",
+        f"<p>{escaped(example.question)}</p>" if example.question else "",
+        f'<p class="said">{escaped(example.said) or "(nothing)"}</p>' if example.wanted else "",
         f'<p class="wanted">{wanted}: {_wanted(example.wanted)}</p>' if example.wanted else "",
-        f'<p class="verdict">{_escaped(example.verdict)}{confidence}</p>',
+        f'<p class="verdict">{escaped(example.verdict)}{confidence}</p>',
     ]
     return (
-        f'<figure class="{kind}" title="{_escaped(str(example.photo))}">'
+        f'<figure class="{kind}" title="{escaped(str(example.photo))}">'
         f'<div class="photos{pair}">{pictures}</div>'
         f"<figcaption>{''.join(lines)}</figcaption></figure>"
     )
 
 
 def _wanted(wanted: Sequence[str]) -> str:
-    shown = " · ".join(_escaped(text) for text in wanted[:_WANTED])
+    shown = " · ".join(escaped(text) for text in wanted[:_WANTED])
     return shown + (f" (+{len(wanted) - _WANTED})" if len(wanted) > _WANTED else "")
 
 
@@ -229,7 +210,7 @@ def _picture(photo: Path, label: str) -> str:
         data = _thumbnail(photo)
     except ImageError:
         return f'<span><span class="gone">not there</span>{name}</span>'
-    return f'<span><img src="data:image/jpeg;base64,{data}" alt="{_escaped(photo.name)}">{name}</span>'
+    return f'<span><img src="data:image/jpeg;base64,{data}" alt="{escaped(photo.name)}">{name}</span>'
 
 
 def _thumbnail(photo: Path) -> str:
@@ -243,16 +224,11 @@ def _thumbnail(photo: Path) -> str:
 def _failures(evaluation: Evaluation) -> str:
     if not evaluation.failed:
         return ""
-    lines = "".join(f"<li>{_escaped(str(one.error))}</li>" for one in evaluation.failed[:_MOST_FAILURES])
+    lines = "".join(f"<li>{escaped(str(one.error))}</li>" for one in evaluation.failed[:_MOST_FAILURES])
     more = len(evaluation.failed) - _MOST_FAILURES
     rest = f"<li>and {more} more</li>" if more > 0 else ""
     return f'<h2>Inputs that failed</h2><ul class="failed">{lines}{rest}</ul>'
 
 
 def _heading(text: str) -> str:
-    return _escaped(text.replace("->", "→"))
-
-
-def _escaped(text: str) -> str:
-    # A file name need not be valid UTF-8; the page is.
-    return html.escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return escaped(text.replace("->", "→"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TypeVar
 from PIL import Image
 
 from seetell.core.errors import ImageError
+from seetell.core.html_page import escaped, html_page
 from seetell.data.cleaning.limits import Limits
 from seetell.data.cleaning.reasons import CAPTION_REASONS, MEANING, PHOTO_REASONS, Reason
 from seetell.data.cleaning.texts import count_words
@@ -20,7 +20,7 @@ from seetell.data.photo_refs import read_photo
 from seetell.data.preparing.deciding import GENERATED, Text, Verdict
 from seetell.data.preparing.histogram import histogram
 from seetell.data.preparing.measuring import Looked
-from seetell.data.preparing.report_page import PAGE
+from seetell.data.preparing.report_style import STYLE
 from seetell.data.sources.detect import Source
 from seetell.media.images import decode_image
 
@@ -94,17 +94,12 @@ def report_page(outcome: Outcome) -> str:
         *_galleries(outcome),
         _broken_entries(outcome),
     ]
-    return PAGE.format(
-        title=escaped(f"{name}, prepared"),
-        tiles=_tiles(outcome, counts),
-        lines=_settings(outcome),
-        sections="\n".join(section for section in sections if section),
-    )
-
-
-def escaped(text: str) -> str:
-    """Text as HTML. A file's name need not be valid UTF-8; the page is."""
-    return html.escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    body = [
+        f'<div class="tiles">\n{_tiles(outcome, counts)}\n</div>',
+        f'<ul class="settings">{_settings(outcome)}</ul>',
+        *(section for section in sections if section),
+    ]
+    return html_page(f"{name}, prepared", STYLE, "\n".join(body))
 
 
 def _shown(text: str) -> str:
