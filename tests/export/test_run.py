@@ -48,7 +48,7 @@ def run(tmp_path: Path, make_model: Callable[..., UnifiedModel], tokenizer_json:
     (folder / "tokenizer.json").write_bytes(tokenizer_json)
     (folder / "answers.json").write_text(json.dumps(["yes", "no"]))
     (folder / "labels.json").write_text(json.dumps(["cat", "dog", "boat"]))
-    leads = LeadIds(2, 4, 10, {"en": 5, "zh": 6}, {"en": 8, "zh": 9})
+    leads = LeadIds(2, 4, 10, {"en": 5, "zh": 6}, {"en": 8, "zh": 9}, 3)
     step = JointStep(model, [ObjectiveSpec(name=name) for name in OBJECTIVES], leads, learned_weights=True)  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(step.parameters())
     ema = Ema(model, 0.5)

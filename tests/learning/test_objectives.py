@@ -23,6 +23,12 @@ from seetell.learning.objectives.contrastive import (
 )
 from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
+from seetell.learning.objectives.self_critical import (
+    CaptionReward,
+    advantages,
+    drawn,
+    self_critical_loss,
+)
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 
 
@@ -348,3 +354,51 @@ def test_learned_weights_settle_where_kendall_says() -> None:
         optimizer.step()
     variance = float(weighting.log_variance["captioning"].detach().exp())
     assert variance == pytest.approx(2 * 0.2, rel=1e-3)  # 1/2 = exp(-s) L
+
+
+# Self-critical --------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.floats(0, 10), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_a_caption_is_judged_beside_the_others_of_its_photo(rewards: list[list[float]]) -> None:
+    found = advantages(torch.tensor(rewards, dtype=torch.float64))
+    for row, (first, second, third) in zip(found.tolist(), rewards, strict=True):
+        assert row[0] == pytest.approx(first - (second + third) / 2, abs=1e-9)
+        assert row[2] == pytest.approx(third - (first + second) / 2, abs=1e-9)
+        assert sum(row) == pytest.approx(0, abs=1e-9)
+
+
+def test_one_caption_alone_cannot_be_judged() -> None:
+    with pytest.raises(ValueError, match="two or more"):
+        advantages(torch.ones(2, 1))
+
+
+def test_the_gradient_is_that_of_the_expected_reward() -> None:
+    """Of one-word captions over four words, beside the gradient of sum_w p(w) r(w) written out."""
+    logits = torch.tensor([0.3, -0.2, 0.8, 0.0], requires_grad=True)
+    reward = torch.tensor([1.0, 0.0, 2.0, 4.0])
+    exact = torch.autograd.grad((logits.softmax(0) * reward).sum(), logits)[0]
+    words = drawn(logits.detach().expand(60_000, 4), torch.tensor([], dtype=torch.long))
+    gained = advantages(reward[words].reshape(-1, 5)).reshape(-1)
+    loss = self_critical_loss(logits.expand(60_000, 4), words, gained)
+    torch.testing.assert_close(-torch.autograd.grad(loss, logits)[0], exact, atol=0.03, rtol=0)
+
+
+def test_banned_words_are_never_drawn() -> None:
+    logits = torch.tensor([[5.0, 0.0, 4.0, 0.0]]).expand(2000, 4)
+    found = drawn(logits, torch.tensor([0, 2]))
+    assert set(found.tolist()) == {1, 3}
+    assert 0.4 < (found == 1).float().mean() < 0.6
+
+
+def test_the_reward_is_cider_weighed_by_the_photos_learned_from() -> None:
+    captions = {"en": {"1": ["a dog runs"], "2": ["a cat sits"]}, "zh": {"1": ["一只狗"], "2": ["猫"]}}
+    words = {1: "a", 2: "dog", 3: "runs", 4: "狗"}
+    reward = CaptionReward(captions, lambda ids: " ".join(words[one] for one in ids))
+    # "a" is in every photo's captions and weighs nothing.
+    assert reward("1", "en", [1]) == 0
+    assert reward("1", "en", [2]) > 0 and reward("2", "en", [2]) == 0
+    assert reward("1", "en", [1, 2, 3]) > reward("1", "en", [2])
+    assert reward("1", "zh", [4]) > 0
+    assert reward("1", "en", []) == 0
+    assert reward.knows("1", "zh") and not reward.knows("3", "zh") and not reward.knows("1", "fr")

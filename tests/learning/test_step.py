@@ -15,6 +15,7 @@ from torch import Tensor
 from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
 from seetell.learning.objectives.captioning import next_token_labels
 from seetell.learning.objectives.contrastive import contrastive_loss
+from seetell.learning.objectives.self_critical import CaptionReward
 from seetell.learning.objectives.weighting import FixedWeights
 from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
 from seetell.learning.training.step import JointStep, LeadIds
@@ -24,7 +25,12 @@ from seetell.modeling.models.unified import EncodedText, UnifiedModel
 STEP = "seetell.learning.training.step"
 PAD, CLS, FUSE, EOS, MASK, ANSWER = 0, 1, 2, 3, 4, 7
 LEADS = LeadIds(
-    fuse=FUSE, mask=MASK, first_word=10, decoder_start={"en": 5, "zh": 6}, fill_start={"en": 8, "zh": 9}
+    fuse=FUSE,
+    mask=MASK,
+    first_word=10,
+    decoder_start={"en": 5, "zh": 6},
+    fill_start={"en": 8, "zh": 9},
+    end=EOS,
 )
 ALL: tuple[ObjectiveName, ...] = (
     "contrastive",
@@ -59,6 +65,7 @@ def _step(
     *,
     learned_weights: bool = False,
     share: float = 1.0,
+    reward: CaptionReward | None = None,
 ) -> JointStep:
     config = UnifiedConfig.model_validate(
         {
@@ -72,7 +79,7 @@ def _step(
         }
     )
     objectives = [ObjectiveSpec(name=name, share=share) for name in names]
-    return JointStep(UnifiedModel(config), objectives, LEADS, learned_weights=learned_weights)
+    return JointStep(UnifiedModel(config), objectives, LEADS, learned_weights=learned_weights, reward=reward)
 
 
 def _rows(lead: int, *texts: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -162,6 +169,71 @@ def test_texts_encoded_in_parts_by_length_are_the_texts_encoded_together() -> No
     for few in (1, 2, 5):
         one = step._text_embeds(ids[:few], mask[:few])
         torch.testing.assert_close(one, together[:few], atol=1e-6, rtol=0)
+
+
+def _reward(**captions: dict[str, list[str]]) -> CaptionReward:
+    """Word 12 is called l12; Chinese ones are single characters."""
+    return CaptionReward(captions, lambda ids: " ".join(f"l{one}" for one in ids))
+
+
+PEOPLE = {"a": ["l10 l11 l12"], "b": ["l13 l14"], "c": ["l15 l11 l16"], "d": ["l17"]}
+
+
+def test_drawn_captions_come_to_be_what_people_say() -> None:
+    reward = _reward(en=PEOPLE)
+    step = _step(["self_critical"], reward=reward)
+    batch = dataclasses.replace(_batch(), questions=None, labels=None, tags=None, names=())
+
+    def mean_reward() -> float:
+        image = step.model.encode_image(batch.pixel_values)
+        rows = torch.arange(4).repeat_interleave(20)
+        memory = [(keys[rows], values[rows]) for keys, values in step.model.memory(image.tokens)]
+        ids, mask = step._drawn(torch.full((80,), 5), memory, image.mask[rows])
+        said = [
+            [word for word in row[kept].tolist() if word >= 10] for row, kept in zip(ids, mask, strict=True)
+        ]
+        return sum(reward("abcd"[place // 20], "en", one) for place, one in enumerate(said)) / 80
+
+    before = mean_reward()
+    first, _ = _overfit(step, batch, 80)
+    assert set(first) == {"loss", "self_critical"}
+    assert mean_reward() > 2 * before > 0
+
+
+@pytest.mark.parametrize("fusion", ["cross_attention", "gated"])
+def test_words_are_drawn_from_what_the_decoder_says_of_the_whole_prefix(
+    fusion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = _step(["self_critical"], fusion=fusion, reward=_reward(en=PEOPLE)).eval()
+    with torch.no_grad():
+        # Spread, so that captions end at different lengths.
+        step.model.token_bias.copy_(torch.randn(30))
+    banned_seen: list[list[int]] = []
+
+    def best(logits: Tensor, banned: Tensor) -> Tensor:
+        banned_seen.append(banned.tolist())
+        return logits.index_fill(1, banned, -torch.inf).argmax(dim=1)
+
+    monkeypatch.setattr(f"{STEP}.drawn", best)
+    image = step.model.encode_image(_batch().pixel_values)
+    memory = step.model.memory(image.tokens)
+    ids, mask = step._drawn(torch.tensor([5, 6, 5, 5]), memory, image.mask)
+    assert sorted(banned_seen[0]) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    logits = step.model.token_logits(step.model.decode(ids, mask, memory, image.mask)[0])
+    logits[:, :, [token for token in range(10) if token != EOS]] = -torch.inf
+    for row in range(4):
+        length = int(mask[row].sum())
+        assert logits[row, : length - 1].argmax(dim=1).tolist() == ids[row, 1:length].tolist()
+        assert mask[row, :length].all()
+        assert ids[row, length - 1] == EOS or length == ids.shape[1]
+
+
+def test_photos_that_nobody_captioned_are_not_judged() -> None:
+    batch = dataclasses.replace(_batch(), questions=None, labels=None, tags=None, names=())
+    step = _step(["captioning", "self_critical"], reward=_reward(en={"z": ["l10"]}, zh={"z": ["l10"]}))
+    assert set(step(batch)) == {"loss", "captioning"}
+    step = _step(["captioning", "self_critical"], reward=_reward(en={"b": PEOPLE["b"]}))
+    assert set(step(batch)) == {"loss", "captioning", "self_critical"}
 
 
 def test_tags_are_predicted_from_the_photo_alone_by_a_head_no_bundle_has() -> None:

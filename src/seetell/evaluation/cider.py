@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,32 +38,44 @@ class _Vector:
 
 def cider_d(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> NDArray[np.float64]:
     """CIDEr-D of each caption, float64[N]; a corpus's is the mean. Each needs at least one reference."""
-    frequency: Counter[Gram] = Counter()
-    for several in references:
-        frequency.update({gram for one in several for gram in _grams(one)})
-    log_size = math.log(len(references)) if references else 0.0
-    scores = np.zeros(len(captions))
-    for row, (caption, several) in enumerate(zip(captions, references, strict=True)):
-        candidate = _vector(caption, frequency, log_size)
-        similar = [_similarity(candidate, _vector(one, frequency, log_size)) for one in several]
-        scores[row] = 10 * sum(similar) / len(similar)
-    return scores
+    rarity = Rarity(references)
+    return np.array([rarity.score(one, several) for one, several in zip(captions, references, strict=True)])
+
+
+class Rarity:
+    """How rare n-grams are among the photos of a set: what CIDEr-D weighs them by.
+
+    references: the captions of each of its photos.
+    """
+
+    def __init__(self, references: Iterable[Sequence[Tokens]]) -> None:
+        self._frequency: Counter[Gram] = Counter()
+        size = 0
+        for several in references:
+            self._frequency.update({gram for one in several for gram in _grams(one)})
+            size += 1
+        self._log_size = math.log(size) if size else 0.0
+
+    def score(self, caption: Tokens, references: Sequence[Tokens]) -> float:
+        """CIDEr-D of a caption of a photo, of this set or another. It needs at least one reference."""
+        candidate = self._vector(caption)
+        similar = [_similarity(candidate, self._vector(one)) for one in references]
+        return 10 * sum(similar) / len(similar)
+
+    def _vector(self, tokens: Tokens) -> _Vector:
+        weights = tuple(
+            {
+                gram: count * (self._log_size - math.log(max(1, self._frequency[gram])))
+                for gram, count in ngrams(tokens, order).items()
+            }
+            for order in range(1, MAX_ORDER + 1)
+        )
+        norms = tuple(math.sqrt(sum(weight**2 for weight in one.values())) for one in weights)
+        return _Vector(weights, norms, max(0, len(tokens) - 1))
 
 
 def _grams(tokens: Tokens) -> set[Gram]:
     return {gram for order in range(1, MAX_ORDER + 1) for gram in ngrams(tokens, order)}
-
-
-def _vector(tokens: Tokens, frequency: Counter[Gram], log_size: float) -> _Vector:
-    weights = tuple(
-        {
-            gram: count * (log_size - math.log(max(1, frequency[gram])))
-            for gram, count in ngrams(tokens, order).items()
-        }
-        for order in range(1, MAX_ORDER + 1)
-    )
-    norms = tuple(math.sqrt(sum(weight**2 for weight in one.values())) for one in weights)
-    return _Vector(weights, norms, max(0, len(tokens) - 1))
 
 
 def _similarity(caption: _Vector, reference: _Vector) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from seetell.bundle.manifest import TextSpec
 from seetell.core.errors import RecipeError
+from seetell.learning.objectives.self_critical import CaptionReward
 from seetell.learning.tokenizer_training import SPECIAL_TOKENS, built_in_text_spec
 from seetell.learning.training.dual_encoder_step import DualEncoderStep
 from seetell.learning.training.grounded_step import GroundedStep
@@ -39,6 +40,7 @@ def lead_ids(context_length: int) -> LeadIds:
         first_word=len(SPECIAL_TOKENS),
         decoder_start=dict(spec.decoder_start_ids),
         fill_start=dict(spec.fill_start_ids),
+        end=spec.eos_id,
     )
 
 
@@ -93,8 +95,10 @@ def build_step(
     answers: Sequence[str],
     labels: Sequence[str],
     teacher: Teacher | None = None,
+    reward: CaptionReward | None = None,
 ) -> JointStep:
-    """A freshly initialised step; seed torch before. answers, labels: the closed lists.
+    """A freshly initialised step; seed torch before. answers, labels: the closed lists. reward: what
+    ``self_critical`` judges captions by.
 
     Raises RecipeError for an objective no data source serves.
     """
@@ -117,4 +121,5 @@ def build_step(
         learned_weights=recipe.loss_weights == "learned",
         teacher=teacher,
         answers=answers,
+        reward=reward,
     )

@@ -13,7 +13,7 @@ from seetell.core.errors import RecipeError
 from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
-from seetell.data.photo_refs import FileSlice, PhotoRef
+from seetell.data.photo_refs import FileSlice, PhotoRef, ref_name
 from seetell.data.records import AskedQuestion, CaptionRecord, LabelRecord, QuestionRecord, Sample
 from seetell.data.shards import Shards, open_shards
 from seetell.data.vqa import read_vqa, write_vqa
@@ -44,8 +44,14 @@ class CaptionData:
 
     def texts(self) -> Iterator[str]:
         """Its captions in the languages that are taught."""
+        yield from (text for _, text, _ in self.captioned())
+
+    def captioned(self) -> Iterator[tuple[PhotoRef, str, str]]:
+        """(photo, caption, language), likewise."""
         for record in self.records:
-            yield from (text for text, language in record.captions if language in self.settings.languages)
+            for text, language in record.captions:
+                if language in self.settings.languages:
+                    yield record.photo, text, language
 
     def photos(self) -> Iterator[PhotoRef]:
         """Every photo, once."""
@@ -127,16 +133,23 @@ class ShardData:
     def texts(self) -> Iterator[str]:
         """Captions in the languages that are taught, questions and answers, read from end to end."""
         for sample, _ in self.shards.read_refs():
-            yield from self._captions(sample)
+            yield from (text for text, _ in self._captions(sample))
             if self.wanted.questions_per_photo:
                 for one in sample.questions:
                     yield one.question
                     yield from (answer_text(answer) for answer in one.answers)
 
-    def _captions(self, sample: Sample[FileSlice]) -> Iterator[str]:
+    def _captions(self, sample: Sample[FileSlice]) -> Iterator[tuple[str, str]]:
+        """(caption, language) in those that are taught."""
+        taught = self.wanted.languages
         for text, language in sample.captions:
-            if self.wanted.languages and (language in self.wanted.languages or not language):
-                yield text
+            if taught and (language in taught or not language):
+                yield text, language or taught[0]
+
+    def captioned(self) -> Iterator[tuple[PhotoRef, str, str]]:
+        """(photo, caption, language), read from end to end."""
+        for sample, _ in self.shards.read_refs():
+            yield from ((sample.photo, *caption) for caption in self._captions(sample))
 
     def photos(self) -> Iterator[PhotoRef]:
         """Every photo, read from end to end."""
@@ -144,8 +157,7 @@ class ShardData:
 
     def captions(self) -> Iterator[str]:
         """Every caption that may be drawn, likewise."""
-        for sample, _ in self.shards.read_refs():
-            yield from self._captions(sample)
+        yield from (text for _, text, _ in self.captioned())
 
     def questions(self) -> Iterator[AskedQuestion]:
         """Every question, read from end to end; none where there is none to learn from."""
@@ -174,6 +186,17 @@ class Corpus:
         """Every text, source by source; what a tokenizer is trained on."""
         for part in self.parts:
             yield from part.texts()
+
+    def captions_by_photo(self) -> dict[str, dict[str, list[str]]]:
+        """Language -> photo, as batches name it -> all its captions in the languages that are taught. Those
+        of shards are read from end to end, and held."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for part in self.parts:
+            for photo, text, language in (
+                part.captioned() if isinstance(part, CaptionData | ShardData) else ()
+            ):
+                found.setdefault(language, {}).setdefault(ref_name(photo), []).append(text)
+        return found
 
 
 def read_corpus(recipe: Recipe) -> Corpus:

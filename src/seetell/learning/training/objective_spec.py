@@ -11,6 +11,7 @@ ObjectiveName = Literal[
     "matching",
     "masked_language",
     "captioning",
+    "self_critical",
     "answer_list",
     "answer_text",
     "answer_tags",
@@ -32,6 +33,8 @@ DISTILLING: frozenset[ObjectiveName] = frozenset(
 # Those of them that compare outputs which are a distribution, and so may be softened.
 _SOFTENED = frozenset({"distil_matching", "distil_captioning", "distil_answers"})
 
+_SAMPLES = 5
+
 
 class ObjectiveSpec(BaseModel):
     """One entry of a recipe's ``objectives``.
@@ -41,7 +44,8 @@ class ObjectiveSpec(BaseModel):
         export. ``caption_words`` does the same with the words of the captions. ``label_names`` tells a
         labelled photo's label from the others of its source by the text encoder's embeddings of their names,
         as zero-shot classification will (Radford et al. 2021, section 3.1). Names that begin with ``distil_``
-        learn from the recipe's ``teacher`` what objectives/distilling.py says.
+        learn from the recipe's ``teacher`` what objectives/distilling.py says. ``self_critical`` draws
+        captions and rewards them by CIDEr-D (Rennie et al. 2017); for a model that captions already.
 
     weight: factor on the loss.
     share: the part of the batch's texts it uses, drawn at random each step; less is faster.
@@ -58,6 +62,7 @@ class ObjectiveSpec(BaseModel):
     chunk: for ``contrastive`` of a dual encoder (CLIP, SigLIP and their like), how many photos and texts are
         encoded at once. The loss and its gradient are those of the whole batch, its memory is a chunk's, and
         each is encoded twice (GradCache, Gao et al. 2021).
+    samples: for ``self_critical``, how many captions it draws of each photo in each language, at least 2.
     temperature: for ``distil_matching``, ``distil_captioning`` and ``distil_answers``, what student's and
         teacher's logits are divided by; above 1 shows more of what the teacher finds less likely.
     """
@@ -72,6 +77,7 @@ class ObjectiveSpec(BaseModel):
     cross_lingual: float = Field(default=0.0, ge=0)
     random_negatives: float = Field(default=0.0, ge=0, le=1)
     chunk: int | None = Field(default=None, gt=0)
+    samples: int = Field(default=_SAMPLES, ge=2)
     temperature: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
@@ -84,6 +90,10 @@ class ObjectiveSpec(BaseModel):
             raise ValueError(f"random_negatives serves matching alone, not {self.name}")
         if self.temperature != 1.0 and self.name not in _SOFTENED:
             raise ValueError(f"temperature serves {', '.join(sorted(_SOFTENED))} alone, not {self.name}")
+        if self.samples != _SAMPLES and self.name != "self_critical":
+            raise ValueError(f"samples serves self_critical alone, not {self.name}")
+        if self.label_smoothing and self.name == "self_critical":
+            raise ValueError("label_smoothing serves labels; self_critical has a reward instead")
         if self.label_smoothing and self.name in DISTILLING:
             raise ValueError(f"label_smoothing serves labels; {self.name} has a teacher's instead")
         return self

@@ -47,6 +47,7 @@ _NEEDED_TASK: dict[ObjectiveName, Task] = {
     "matching": "caption",
     "masked_language": "caption",
     "captioning": "caption",
+    "self_critical": "caption",
     "answer_list": "ask",
     "answer_text": "ask",
     "answer_tags": "ask",

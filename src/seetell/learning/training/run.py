@@ -24,6 +24,7 @@ from seetell.core.errors import RecipeError
 from seetell.core.files import atomic_write_text
 from seetell.learning.collate import Collator
 from seetell.learning.length_pool import LengthPool
+from seetell.learning.objectives.self_critical import CaptionReward
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
@@ -178,7 +179,10 @@ def _own_step(
     if teacher is not None:
         document = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
         check_teacher(recipe, teacher, document, tokenizer, corpus.answers)
-    step = build_step(recipe, tokenizer.vocab_size, corpus.answers, corpus.labels, teacher)
+    reward = None
+    if any(objective.name == "self_critical" for objective in recipe.objectives):
+        reward = CaptionReward(corpus.captions_by_photo(), tokenizer.decode)
+    step = build_step(recipe, tokenizer.vocab_size, corpus.answers, corpus.labels, teacher, reward)
     rows = step.model.config.text.vocab_size
     if rows < tokenizer.vocab_size:
         raise RecipeError(

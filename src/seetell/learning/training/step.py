@@ -24,6 +24,12 @@ from seetell.learning.objectives.contrastive import (
 )
 from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
+from seetell.learning.objectives.self_critical import (
+    CaptionReward,
+    advantages,
+    drawn,
+    self_critical_loss,
+)
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.distilling import Distillation, Taught
 from seetell.learning.training.gathering import Pairs, gathered
@@ -38,12 +44,14 @@ from seetell.modeling.parts.attention import KeyValue
 # The objectives that look at image tokens through the decoder's keys and values.
 _READ_MEMORY = frozenset(
     {
-        *("matching", "masked_language", "captioning", "answer_list", "answer_text"),
+        *("matching", "masked_language", "captioning", "self_critical", "answer_list", "answer_text"),
         *("distil_matching", "distil_captioning", "distil_answers"),
     }
 )
 # Where the fusion is none that decodes, it reads the tokens themselves; the decoder answers from fused ones.
-_DECODE_IMAGES = frozenset({"captioning", "distil_captioning"})
+_DECODE_IMAGES = frozenset({"captioning", "self_critical", "distil_captioning"})
+# Words of a caption that is drawn. People's have 11 on average; a few have more than 30.
+_LONGEST_DRAWN = 30
 # Those that compare photos and texts read apart.
 _READ_APART = frozenset({"contrastive", "matching", "distil_matching", "distil_affinity", "distil_features"})
 
@@ -57,6 +65,7 @@ class LeadIds:
     first_word: int
     decoder_start: dict[str, int]
     fill_start: dict[str, int]
+    end: int
 
 
 class TrainingStep(nn.Module):
@@ -78,6 +87,7 @@ class JointStep(TrainingStep):
         leads: special token ids.
         learned_weights: weigh objectives by learned uncertainty instead of fixed weights.
         teacher: what the objectives named ``distil_...`` learn from. answers: the model's closed list.
+        reward: what ``self_critical`` judges captions by.
     """
 
     def __init__(
@@ -89,11 +99,13 @@ class JointStep(TrainingStep):
         learned_weights: bool = False,
         teacher: Teacher | None = None,
         answers: Sequence[str] = (),
+        reward: CaptionReward | None = None,
     ) -> None:
         super().__init__()
         self.model: UnifiedModel = model
         self.objectives = {spec.name: spec for spec in objectives}
         self.leads = leads
+        self._reward = reward
         weights: dict[str, float] = {spec.name: spec.weight for spec in objectives}
         # A head of the training alone: a bundle answers questions, it does not list tags.
         config = model.config
@@ -131,6 +143,10 @@ class JointStep(TrainingStep):
         told = None if self.distillation is None else self.distillation.begin(batch)
         if batch.captions is not None:
             self._caption_losses(batch.captions, image, memory, told, losses)
+            if "self_critical" in self.objectives:
+                judged = self._self_critical(batch.captions, batch.keys, image, memory)
+                if judged is not None:
+                    losses["self_critical"] = judged
         if batch.questions is not None:
             self._question_losses(batch.questions, image, memory, told, losses)
         if told is not None and told.wants("distil_hidden"):
@@ -195,6 +211,60 @@ class JointStep(TrainingStep):
             losses["captioning"] = captioning_loss(logits, labels[labels >= 0], learned.label_smoothing)
         if told is not None and told.wants("distil_captioning"):
             losses["distil_captioning"] = told.captioning(logits, inputs, mask, photos, labels >= 0)
+
+    def _self_critical(
+        self, captions: Captions, keys: Sequence[str], image: EncodedImage, memory: Sequence[KeyValue]
+    ) -> Tensor | None:
+        """None where no photo of the batch has captions of people."""
+        spec = self.objectives["self_critical"]
+        reward = self._reward
+        if reward is None:
+            raise ValueError("self_critical needs a reward")
+        # A labelled photo's caption is a template: there is nothing to judge by.
+        every = sorted(
+            (photo, language)
+            for photo, language in set(zip(captions.image_index.tolist(), captions.languages, strict=True))
+            if reward.knows(keys[photo], language)
+        )
+        if not every:
+            return None
+        asked = [every[place] for place in some_rows(torch.arange(len(every)), spec.share).tolist()]
+        asked = [one for one in asked for _ in range(spec.samples)]
+        device = captions.ids.device
+        photos = torch.tensor([photo for photo, _ in asked], device=device)
+        start = torch.tensor([self.leads.decoder_start[language] for _, language in asked], device=device)
+        known, seen = take(memory, photos), image.mask[photos]
+        ids, mask = self._drawn(start, known, seen)
+        words = [
+            [word for word in row if word >= self.leads.first_word]
+            for row in ids.masked_fill(~mask, self.leads.end).tolist()
+        ]
+        rewards = [
+            reward(keys[photo], language, row) for (photo, language), row in zip(asked, words, strict=True)
+        ]
+        gained = advantages(torch.tensor(rewards, device=device).reshape(-1, spec.samples)).reshape(-1)
+        inputs, inputs_mask, labels = next_token_labels(ids, mask)
+        places = labels >= 0
+        logits = self._decoded(inputs, inputs_mask, places, known, seen)
+        return self_critical_loss(logits, labels[places], gained[:, None].expand_as(labels)[places])
+
+    @torch.no_grad()
+    def _drawn(self, start: Tensor, memory: Sequence[KeyValue], memory_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Captions drawn word by word, ``[START] words [EOS]``: ids and mask [R, T]. start: int64[R]."""
+        banned = [token for token in range(self.leads.first_word) if token != self.leads.end]
+        never = torch.tensor(banned, device=start.device)
+        ids = start[:, None]
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        going = torch.ones_like(start, dtype=torch.bool)
+        past: list[KeyValue] | None = None
+        limit = min(_LONGEST_DRAWN, self.model.config.text.context_length - 1)
+        while ids.shape[1] <= limit and bool(going.any()):
+            hidden, past = self.model.decode(ids[:, -1:], mask, memory, memory_mask, past)
+            following = drawn(self.model.token_logits(hidden[:, 0]), never)
+            ids = torch.cat([ids, following[:, None]], dim=1)
+            mask = torch.cat([mask, going[:, None]], dim=1)
+            going &= following != self.leads.end
+        return ids, mask
 
     def _contrastive_and_matching(
         self,
