@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
-from tokenizers import models, pre_tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import decoders, models, pre_tokenizers
 
 from seetell.bundle.manifest import TextSpec
 from seetell.bundle.tokenizer import Tokenizer
@@ -113,6 +115,96 @@ def test_lower_casing_spares_the_mask() -> None:
 def test_decode_drops_special_tokens_and_takes_arrays() -> None:
     assert tokenizer().decode(np.array([1, 6, 7, 3, 0, 0])) == "a dog"
     assert tokenizer().decode([]) == ""
+
+
+LLAMA = [
+    decoders.Replace("▁", " "),
+    decoders.ByteFallback(),
+    decoders.Fuse(),
+    decoders.Strip(content=" ", left=1, right=0),
+]
+# What each way of decoding reads: pieces of characters, bytes of them, space, punctuation that joins.
+MIXED = ["▁a", "a", "##b", "b</w>", "</w>", "Ġ", "ĠĠc", "ä¸", "Ń", "ä", "ãĢĢ", "Ċ", ".", ",", "'", "n't", "▁"]
+MIXED += ["<0xE4>", "<0xB8>", "<0xAD>", "<0x20>", "<0x0A>", "中", "。", "\ufffd", " ", "!", "do", "not", "'s"]
+DECODERS = {
+    "none": None,
+    "byte level": decoders.ByteLevel(),
+    "word pieces": decoders.WordPiece(),
+    "word pieces, not cleaned": decoders.WordPiece(cleanup=False),
+    "ends of words": decoders.BPEDecoder(),
+    "metaspace": decoders.Metaspace(),
+    "metaspace, never before": decoders.Metaspace(prepend_scheme="never"),
+    "byte fallback": decoders.Sequence(LLAMA),
+}
+
+
+def decoding(decoder: decoders.Decoder | None) -> Tokenizer:
+    names = [*WORDS[:5], *MIXED]
+    backend = tokenizers.Tokenizer(models.WordLevel({name: at for at, name in enumerate(names)}, "[CLS]"))
+    backend.add_special_tokens(WORDS[:5])
+    if decoder is not None:
+        backend.decoder = decoder
+    return Tokenizer(backend.to_str(), SPEC)
+
+
+@pytest.mark.parametrize("made", [decoding(one) for one in DECODERS.values()], ids=DECODERS.keys())
+@given(ids=st.lists(st.integers(0, 4 + len(MIXED)), max_size=12))
+@settings(max_examples=100)
+def test_what_a_text_is_said_to_begin_with_it_begins_with(made: Tokenizer, ids: list[int]) -> None:
+    whole, before = made.decode(ids), ""
+    for length in range(len(ids) + 1):
+        start = made.decode_start(ids[:length])
+        assert whole.startswith(start)
+        assert start.startswith(before)
+        before = start
+
+
+def test_a_beginning_is_told_as_soon_as_it_is_certain() -> None:
+    place = {name: at for at, name in enumerate([*WORDS[:5], *MIXED])}
+
+    def starts(made: Tokenizer, *names: str) -> list[str]:
+        ids = [place[name] for name in names]
+        return [made.decode_start(ids[: length + 1]) for length in range(len(ids))]
+
+    assert starts(decoding(decoders.ByteLevel()), "a", "Ġ", "ä¸", "Ń", "ä", "a") == [
+        "a",
+        "a",
+        "a",
+        "a 中",
+        "a 中",
+        "a 中\ufffda",
+    ]
+    assert starts(decoding(decoders.WordPiece()), "a", "##b", "do", ".", "中") == [
+        "a",
+        "ab",
+        "ab do",
+        "ab do.",
+        "ab do. 中",
+    ]
+    # Bytes wait for the end of their run: one more of them may undo the character before.
+    assert starts(decoding(decoders.Sequence(LLAMA)), "▁a", "<0xE4>", "<0xB8>", "<0xAD>", "▁a") == [
+        "a",
+        "a",
+        "a",
+        "a",
+        "a中 a",
+    ]
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        decoders.CTC(),
+        decoders.Sequence([decoders.Fuse(), decoders.Replace("ab", "c")]),
+        decoders.Sequence([decoders.Fuse(), decoders.Replace(tokenizers.Regex("a+"), "c")]),
+        decoders.Sequence([decoders.Fuse(), decoders.Strip(content="a", left=0, right=1)]),
+        decoders.Sequence([decoders.Fuse(), decoders.WordPiece()]),
+    ],
+)
+def test_of_other_ways_to_decode_nothing_is_said(decoder: decoders.Decoder) -> None:
+    made = decoding(decoder)
+    assert made.decode([6, 6, 7]) != ""
+    assert made.decode_start([6, 6, 7]) == ""
 
 
 def test_names_and_ids() -> None:

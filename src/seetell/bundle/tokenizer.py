@@ -7,9 +7,10 @@ text encoder, by [FUSE] for the fusion encoder and by a language's fill token fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tokenizers
@@ -19,6 +20,11 @@ from seetell.core.errors import BundleDamaged, TextError
 
 if TYPE_CHECKING:
     from seetell.bundle.manifest import TextSpec
+
+# One byte of a character, where the file has no token for the character.
+_BYTE = re.compile("<0x..>")
+# What stands for a character of which not all bytes are there.
+_BROKEN = "\ufffd"
 
 
 class Tokenizer:
@@ -51,6 +57,8 @@ class Tokenizer:
         if largest >= self.vocab_size:
             raise BundleDamaged(f"{where}: special id {largest} lies outside its {self.vocab_size} tokens")
         self._mask = None if spec.mask_id is None else backend.id_to_token(spec.mask_id)
+        decoder = backend.decoder
+        self._appends = decoder is None or _appends(json.loads(decoder.__getstate__()))
 
     @classmethod
     def from_file(cls, path: Path, spec: TextSpec) -> Tokenizer:
@@ -107,6 +115,20 @@ class Tokenizer:
         words = [token_id for token_id in map(int, ids) if token_id not in self._special]
         return str(self._backend.decode(words, skip_special_tokens=True)).strip()
 
+    def decode_start(self, ids: Iterable[int]) -> str:
+        """The beginning of :meth:`decode` that stays as it is, whatever ids follow.
+
+        Left out are a character whose bytes may not all be there yet, and space at the end; everything, where
+        the file decodes in a way of which nothing is known.
+        """
+        if not self._appends:
+            return ""
+        words = [token_id for token_id in map(int, ids) if token_id not in self._special]
+        # A run of bytes is read as a whole: one more that does not fit changes what the others were.
+        while words and _BYTE.fullmatch(self.token(words[-1]) or ""):
+            words.pop()
+        return self.decode(words).rstrip(_BROKEN).rstrip()
+
     def token(self, token_id: int) -> str | None:
         """The vocabulary's name of an id, None outside it."""
         name = self._backend.id_to_token(token_id)
@@ -157,3 +179,19 @@ class Tokenizer:
         # "[EOS]" typed by a user would otherwise end the text for the model. The mask is meant, and a word
         # that is not known is still a word: models were taught with it in its place.
         return [word for word in words if word not in self._special or word in self._kept]
+
+
+def _appends(decoder: Mapping[str, Any], *, alone: bool = True) -> bool:
+    """Whether a decoder of the library, as JSON, only ever adds to the text when there are more tokens, but
+    for bytes that make up one character."""
+    kind = decoder["type"]
+    if kind == "Sequence":
+        return all(_appends(one, alone=False) for one in decoder["decoders"])
+    if kind == "Replace":
+        # Longer patterns may be completed by what follows.
+        return len(decoder["pattern"].get("String", "")) == 1
+    if kind == "Strip":
+        return bool(decoder["stop"] == 0)
+    if kind in ("WordPiece", "BPEDecoder"):
+        return alone
+    return kind in ("ByteLevel", "ByteFallback", "Fuse", "Metaspace")

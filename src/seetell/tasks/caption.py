@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from seetell.core.errors import UsageError
 from seetell.core.results import Caption
-from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, generate
+from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, Watch, generate
 from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
+
+OnText = Callable[[int, str], bool]
 
 # Mask-predict has to be told how long a caption is. A model has no length predictor here, so lengths
 # that captions usually have are tried, this many of them.
@@ -43,11 +45,20 @@ class Captioner:
     """Captions of one language, ``count`` per photo.
 
     ``Caption.text`` begins with the prompt; ``Caption.score`` is over what was generated after it.
+    ``on_text`` is told, while texts are written left to right, a photo's place and the beginning of its first
+    caption that is certain, which only ever grows. Where it answers False, nobody waits for that caption.
+
     Raises UsageError for an unknown language and options that do not fit this model.
     """
 
     def __init__(
-        self, context: Context, options: GenerationOptions, *, language: str | None = None, count: int = 1
+        self,
+        context: Context,
+        options: GenerationOptions,
+        *,
+        language: str | None = None,
+        count: int = 1,
+        on_text: OnText | None = None,
     ) -> None:
         instead = "use the other method of generation"
         if options.method == "mask_predict":
@@ -57,6 +68,7 @@ class Captioner:
         self._context = context
         self._options = options
         self._count = at_least_one(count, "count")
+        self._on_text = on_text
         self._language = context.language(language)
         text = context.text
         starts = text.fill_start_ids if options.method == "mask_predict" else text.decoder_start_ids
@@ -87,9 +99,22 @@ class Captioner:
             written = masked_language(self._context, seen).write(self._lead, self._lengths, count=self._count)
         else:
             written = generate(
-                self._context.decoder, seen.tokens, seen.mask, self._lead, self._options, count=self._count
+                self._context.decoder,
+                seen.tokens,
+                seen.mask,
+                self._lead,
+                self._options,
+                count=self._count,
+                watch=self._watch(seen),
             )
         return [[self._caption(one) for one in texts] for texts in written]
+
+    def _watch(self, seen: Seen) -> Watch | None:
+        tell = self._on_text
+        if tell is None:
+            return None
+        start_of = self._context.tokenizer.decode_start
+        return lambda row, ids: tell(seen.places[row], start_of([*self._prompt, *ids]))
 
     def _caption(self, generated: Generated) -> Caption:
         return Caption(

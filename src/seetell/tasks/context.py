@@ -116,9 +116,13 @@ class Fused:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the image encoder saw in a batch of B photos."""
+    """What the image encoder saw in a batch of B photos.
+
+    places: of these photos among all that the call was given.
+    """
 
     outputs: Arrays
+    places: tuple[int, ...]
 
     @property
     def tokens(self) -> NDArray[np.float32]:

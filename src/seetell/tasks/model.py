@@ -18,6 +18,7 @@ from seetell.media.images import Photo
 from seetell.runtime.engine import Engine
 from seetell.runtime.generation import GenerationOptions
 from seetell.tasks import ask, caption, classify, embed, features, fill, match
+from seetell.tasks.caption import OnText
 from seetell.tasks.context import Context, checked_text, checked_texts, listed_texts, require
 from seetell.tasks.pipeline import First, Pipeline, Plan
 from seetell.tasks.policy import Policy, Request
@@ -354,7 +355,11 @@ class Model:
             verb: ``caption``, ``captions``, ``ask``, ``match``, ``classify``, ``embed_images``, ``features``
                 or ``fill``; gives what the method gives for one photo (``embed_images``: float32[S]).
             photos: photos; for ``ask`` without ``question``, (photo, question) pairs.
-            options: the method's other arguments.
+            options: the method's other arguments. ``caption`` has one more here, ``on_text``: it is called
+                while captions are written, after every token, with a photo's place among ``photos`` and the
+                beginning of its caption that is certain, which only ever grows (with beams it is what they
+                all have in common), and returns whether anybody still waits for that caption. It is not
+                called for mask-predict, nor for a model with a policy, which has to see captions first.
 
         Raises UsageError for an unknown verb or option, and for one photo, at once, before anything is read.
         """
@@ -379,12 +384,23 @@ class Model:
 
     # --- one plan per verb ------------------------------------------------------------------------------
 
-    def _plan_caption(self, *, language: str | None = None, options: GenerationOptions | None = None) -> Plan:
-        plan = self._plan_captions(count=1, language=language, options=options)
+    def _plan_caption(
+        self,
+        *,
+        language: str | None = None,
+        options: GenerationOptions | None = None,
+        on_text: OnText | None = None,
+    ) -> Plan:
+        plan = self._plan_captions(count=1, language=language, options=options, on_text=on_text)
         return Plan("caption", First(plan.task), plan.texts)
 
     def _plan_captions(
-        self, *, count: int = 5, language: str | None = None, options: GenerationOptions | None = None
+        self,
+        *,
+        count: int = 5,
+        language: str | None = None,
+        options: GenerationOptions | None = None,
+        on_text: OnText | None = None,
     ) -> Plan:
         self._check("caption")
         chosen = self.generation_options() if options is None else options
@@ -393,7 +409,9 @@ class Model:
                 f"options is a GenerationOptions, not {type(chosen).__name__}; "
                 "Model.generation_options(beams=...) makes one"
             )
-        task = caption.Captioner(self._context, chosen, language=language, count=count)
+        if self._policy is not None:
+            on_text = None
+        task = caption.Captioner(self._context, chosen, language=language, count=count, on_text=on_text)
         return Plan("caption", task, () if chosen.prompt is None else (chosen.prompt,))
 
     def _plan_ask(

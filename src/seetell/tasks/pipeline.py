@@ -54,15 +54,15 @@ class Pipeline:
     def results(self, plan: Plan, items: Iterable[Any]) -> Iterator[Any]:
         """One result or Failure per item, in order."""
 
-        def read(item: Any) -> ReadPhoto | Refused[Any]:
-            return self._read(plan, item)
+        def read(numbered: tuple[int, Any]) -> ReadPhoto | Refused[Any]:
+            return self._read(plan, *numbered)
 
         def run(photos: list[ReadPhoto]) -> list[Any]:
             return self._run(plan, photos)
 
         if isinstance(items, list) and len(items) == 1:
-            return iter(at_once(items, read, run))
-        return in_batches(items, read, run, batch_size=self._batch_size)
+            return iter(at_once(enumerate(items), read, run))
+        return in_batches(enumerate(items), read, run, batch_size=self._batch_size)
 
     def listed(self, plan: Plan, items: list[Any]) -> list[Any]:
         """One result per item. Raises the error of the first that fails."""
@@ -73,7 +73,7 @@ class Pipeline:
             results.append(result)
         return results
 
-    def _read(self, plan: Plan, item: Any) -> ReadPhoto | Refused[Any]:
+    def _read(self, plan: Plan, place: int, item: Any) -> ReadPhoto | Refused[Any]:
         spec = self._context.manifest.image
         if spec is None:
             raise BundleInvalid(f"{self._context.manifest.name} says nothing on how to prepare photos")
@@ -86,7 +86,9 @@ class Pipeline:
         try:
             texts = (checked_text(question, "question"),) if plan.asks else plan.texts
             request = Request(plan.verb, photo, texts)
-            return read_photo(request, question, photo, spec, exact=self._exact_decode, policy=self._policy)
+            return read_photo(
+                request, question, photo, place, spec, exact=self._exact_decode, policy=self._policy
+            )
         except InputError as error:
             return Refused(Failure(photo_name(photo), error))
 
@@ -98,7 +100,8 @@ class Pipeline:
         outputs = self._context.run("image_encoder", batch_of(distinct), plan.task.image_outputs)
         if len(distinct) < len(photos):
             outputs = {name: value[row] for name, value in outputs.items()}
-        results = plan.task.answer(Seen(outputs), [photo.question for photo in photos])
+        seen = Seen(outputs, tuple(photo.place for photo in photos))
+        results = plan.task.answer(seen, [photo.question for photo in photos])
         if self._policy is None:
             return results
         return [

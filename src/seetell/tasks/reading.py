@@ -18,12 +18,13 @@ from seetell.tasks.policy import Policy, Request
 @dataclass(frozen=True, slots=True)
 class ReadPhoto:
     """A photo ready to run. pixels: float32[3, H, W]; mask: bool[H, W], True = photo, or None.
-    question: what is asked about it, empty for verbs that ask nothing."""
+    question: what is asked about it, empty for verbs that ask nothing. place: among the call's photos."""
 
     request: Request
     question: str
     pixels: NDArray[np.float32]
     mask: NDArray[np.bool_] | None
+    place: int
 
     @property
     def identity(self) -> Any:
@@ -33,7 +34,14 @@ class ReadPhoto:
 
 
 def read_photo(
-    request: Request, question: str, photo: Photo, spec: ImageSpec, *, exact: bool, policy: Policy | None
+    request: Request,
+    question: str,
+    photo: Photo,
+    place: int,
+    spec: ImageSpec,
+    *,
+    exact: bool,
+    policy: Policy | None,
 ) -> ReadPhoto:
     """Decode, show to the policy, preprocess. Raises ImageError, and what the policy raises."""
     decoded = decode_photo(photo, min_size=spec.min_source_size, exact=exact)
@@ -41,7 +49,7 @@ def read_photo(
         policy.enter(request, decoded.pixels)
     # One by one, in the reading threads: a full-size photo is let go as soon as it is read.
     pixels, mask = preprocess([decoded], spec)
-    return ReadPhoto(request, question, pixels[0], None if mask is None else mask[0])
+    return ReadPhoto(request, question, pixels[0], None if mask is None else mask[0], place)
 
 
 def batch_of(photos: Sequence[ReadPhoto]) -> dict[str, NDArray[Any]]:

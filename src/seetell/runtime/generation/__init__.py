@@ -5,7 +5,7 @@ One loop serves shipping, validation in training and parity checks, so what is m
 
 from __future__ import annotations
 
-from seetell.runtime.generation.autoregressive import generate
+from seetell.runtime.generation.autoregressive import Watch, generate
 from seetell.runtime.generation.decoder import TextDecoder
 from seetell.runtime.generation.mask_predict import MaskedLanguage, Refined
 from seetell.runtime.generation.options import GenerationOptions
@@ -18,6 +18,7 @@ __all__ = [
     "MaskedLanguage",
     "Refined",
     "TextDecoder",
+    "Watch",
     "answer_log_probs",
     "generate",
 ]

@@ -8,19 +8,19 @@ running one, at its present length, cannot beat the worst of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seetell.runtime.generation.beams import RULED_OUT, Beams, certain_starts
 from seetell.runtime.generation.decoder import Decoding, TextDecoder
 from seetell.runtime.generation.options import GenerationOptions
 from seetell.runtime.generation.probabilities import Generated, best, log_softmax
 
 _ROLE = "text_decoder"
-# What transformers adds to a score to rule it out; finite, so that nothing becomes NaN.
-_RULED_OUT = -1.0e9
+
+Watch = Callable[[int, tuple[int, ...]], bool]
 
 
 def generate(
@@ -31,6 +31,7 @@ def generate(
     options: GenerationOptions,
     *,
     count: int = 1,
+    watch: Watch | None = None,
 ) -> list[list[Generated]]:
     """Write one text, or the ``count`` best beams, for every memory.
 
@@ -40,6 +41,9 @@ def generate(
         prompt_ids: the start token and what else each text begins with.
         options: beams are widened to ``count`` where fewer are asked for.
         count: texts per memory, best first.
+        watch: called after every token with each memory whose text is not done yet, and the tokens its best
+            text is certain to begin with: no fewer than before, and with beams often fewer than are written.
+            Where it answers False nobody waits for that text any more, and what is there is returned.
 
     Raises UsageError when prompt and ``max_tokens`` exceed the model's context.
     """
@@ -50,8 +54,8 @@ def generate(
     prompt = np.tile(np.asarray(prompt_ids, np.int64), (decoding.rows, 1))
     beams = max(options.beams, count)
     if beams == 1:
-        return [[one] for one in _greedy(decoding, prompt, decoder.eos_id, options)]
-    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count)
+        return [[one] for one in _greedy(decoding, prompt, decoder.eos_id, options, watch)]
+    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count, watch)
 
 
 def _penalise(
@@ -75,7 +79,11 @@ def _penalise(
 
 
 def _greedy(
-    decoding: Decoding, prompt: NDArray[np.int64], eos_id: int, options: GenerationOptions
+    decoding: Decoding,
+    prompt: NDArray[np.int64],
+    eos_id: int,
+    options: GenerationOptions,
+    watch: Watch | None,
 ) -> list[Generated]:
     photos, lead = prompt.shape
     written = np.concatenate([prompt, np.full((photos, options.max_tokens), eos_id, np.int64)], axis=1)
@@ -94,6 +102,9 @@ def _greedy(
         log_prob[alive[now]] += log_probs[now.nonzero()[0], chosen[now]]
         length[alive[now]] += 1
         running[alive[now]] = chosen[now] != eos_id
+        if watch is not None:
+            for photo in alive[now]:
+                running[photo] &= watch(int(photo), _ids(written[photo, lead : lead + length[photo]]))
         now = running[alive]
         if not now.any() or step + 1 == options.max_tokens:
             break
@@ -108,70 +119,23 @@ def _greedy(
     ]
 
 
+def _ids(tokens: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(tokens.tolist())
+
+
 def _generated(tokens: NDArray[np.int64], log_prob: float, eos_id: int) -> Generated:
-    ids = tuple(int(token) for token in tokens)
+    ids = _ids(tokens)
     return Generated(ids[:-1] if ids and ids[-1] == eos_id else ids, log_prob, len(ids))
 
 
-@dataclass(slots=True)
-class _Beams:
-    """Beams of the photos still open. K beams, L tokens at most.
-
-    tokens: int64[B, K, L]; scores: float64[B, K], penalties included; log_prob: float64[B, K], the
-    model's own; length: int64[B, K]; ended: bool[B, K], whether the beam is a finished text.
-    """
-
-    tokens: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    log_prob: NDArray[np.float64]
-    length: NDArray[np.int64]
-    ended: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, photos: int, beams: int, tokens: int) -> _Beams:
-        shape = (photos, beams)
-        return cls(
-            np.zeros((*shape, tokens), np.int64),
-            np.full(shape, _RULED_OUT),
-            np.zeros(shape),
-            np.zeros(shape, np.int64),
-            np.zeros(shape, np.bool_),
-        )
-
-    def take(self, which: NDArray[np.intp]) -> _Beams:
-        """Beams ``which`` intp[B, K'] of each photo."""
-        return _Beams(
-            np.take_along_axis(self.tokens, which[:, :, None], axis=1),
-            np.take_along_axis(self.scores, which, axis=1),
-            np.take_along_axis(self.log_prob, which, axis=1),
-            np.take_along_axis(self.length, which, axis=1),
-            np.take_along_axis(self.ended, which, axis=1),
-        )
-
-    def photos(self, keep: NDArray[np.bool_]) -> _Beams:
-        return _Beams(
-            self.tokens[keep], self.scores[keep], self.log_prob[keep], self.length[keep], self.ended[keep]
-        )
-
-    def beside(self, other: _Beams) -> _Beams:
-        """Both sets for each photo, these first."""
-        return _Beams(
-            np.concatenate([self.tokens, other.tokens], axis=1),
-            np.concatenate([self.scores, other.scores], axis=1),
-            np.concatenate([self.log_prob, other.log_prob], axis=1),
-            np.concatenate([self.length, other.length], axis=1),
-            np.concatenate([self.ended, other.ended], axis=1),
-        )
-
-
 def _continuations(
-    running: _Beams,
+    running: Beams,
     logits: NDArray[np.float32],
     prompt: NDArray[np.int64],
     step: int,
     eos_id: int,
     options: GenerationOptions,
-) -> tuple[_Beams, NDArray[np.intp]]:
+) -> tuple[Beams, NDArray[np.intp]]:
     """The best 2K ways to go on from K beams, and the beam each came from: intp[B, 2K].
 
     2K, because at most K of them can be [EOS], which leaves K to run on (K * vocabulary must reach that).
@@ -201,12 +165,13 @@ def _beam_search(
     options: GenerationOptions,
     beams: int,
     count: int,
+    watch: Watch | None,
 ) -> list[list[Generated]]:
     photos = prompt.shape[0]
     results: list[list[Generated]] = [[] for _ in range(photos)]
     alive = np.arange(photos)
-    finished = _Beams.empty(photos, beams, options.max_tokens)
-    running = _Beams.empty(photos, beams, options.max_tokens)
+    finished = Beams.empty(photos, beams, options.max_tokens)
+    running = Beams.empty(photos, beams, options.max_tokens)
     # All beams start equal; without this the same text would fill every one of them.
     running.scores[:, 0] = 0
     # One pass over the prompt per photo; its beams then share the result.
@@ -215,7 +180,7 @@ def _beam_search(
     logits = np.repeat(logits, beams, axis=0)
     for step in range(options.max_tokens):
         found, source = _continuations(running, logits, prompt[alive], step, eos_id, options)
-        going_on = found.scores + found.ended * _RULED_OUT
+        going_on = found.scores + found.ended * RULED_OUT
         next_beams = best(going_on, beams)
         running = found.take(next_beams)
         running.scores = np.take_along_axis(going_on, next_beams, axis=1)
@@ -223,21 +188,27 @@ def _beam_search(
 
         # Only the best K of a step may finish; the others are there to run on.
         found.ended[:, beams:] = False
-        found.scores = found.scores / (step + 1) ** options.length_penalty + ~found.ended * _RULED_OUT
+        found.scores = found.scores / (step + 1) ** options.length_penalty + ~found.ended * RULED_OUT
         finished = finished.beside(found)
         finished = finished.take(best(finished.scores, beams))
 
         if step + 1 == options.max_tokens:
             break
         possible = running.scores[:, 0] / (step + 1) ** options.length_penalty
-        worst = np.where(finished.ended, finished.scores.min(axis=1, keepdims=True), _RULED_OUT).min(axis=1)
+        worst = np.where(finished.ended, finished.scores.min(axis=1, keepdims=True), RULED_OUT).min(axis=1)
         is_open = possible > worst
+        if watch is not None:
+            is_open &= _wanted(watch, alive, is_open, running, finished, step, options)
         beam_idx = (
             np.take_along_axis(source, next_beams, axis=1) + np.arange(len(alive))[:, None] * beams
         ).ravel()
         if not is_open.all():
             for row in np.flatnonzero(~is_open):
-                results[alive[row]] = _texts(finished, int(row), eos_id, count)
+                results[alive[row]] = _texts(finished, int(row), eos_id, count) or [
+                    _text(
+                        running, int(row), 0, eos_id
+                    )  # no longer wanted, before any of its texts was finished
+                ]
             if not is_open.any():
                 return results
             rows = np.repeat(is_open, beams)
@@ -250,13 +221,28 @@ def _beam_search(
     return results
 
 
-def _texts(finished: _Beams, row: int, eos_id: int, count: int) -> list[Generated]:
-    return [
-        _generated(
-            finished.tokens[row, beam, : finished.length[row, beam]],
-            float(finished.log_prob[row, beam]),
-            eos_id,
-        )
-        for beam in range(count)
-        if finished.ended[row, beam]
-    ]
+def _wanted(
+    watch: Watch,
+    alive: NDArray[np.intp],
+    is_open: NDArray[np.bool_],
+    running: Beams,
+    finished: Beams,
+    step: int,
+    options: GenerationOptions,
+) -> NDArray[np.bool_]:
+    """What ``watch`` answers about each photo, bool[B]."""
+    starts = certain_starts(running, finished, step, options)
+    for row in np.flatnonzero(~is_open):
+        starts[row] = finished.tokens[row, 0, : finished.length[row, 0]]
+    return np.array(
+        [watch(int(photo), _ids(start)) for photo, start in zip(alive, starts, strict=True)], np.bool_
+    )
+
+
+def _texts(finished: Beams, row: int, eos_id: int, count: int) -> list[Generated]:
+    return [_text(finished, row, beam, eos_id) for beam in range(count) if finished.ended[row, beam]]
+
+
+def _text(beams: Beams, row: int, beam: int, eos_id: int) -> Generated:
+    tokens = beams.tokens[row, beam, : beams.length[row, beam]]
+    return _generated(tokens, float(beams.log_prob[row, beam]), eos_id)
