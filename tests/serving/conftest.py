@@ -41,18 +41,21 @@ def data_url(data: bytes) -> str:
 
 
 class SlowEngine(ToyEngine):
-    """Waits for ``go`` before it looks at photos."""
+    """Waits for ``go`` before it looks at photos, and for ``steps`` before each token, where there is one."""
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)
         self.go = threading.Event()
         self.go.set()
         self.began = threading.Event()
+        self.steps: threading.Semaphore | None = None
 
     def run(self, role: str, *given: Any, **more: Any) -> Any:
         if role == "image_encoder":
             self.began.set()
             assert self.go.wait(30)
+        if role == "text_decoder" and self.steps is not None:
+            assert self.steps.acquire(timeout=30)
         return super().run(role, *given, **more)
 
 

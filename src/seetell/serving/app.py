@@ -25,7 +25,7 @@ from seetell.serving.chat_api import chat_routes
 from seetell.serving.docs_page import docs_page
 from seetell.serving.gate import Gate
 from seetell.serving.health import health_routes
-from seetell.serving.lanes import photo_lane, text_lane
+from seetell.serving.lanes import caption_lane, photo_lane, text_lane
 from seetell.serving.limits import Limits
 from seetell.serving.metrics import Metrics
 from seetell.serving.model_pool import ModelPool, Source
@@ -175,7 +175,7 @@ async def _warm_up(serving: Serving) -> None:
     run = serving.batcher.run
     async with serving.pool.lease() as model:
         if "caption" in model.tasks:
-            await run(photo_lane(model, "caption", options=model.generation_options()), [photo])
+            await run(caption_lane(model, None, model.generation_options()), [photo])
         if "ask" in model.tasks:
             await run(photo_lane(model, "ask"), [(photo, "what is this?")])
         if "match" in model.tasks:

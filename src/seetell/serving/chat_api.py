@@ -2,32 +2,40 @@
 
 The photos are those of the last user message that has any; the text is the last user message's. A text that
 asks for a description, or none, is answered with a caption, any other as a question about each photo.
-Several photos are answered in one line each, which a stream gives as they come.
+Several photos are answered in one line each. A stream gives captions while they are written, as far as they
+are certain, and other answers whole.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.types import Receive, Scope, Send
 
+from seetell.core.errors import ImageError
 from seetell.core.results import Answer
 from seetell.serving.batching import Lane
-from seetell.serving.lanes import photo_lane
-from seetell.serving.limits import MOST_CHARACTERS, MOST_MESSAGES, MOST_PHOTOS
+from seetell.serving.lanes import Watched, caption_lane, photo_lane
+from seetell.serving.limits import MOST_BEAMS, MOST_CHARACTERS, MOST_MESSAGES, MOST_PHOTOS
 from seetell.serving.problems import Problem, problem_of
 from seetell.serving.schemas import Name
 from seetell.serving.state import Serving, current
+from seetell.serving.streaming import Growing
 from seetell.tasks.model import Model
+
+_LOG = logging.getLogger("seetell.serving")
 
 # What asks for a description rather than for an answer, from the start of the text.
 _DESCRIBE = re.compile(
@@ -74,7 +82,8 @@ class ResponseFormat(BaseModel):
 
 class ChatRequest(BaseModel):
     """OpenAI's; what concerns sampling has no effect, for the most probable words are written. What changes
-    the answer's form and is not to be had (tools, several choices, JSON, log-probabilities) is refused."""
+    the answer's form and is not to be had (tools, several choices, JSON, log-probabilities) is refused.
+    ``beams`` is our own."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -84,6 +93,7 @@ class ChatRequest(BaseModel):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
+    beams: int | None = Field(None, ge=1, le=MOST_BEAMS, description="Of captions; 1 streams every word.")
     n: int | None = None
     tools: list[Any] | None = None
     response_format: ResponseFormat | None = None
@@ -133,8 +143,10 @@ def chat_routes(serving: Serving) -> APIRouter:
             # A caption is never longer than the model's own default: clients ask for thousands of tokens.
             usual = model.generation_options().max_tokens
             changes = {"max_tokens": min(request.max_completion_tokens or request.max_tokens or usual, usual)}
+            if request.beams is not None:
+                changes["beams"] = request.beams
             spoken = language if language in model.languages else None
-            return photo_lane(model, "caption", language=spoken, options=model.generation_options(**changes))
+            return caption_lane(model, spoken, model.generation_options(**changes))
 
         items = photos if describes else [(photo, text) for photo in photos]
         head: dict[str, Any] = {
@@ -161,16 +173,25 @@ async def _stream(
     head: dict[str, Any],
     language: str | None,
 ) -> StreamingResponse:
-    """The answers as server-sent events. What goes wrong up to the first answer is an ordinary error."""
+    """The answers as server-sent events. What goes wrong up to the first piece is an ordinary error."""
     note = current.get()
     note.task = task
     async with AsyncExitStack() as starting:
         model = await starting.enter_async_context(serving.pool.lease(request.model))
         note.model = model.name
+        answers = [Growing() for _ in items]
+        if task == "caption":
+            items = [Watched(photo, answer.tell) for photo, answer in zip(items, answers, strict=True)]
         futures = serving.batcher.admit(lane(model), items)
-        for future in futures:
+        for future, answer in zip(futures, answers, strict=True):
             starting.callback(future.cancel)
-        first = await futures[0]
+            starting.callback(answer.leave)
+        pieces = _pieces(answers, futures, language)
+        starting.push_async_callback(pieces.aclose)
+        try:
+            first = await anext(pieces)
+        except ImageError as error:
+            raise problem_of(error, "messages") from error
         stack = starting.pop_all()
 
     def event(delta: dict[str, Any], finish: str | None = None) -> str:
@@ -178,19 +199,48 @@ async def _stream(
         return _event({**head, "object": "chat.completion.chunk", "choices": [choice]})
 
     async def events() -> AsyncIterator[str]:
-        async with stack:
-            yield event({"role": "assistant", "content": _said(first, language)})
-            for future in futures[1:]:
-                try:
-                    result = await future
-                except Exception as error:
-                    yield _event({"error": problem_of(error, "messages").detail.model_dump()})
-                    return
-                yield event({"content": "\n" + _said(result, language)})
-            yield event({}, "stop")
-            yield "data: [DONE]\n\n"
+        yield event({"role": "assistant", "content": first})
+        try:
+            async for piece in pieces:
+                yield event({"content": piece})
+        except Exception as error:
+            problem = problem_of(error, "messages")
+            if problem.status == 500:
+                _LOG.error("a stream failed", exc_info=error)
+            yield _event({"error": problem.detail.model_dump()})
+            return
+        yield event({}, "stop")
+        yield "data: [DONE]\n\n"
 
-    return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return _Stream(events(), stack)
+
+
+class _Stream(StreamingResponse):
+    """Server-sent events that hold ``held`` until they are sent, or their client is gone."""
+
+    def __init__(self, events: AsyncIterator[str], held: AsyncExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not left to the generator: it may be cancelled before it begins, or outside of it, in sending.
+        async with self._held:
+            await super().__call__(scope, receive, send)
+
+
+async def _pieces(
+    answers: list[Growing], futures: list[asyncio.Future[Any]], language: str | None
+) -> AsyncGenerator[str]:
+    """What the answers' lines join to; at least one piece."""
+    for place, (answer, future) in enumerate(zip(answers, futures, strict=True)):
+        # A line begins with its first words: where they fail to come, there is no sign of it.
+        before, begun = "\n" if place else "", False
+        async with aclosing(answer.pieces(future, lambda result: _said(result, language))) as pieces:
+            async for piece in pieces:
+                yield piece if begun else before + piece
+                begun = True
+        if not begun:
+            yield before
 
 
 def _event(fields: dict[str, Any]) -> str:

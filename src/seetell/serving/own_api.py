@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from seetell.core.results import Answer, Caption, Classification, Match
 from seetell.serving.batching import Lane
-from seetell.serving.lanes import photo_lane
+from seetell.serving.lanes import caption_lane, photo_lane
 from seetell.serving.schemas import AskRequest, CaptionRequest, ClassifyRequest, MatchRequest
 from seetell.serving.state import Serving
 from seetell.tasks.model import Model
@@ -35,7 +35,7 @@ def own_routes(serving: Serving) -> APIRouter:
 
         def lane(model: Model) -> Lane:
             options = model.generation_options(**changes)
-            return photo_lane(model, "caption", language=request.language, options=options)
+            return caption_lane(model, request.language, options)
 
         photo = await serving.photo(request.photo)
         found: list[Caption] = await serving.run("caption", request.model, lane, [photo])
