@@ -1,9 +1,9 @@
 """Write a checkpoint of a public family with random weights, as transformers saves it.
 
-    python benchmarks/family_shapes.py FAMILY SHAPE TEXTS OUT
+    python -m benchmarks.family_shapes FAMILY SHAPE TEXTS OUT
 
 FAMILY is one of FAMILIES below. SHAPE is `base`, the published one, whose time, memory and size need no
-trained weights, or `small`, which learns rendered scenes in a minute or two. TEXTS has one text a line; the
+trained weights, or `small`, which learns small pictures in a few minutes. TEXTS has one text a line; the
 tokenizer's words are theirs. OUT is a new folder.
 """
 
@@ -15,7 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-FAMILIES = ("clip", "siglip", "blip_captions", "blip_answers", "blip_retrieval", "vilt")
+FAMILIES = (
+    "clip",
+    "siglip",
+    "chinese_clip",
+    "blip_captions",
+    "blip_answers",
+    "blip_retrieval",
+    "vit_gpt2",
+    "vilt",
+)
 SMALL = {
     "hidden_size": 128,
     "intermediate_size": 512,
@@ -23,11 +32,15 @@ SMALL = {
     "num_hidden_layers": 3,
 }
 SMALL_TEXT = {**SMALL, "max_position_embeddings": 32}
-SMALL_VISION = {**SMALL, "image_size": 64, "patch_size": 8}
+SMALL_VISION = {**SMALL, "image_size": 64, "patch_size": 16}
+# Questions of shapes need finer patches than telling scenes apart.
+ASKED_VISION = {**SMALL_VISION, "patch_size": 8}
 # ViLT's list of answers; training takes another from its data.
 ANSWERS = {0: "yes", 1: "no"}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BERT_VOCABULARY = 30522
+CHINESE_VOCABULARY = 21128
+GPT2_END = "<|endoftext|>"
 
 
 def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
@@ -39,6 +52,8 @@ def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
     makers: dict[str, Callable[[bool, Sequence[str], Path], None]] = {
         "clip": make_clip,
         "siglip": make_siglip,
+        "chinese_clip": make_chinese_clip,
+        "vit_gpt2": make_vit_gpt2,
         "vilt": make_vilt,
     }
     if family in makers:
@@ -49,7 +64,7 @@ def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
 
 def make_clip(small: bool, texts: Sequence[str], folder: Path) -> None:
     """ViT-B/32 as published: 512 wide, photos of 224 pixels."""
-    from fine_tune_story import BEGIN, END, learn_words
+    from benchmarks.fine_tune_story import BEGIN, END, learn_words
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
     vocabulary, merges = learn_words(texts)
@@ -102,6 +117,53 @@ def make_siglip(small: bool, texts: Sequence[str], folder: Path) -> None:
     (folder / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
 
 
+def make_chinese_clip(small: bool, texts: Sequence[str], folder: Path) -> None:
+    """vit-base-patch16 as published: CLIP's image tower, and a BERT that reads Chinese letter by letter."""
+    from transformers import ChineseCLIPConfig, ChineseCLIPImageProcessorPil, ChineseCLIPModel
+
+    words = save_words(texts, folder)
+    text = {**SMALL_TEXT, "vocab_size": words} if small else {"vocab_size": CHINESE_VOCABULARY}
+    vision = SMALL_VISION if small else {"patch_size": 16}
+    config = ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=128 if small else 512)
+    ChineseCLIPModel(config).save_pretrained(folder)
+    side = 64 if small else 224
+    ChineseCLIPImageProcessorPil(
+        size={"height": side, "width": side}, crop_size={"height": side, "width": side}
+    ).save_pretrained(folder)
+
+
+def make_vit_gpt2(small: bool, texts: Sequence[str], folder: Path) -> None:
+    """vit-gpt2-image-captioning as published: ViT-B/16 at 224 pixels, and GPT-2 that looks."""
+    from transformers import (
+        GPT2Config,
+        GPT2Tokenizer,
+        VisionEncoderDecoderConfig,
+        VisionEncoderDecoderModel,
+        ViTConfig,
+        ViTImageProcessorPil,
+    )
+
+    vocabulary, merges = learn_bytes(texts)
+    end = vocabulary[GPT2_END]
+    encoder = ViTConfig(**(SMALL_VISION if small else {}))
+    sizes: dict[str, Any] = {}
+    if small:
+        sizes = {
+            "n_embd": SMALL["hidden_size"],
+            "n_layer": SMALL["num_hidden_layers"],
+            "n_head": SMALL["num_attention_heads"],
+            "n_positions": 32,
+            "vocab_size": len(vocabulary),
+        }
+    decoder = GPT2Config(bos_token_id=end, eos_token_id=end, **sizes)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id = config.pad_token_id = config.eos_token_id = end
+    VisionEncoderDecoderModel(config).save_pretrained(folder)
+    GPT2Tokenizer(vocab=vocabulary, merges=merges).save_pretrained(folder)
+    side = 64 if small else 224
+    ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
+
+
 def make_blip(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
     """The three published kinds of BLIP base: photos of 384 pixels, 16 to a patch."""
     from transformers import (
@@ -117,6 +179,7 @@ def make_blip(family: str, small: bool, texts: Sequence[str], folder: Path) -> N
         "blip_answers": BlipForQuestionAnswering,
         "blip_retrieval": BlipForImageTextRetrieval,
     }
+    vision = ASKED_VISION if family == "blip_answers" else SMALL_VISION
     words = save_words(texts, folder)
     # The start token's id is the first that the vocabulary does not have, as in published checkpoints.
     start = words if small else BERT_VOCABULARY
@@ -125,7 +188,7 @@ def make_blip(family: str, small: bool, texts: Sequence[str], folder: Path) -> N
         text |= {**SMALL_TEXT, "vocab_size": start + 2}
     config = BlipConfig(
         text_config=text,
-        vision_config=SMALL_VISION if small else {"image_size": 384},
+        vision_config=vision if small else {"image_size": 384},
         image_text_hidden_size=64 if small else 256,
     )
     kinds[family](config).save_pretrained(folder)
@@ -139,18 +202,37 @@ def make_vilt(small: bool, texts: Sequence[str], folder: Path) -> None:
 
     words = save_words(texts, folder)
     labels = {"id2label": ANSWERS, "label2id": {answer: number for number, answer in ANSWERS.items()}}
-    shape = {**SMALL_TEXT, **SMALL_VISION, "vocab_size": words} if small else {}
+    shape = {**SMALL_TEXT, **ASKED_VISION, "vocab_size": words} if small else {}
     ViltForQuestionAnswering(ViltConfig(**shape, **labels)).save_pretrained(folder)
     step, side = (8, 64) if small else (32, 384)
     ViltImageProcessorPil(size={"shortest_edge": side}, size_divisor=step).save_pretrained(folder)
 
 
+def learn_bytes(texts: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """GPT-2's kind of byte-pair encoding, of these texts: vocabulary and merges."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        special_tokens=[GPT2_END],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    learned = json.loads(tokenizer.to_str())["model"]
+    return learned["vocab"], [tuple(pair) for pair in learned["merges"]]
+
+
 def save_words(texts: Sequence[str], folder: Path) -> int:
-    """BERT's tokenizer with whole words alone, and how many."""
+    """BERT's tokenizer with whole words alone (of Chinese each character), and how many."""
+    from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
-    split = BertPreTokenizer()
-    found = dict.fromkeys(word for text in texts for word, _ in split.pre_tokenize_str(text.lower()))
+    normal, split = BertNormalizer(), BertPreTokenizer()
+    pieces = (split.pre_tokenize_str(normal.normalize_str(text)) for text in texts)
+    found = dict.fromkeys(word for several in pieces for word, _ in several)
     vocabulary = [*SPECIAL, *found]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
