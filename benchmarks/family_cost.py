@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.family_quality import FAMILIES, MAKING, methods, seetell, told
+from benchmarks.family_methods import MAKING, RESHAPING, bundle_folder, make, methods, precision
+from benchmarks.family_quality import FAMILIES, seetell, told
 from numpy.typing import NDArray
 
 from seetell.bundle.store import Bundle, open_bundle, resolve
-from seetell.learning.compression.calibration import find_photos, read_texts
-from seetell.learning.compression.gate import Tolerance
-from seetell.learning.compression.quality import Judge
-from seetell.learning.compression.quantising import Quantisation
+from seetell.learning.compression.calibration import read_texts
 from seetell.learning.scenes import write_scenes
 from seetell.runtime.engine import Arrays, Engine
 from seetell.runtime.generation import GenerationOptions
@@ -72,37 +70,15 @@ def make_bundles(family: str, out: Path) -> None:
             told("-m", "benchmarks.family_shapes", family, "base", texts, checkpoint)
             seetell("convert", checkpoint, base)
             shutil.rmtree(checkpoint)
-    for method in methods(FAMILIES[family].own):
-        made = folder / method.replace(" ", "-")
-        if MAKING[method] is not None and not made.exists():
-            _make(method, base, made, scenes / "images", texts)
-    for method in ("fp32", "pruned", "merged tokens"):
-        made = folder / method.replace(" ", "-")
-        given = _given(folder, method)
-        if made.exists() and not given.exists():
-            _write_inputs(open_bundle(made), sorted((scenes / "images").iterdir()), given)
-
-
-def _make(method: str, base: Path, made: Path, photos: Path, texts: Path) -> None:
-    if "int8" not in method:
-        options: list[object] = []
-        for one in MAKING[method] or []:
-            options.append(one)
-            if one == "--calibration":
-                options += [photos, "--calibration-texts", texts]
-        seetell("compress", base, made, "--max-drop", "99", *options)
-        return
-    # Not by the command: that measures time and memory of every graph, which here is done below.
-    bundle = open_bundle(base)
-    writing = made.with_name(f"{made.name}-writing")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir()
-    judge = Judge(bundle, None, "check set", Tolerance(100, relative=False))
-    quantisation = Quantisation(bundle, writing, judge, "portable", print)
-    found = find_photos(photos, CALIBRATION_PHOTOS) if MAKING[method] else []
-    before = judge.quality(bundle)
-    quantisation.whole(found, read_texts(texts, 4) if found else [], before)
-    writing.rename(made)
+    bundle, photos = open_bundle(base), sorted((scenes / "images").iterdir())
+    given = methods(FAMILIES[family].own)
+    for method in given:
+        if method in MAKING:
+            some = photos[:CALIBRATION_PHOTOS]
+            make(method, bundle, bundle_folder(folder, method), some, read_texts(texts, CALIBRATION_PHOTOS))
+    for method in ("fp32", *(one for one in given if one in RESHAPING)):
+        if not _given(folder, method).exists():
+            _write_inputs(open_bundle(bundle_folder(folder, method)), photos, _given(folder, method))
 
 
 class Keeper:
@@ -159,8 +135,7 @@ def work(model: Model, photos: Sequence[Path]) -> None:
 
 def _given(folder: Path, method: str) -> Path:
     """Where the inputs of a method's graphs lie: a pruned or merged model has caches of its own."""
-    own = method if method in ("pruned", "merged tokens") else "fp32"
-    return folder / f"inputs-{own.replace(' ', '-')}"
+    return bundle_folder(folder, method if method in RESHAPING else "fp32").with_suffix(".inputs")
 
 
 # --- time -------------------------------------------------------------------------------------------------
@@ -173,11 +148,7 @@ def measure_cost(family: str, out: Path, rounds: int, budget_s: float) -> dict[s
     ``budget_s`` together.
     """
     folder = out / family
-    made = methods(FAMILIES[family].own)
-    bundles = {
-        method: open_bundle(folder / ("fp32" if MAKING[method] is None else method.replace(" ", "-")))
-        for method in made
-    }
+    bundles = {method: open_bundle(bundle_folder(folder, method)) for method in methods(FAMILIES[family].own)}
     began = time.monotonic()
     graphs: dict[str, dict[str, Any]] = {}
     for role in bundles["fp32"].manifest.graphs:
@@ -198,9 +169,7 @@ def time_graph(
     """batch -> method -> median milliseconds, and how many rounds that is of. Empty for a graph that the
     model's work does not run."""
     engines = {
-        method: choose_engine(
-            bundle, precision={"bf16": "bf16", "int8": "int8"}.get(method, "fp32"), device="cpu"
-        )
+        method: choose_engine(bundle, precision=precision(method), device="cpu")
         for method, bundle in bundles.items()
     }
     found: dict[str, Any] = {}

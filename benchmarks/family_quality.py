@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from benchmarks.family_methods import MAKING, bundle_folder, make, methods, precision
 
+from seetell.bundle.store import open_bundle
 from seetell.core.results import Caption
 from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import Holdout, split_holdout
@@ -30,20 +32,22 @@ from seetell.evaluation.captions import score_captions
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_questions
 from seetell.evaluation.vqa import exact_match
+from seetell.learning.compression.calibration import find_photos, read_texts
 from seetell.learning.compression.gate import Tolerance, compare, main_metrics
 from seetell.learning.scenes import write_scenes
-from seetell.runtime.openvino_engine import has_bf16
 from seetell.tasks.model import Model, load
 
 ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT = Holdout(modulo=10, remainder=9)
+# Photos and texts to calibrate with.
+CALIBRATION = 64
 TRAIN_SCENES, DEV_SCENES = 3000, 500
 # Scenes are not cut or tinted: what they show is in their edges and colours.
 STILL = {"scale": [0.9, 1], "aspect": [0.95, 1.05], "brightness": 0, "contrast": 0, "saturation": 0}
 OWN_MODEL = {
     "model": {
-        "image": {"kind": "vit", "patch_size": 8, "embed_dim": 128, "depth": 3, "num_heads": 4},
-        "text": {"embed_dim": 128, "depth": 2, "num_heads": 4, "context_length": 32},
+        "image": {"kind": "vit", "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 4},
+        "text": {"embed_dim": 96, "depth": 2, "num_heads": 4, "context_length": 32},
         "fusion": {"depth": 2, "num_heads": 4},
         "image_size": [64, 64],
         "shared_dim": 64,
@@ -80,41 +84,27 @@ FAMILIES: dict[str, Judged] = {
     "vilt": Judged("vqa.exact_match", language="", steps=1500, batch=24),
     "seetell": Judged("text_to_image.r10", own=True),
 }
-# method -> what `seetell compress` is told; None where nothing is made.
-MAKING: dict[str, list[str] | None] = {
-    "fp32": None,
-    "bf16": None,
-    "int8 weights": [],
-    "int8": ["--calibration"],
-    "pruned": ["--calibration", "--prune", "0.2"],
-    "merged tokens": ["--merge-tokens", "4"],
-}
-
-
-def methods(own: bool) -> tuple[str, ...]:
-    """Those that fit a family here: pruning and merging tokens serve our own models alone."""
-    found = ["fp32", *(["bf16"] if has_bf16() else []), "int8 weights", "int8"]
-    return (*found, *(["pruned", "merged tokens"] if own else []))
 
 
 def measure_quality(family: str, steps: int, out: Path, easy_vqa: Path) -> dict[str, Any]:
     """The family's part of the result. What it makes lies below ``out`` and is found there again, so that a
-    run that was cut off goes on; only bundles are thrown away."""
+    run that was cut off goes on; only what was made smaller is thrown away."""
     judged = FAMILIES[family]
     folder = out / family
     folder.mkdir(parents=True, exist_ok=True)
     data = _data(judged, out, easy_vqa)
     seconds = _teach(family, steps, folder, data)
-    wanted = methods(judged.own)
-    fp32 = data.judge(folder / "fp32", "fp32")
-    found: dict[str, Any] = {"fp32": _value(main_metrics([fp32])[judged.metric])}
-    for method in wanted[1:]:
-        made = folder / ("fp32" if MAKING[method] is None else method.replace(" ", "-"))
-        if not made.exists():
-            _compress(folder / "fp32", made, MAKING[method] or [], data)
-        precision = {"bf16": "bf16", "int8": "int8"}.get(method, "fp32")
-        before, after = main_metrics([fp32]), main_metrics([data.judge(made, precision)])
-        row = next(one for one in compare(before, after, Tolerance(99, False)) if one.metric == judged.metric)
+    before = data.judge(folder / "fp32", "fp32")
+    found: dict[str, Any] = {"fp32": _value(main_metrics([before])[judged.metric])}
+    source, photos = open_bundle(folder / "fp32"), find_photos(data.photos, CALIBRATION)
+    texts = read_texts(data.texts, CALIBRATION)
+    for method in methods(judged.own)[1:]:
+        made = bundle_folder(folder, method)
+        if method in MAKING:
+            make(method, source, made, photos, texts)
+        after = data.judge(made, precision(method))
+        rows = compare(main_metrics([before]), main_metrics([after]), Tolerance(100, relative=False))
+        row = next(one for one in rows if one.metric == judged.metric)
         drop = row.drop_interval
         found[method] = {
             **_value(row.after),
@@ -122,16 +112,15 @@ def measure_quality(family: str, steps: int, out: Path, easy_vqa: Path) -> dict[
             "drop_interval": None if drop is None else [round(one, 4) for one in drop],
         }
     chance, of = data.chance(folder / "fp32")
-    for one in folder.iterdir():
-        if one.name not in ("run", "fp32"):
-            shutil.rmtree(one) if one.is_dir() else one.unlink()
+    for method in MAKING:
+        shutil.rmtree(bundle_folder(folder, method), ignore_errors=True)
     return {
         "metric": judged.metric,
         "chance": round(chance, 2),
         "chance_is": of,
         "data": data.name,
-        "pictures": fp32.n_images,
-        "texts": fp32.n_texts,
+        "pictures": before.n_images,
+        "texts": before.n_texts,
         "steps": steps,
         "batch": judged.batch,
         "taught_s": seconds,
@@ -304,16 +293,6 @@ def _teach(family: str, steps: int, folder: Path, data: Data) -> float:
         took.write_text(str(round(time.monotonic() - began)), encoding="utf-8")
         seetell("convert", folder / "run", folder / "fp32")
     return float(took.read_text(encoding="utf-8"))
-
-
-def _compress(bundle: Path, out: Path, asked: Sequence[str], data: Data) -> None:
-    """By `seetell compress`. 99 points: what a method costs is what is asked, not whether it may."""
-    options: list[object] = []
-    for one in asked:
-        options.append(one)
-        if one == "--calibration":
-            options += [data.photos, "--calibration-texts", data.texts]
-    seetell("compress", bundle, out, "--max-drop", "99", *options)
 
 
 def seetell(*arguments: object) -> None:

@@ -26,8 +26,8 @@ FAMILIES = (
     "vilt",
 )
 SMALL = {
-    "hidden_size": 128,
-    "intermediate_size": 512,
+    "hidden_size": 96,
+    "intermediate_size": 384,
     "num_attention_heads": 4,
     "num_hidden_layers": 3,
 }

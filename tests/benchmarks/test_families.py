@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from benchmarks import families
 from benchmarks.family_cost import Keeper, in_turns
+from benchmarks.family_methods import MAKING, bundle_folder, methods
 from benchmarks.family_quality import (
     FAMILIES,
-    MAKING,
     blind_answers,
-    methods,
     recipe,
     strangers_captions,
 )
@@ -55,8 +54,14 @@ def test_strangers_captions_know_the_style_alone() -> None:
 def test_pruning_and_merging_are_for_models_of_ours() -> None:
     assert {"pruned", "merged tokens"} <= set(methods(own=True))
     assert not {"pruned", "merged tokens"} & set(methods(own=False))
-    assert set(methods(own=True)) <= set(MAKING)
+    assert set(MAKING) <= set(methods(own=True))
     assert methods(own=False)[0] == "fp32"
+
+
+def test_methods_that_make_nothing_run_the_bundle_itself() -> None:
+    folders = {method: bundle_folder(Path("clip"), method) for method in methods(own=True)}
+    assert folders["bf16"] == folders["fp32"] == Path("clip/fp32")
+    assert len(set(folders.values())) == 1 + len(MAKING)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
