@@ -169,7 +169,7 @@ def time_graph(
     """batch -> method -> median milliseconds, and how many rounds that is of. Empty for a graph that the
     model's work does not run."""
     engines = {
-        method: choose_engine(bundle, precision=precision(method), device="cpu")
+        method: choose_engine(bundle, precision=precision(method, bundle), device="cpu")
         for method, bundle in bundles.items()
     }
     found: dict[str, Any] = {}

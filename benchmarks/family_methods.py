@@ -33,9 +33,10 @@ def methods(own: bool) -> tuple[str, ...]:
     return (*found, *(RESHAPING if own else []))
 
 
-def precision(method: str) -> str:
-    """What the method's bundle is run in."""
-    return method if method in ("bf16", "int8") else "fp32"
+def precision(method: str, bundle: Bundle) -> str:
+    """What the method's bundle is run in. One with int8 weights alone counts as int8: what it computes in
+    floats is bf16 where the processor has it."""
+    return "int8" if bundle.has_int8 else "bf16" if method == "bf16" else "fp32"
 
 
 def bundle_folder(folder: Path, method: str) -> Path:

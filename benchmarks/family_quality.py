@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
+from benchmarks import family_shapes
 from benchmarks.family_methods import MAKING, bundle_folder, make, methods, precision
 
 from seetell.bundle.store import open_bundle
@@ -35,6 +34,10 @@ from seetell.evaluation.vqa import exact_match
 from seetell.learning.compression.calibration import find_photos, read_texts
 from seetell.learning.compression.gate import Tolerance, compare, main_metrics
 from seetell.learning.scenes import write_scenes
+from seetell.learning.training.recipe import parse_recipe
+from seetell.learning.training.run import run
+from seetell.modeling.export.fine_tuned import default_checkpoint, export_fine_tuned
+from seetell.modeling.export.run import export_run
 from seetell.tasks.model import Model, load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,8 +49,8 @@ TRAIN_SCENES, DEV_SCENES = 3000, 500
 STILL = {"scale": [0.9, 1], "aspect": [0.95, 1.05], "brightness": 0, "contrast": 0, "saturation": 0}
 OWN_MODEL = {
     "model": {
-        "image": {"kind": "vit", "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 4},
-        "text": {"embed_dim": 96, "depth": 2, "num_heads": 4, "context_length": 32},
+        "image": {"kind": "vit", "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 4},
+        "text": {"embed_dim": 64, "depth": 2, "num_heads": 4, "context_length": 32},
         "fusion": {"depth": 2, "num_heads": 4},
         "image_size": [64, 64],
         "shared_dim": 64,
@@ -64,9 +67,9 @@ class Judged:
 
     metric: str
     language: str = "en"
-    steps: int = 1200
-    batch: int = 48
-    rate: float = 1e-3
+    steps: int = 500
+    batch: int = 64
+    rate: float = 1.5e-3
     own: bool = False
 
     @property
@@ -79,9 +82,9 @@ FAMILIES: dict[str, Judged] = {
     "siglip": Judged("text_to_image.r10"),
     "chinese_clip": Judged("text_to_image.r10", language="zh"),
     "blip_captions": Judged("captions.bleu_4"),
-    "blip_answers": Judged("vqa.exact_match", language="", steps=1500, batch=24),
+    "blip_answers": Judged("vqa.exact_match", language="", steps=900, batch=24),
     "blip_retrieval": Judged("text_to_image.r10", batch=32),
-    "vilt": Judged("vqa.exact_match", language="", steps=1500, batch=24),
+    "vilt": Judged("vqa.exact_match", language="", steps=900, batch=24),
     "seetell": Judged("text_to_image.r10", own=True),
 }
 
@@ -93,7 +96,7 @@ def measure_quality(family: str, steps: int, out: Path, easy_vqa: Path) -> dict[
     folder = out / family
     folder.mkdir(parents=True, exist_ok=True)
     data = _data(judged, out, easy_vqa)
-    seconds = _teach(family, steps, folder, data)
+    _teach(family, steps, folder, data)
     before = data.judge(folder / "fp32", "fp32")
     found: dict[str, Any] = {"fp32": _value(main_metrics([before])[judged.metric])}
     source, photos = open_bundle(folder / "fp32"), find_photos(data.photos, CALIBRATION)
@@ -102,7 +105,7 @@ def measure_quality(family: str, steps: int, out: Path, easy_vqa: Path) -> dict[
         made = bundle_folder(folder, method)
         if method in MAKING:
             make(method, source, made, photos, texts)
-        after = data.judge(made, precision(method))
+        after = data.judge(made, precision(method, open_bundle(made)))
         rows = compare(main_metrics([before]), main_metrics([after]), Tolerance(100, relative=False))
         row = next(one for one in rows if one.metric == judged.metric)
         drop = row.drop_interval
@@ -123,7 +126,6 @@ def measure_quality(family: str, steps: int, out: Path, easy_vqa: Path) -> dict[
         "texts": before.n_texts,
         "steps": steps,
         "batch": judged.batch,
-        "taught_s": seconds,
         "methods": found,
     }
 
@@ -276,23 +278,22 @@ def recipe(
     }
 
 
-def _teach(family: str, steps: int, folder: Path, data: Data) -> float:
-    """Write the trained bundle to ``folder``/fp32; the seconds that the teaching took."""
-    judged, took = FAMILIES[family], folder / "run" / "seconds"
-    if not (folder / "fp32").exists():
-        began = time.monotonic()
-        init = None
-        if not judged.own:
-            init = folder / "checkpoint"
-            if not init.exists():
-                told("-m", "benchmarks.family_shapes", family, "small", data.texts, init)
-        written = folder / "recipe.yaml"
-        document = recipe(judged, steps, data.source, folder / "run", init)
-        written.write_text(yaml.safe_dump(document), encoding="utf-8")
-        seetell("train", written)
-        took.write_text(str(round(time.monotonic() - began)), encoding="utf-8")
-        seetell("convert", folder / "run", folder / "fp32")
-    return float(took.read_text(encoding="utf-8"))
+def _teach(family: str, steps: int, folder: Path, data: Data) -> None:
+    """Write the trained bundle to ``folder``/fp32, unless it is there. Training goes on where it was."""
+    judged, bundle = FAMILIES[family], folder / "fp32"
+    if bundle.exists():
+        return
+    init = None if judged.own else folder / "checkpoint"
+    if init is not None and not init.exists():
+        family_shapes.make(family, True, data.texts.read_text(encoding="utf-8").splitlines(), init)
+    # A run that was cut off before its first step has no recipe and cannot go on.
+    taught = folder / "run"
+    if taught.exists() and not (taught / "recipe.yaml").exists():
+        shutil.rmtree(taught)
+    document = recipe(judged, steps, data.source, taught, init)
+    run(parse_recipe(document, f"the recipe of {family}"))
+    export = export_run if judged.own else export_fine_tuned
+    export(taught, bundle, checkpoint=default_checkpoint(taught))
 
 
 def seetell(*arguments: object) -> None:

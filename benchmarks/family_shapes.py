@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from seetell.core.files import atomic_folder
+
 FAMILIES = (
     "clip",
     "siglip",
@@ -26,10 +28,10 @@ FAMILIES = (
     "vilt",
 )
 SMALL = {
-    "hidden_size": 96,
-    "intermediate_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 256,
     "num_attention_heads": 4,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
 }
 SMALL_TEXT = {**SMALL, "max_position_embeddings": 32}
 SMALL_VISION = {**SMALL, "image_size": 64, "patch_size": 16}
@@ -48,7 +50,6 @@ def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    folder.mkdir(parents=True)
     makers: dict[str, Callable[[bool, Sequence[str], Path], None]] = {
         "clip": make_clip,
         "siglip": make_siglip,
@@ -56,10 +57,11 @@ def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
         "vit_gpt2": make_vit_gpt2,
         "vilt": make_vilt,
     }
-    if family in makers:
-        makers[family](small, texts, folder)
-    else:
-        make_blip(family, small, texts, folder)
+    with atomic_folder(folder) as writing:
+        if family in makers:
+            makers[family](small, texts, writing)
+        else:
+            make_blip(family, small, texts, writing)
 
 
 def make_clip(small: bool, texts: Sequence[str], folder: Path) -> None:
