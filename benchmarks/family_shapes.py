@@ -24,7 +24,6 @@ FAMILIES = (
     "blip_captions",
     "blip_answers",
     "blip_retrieval",
-    "vit_gpt2",
     "vilt",
 )
 SMALL = {
@@ -42,7 +41,6 @@ ANSWERS = {0: "yes", 1: "no"}
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BERT_VOCABULARY = 30522
 CHINESE_VOCABULARY = 21128
-GPT2_END = "<|endoftext|>"
 
 
 def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
@@ -54,7 +52,6 @@ def make(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
         "clip": make_clip,
         "siglip": make_siglip,
         "chinese_clip": make_chinese_clip,
-        "vit_gpt2": make_vit_gpt2,
         "vilt": make_vilt,
     }
     with atomic_folder(folder) as writing:
@@ -134,38 +131,6 @@ def make_chinese_clip(small: bool, texts: Sequence[str], folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def make_vit_gpt2(small: bool, texts: Sequence[str], folder: Path) -> None:
-    """vit-gpt2-image-captioning as published: ViT-B/16 at 224 pixels, and GPT-2 that looks."""
-    from transformers import (
-        GPT2Config,
-        GPT2Tokenizer,
-        VisionEncoderDecoderConfig,
-        VisionEncoderDecoderModel,
-        ViTConfig,
-        ViTImageProcessorPil,
-    )
-
-    vocabulary, merges = learn_bytes(texts)
-    end = vocabulary[GPT2_END]
-    encoder = ViTConfig(**(SMALL_VISION if small else {}))
-    sizes: dict[str, Any] = {}
-    if small:
-        sizes = {
-            "n_embd": SMALL["hidden_size"],
-            "n_layer": SMALL["num_hidden_layers"],
-            "n_head": SMALL["num_attention_heads"],
-            "n_positions": 32,
-            "vocab_size": len(vocabulary),
-        }
-    decoder = GPT2Config(bos_token_id=end, eos_token_id=end, **sizes)
-    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
-    config.decoder_start_token_id = config.pad_token_id = config.eos_token_id = end
-    VisionEncoderDecoderModel(config).save_pretrained(folder)
-    GPT2Tokenizer(vocab=vocabulary, merges=merges).save_pretrained(folder)
-    side = 64 if small else 224
-    ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
-
-
 def make_blip(family: str, small: bool, texts: Sequence[str], folder: Path) -> None:
     """The three published kinds of BLIP base: photos of 384 pixels, 16 to a patch."""
     from transformers import (
@@ -208,23 +173,6 @@ def make_vilt(small: bool, texts: Sequence[str], folder: Path) -> None:
     ViltForQuestionAnswering(ViltConfig(**shape, **labels)).save_pretrained(folder)
     step, side = (8, 64) if small else (32, 384)
     ViltImageProcessorPil(size={"shortest_edge": side}, size_divisor=step).save_pretrained(folder)
-
-
-def learn_bytes(texts: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """GPT-2's kind of byte-pair encoding, of these texts: vocabulary and merges."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        special_tokens=[GPT2_END],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    learned = json.loads(tokenizer.to_str())["model"]
-    return learned["vocab"], [tuple(pair) for pair in learned["merges"]]
 
 
 def save_words(texts: Sequence[str], folder: Path) -> int:
