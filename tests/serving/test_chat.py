@@ -125,6 +125,8 @@ def test_embeddings(ai: openai.OpenAI, model: Model) -> None:
         model="toy", input=data_url(jpeg(5)), extra_body={"modality": "image"}, encoding_format="float"
     )
     np.testing.assert_allclose(photo.data[0].embedding, model.embed_images(jpeg(5))[0], atol=1e-6)
+    assert found.usage.prompt_tokens == found.usage.total_tokens == sum(model.count_tokens(texts)) > 4
+    assert photo.usage.total_tokens == 0
 
 
 def test_an_address_that_leads_inside_is_refused(client: httpx2.Client) -> None:

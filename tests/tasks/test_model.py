@@ -26,7 +26,7 @@ from seetell.core.results import Caption, Failure
 from seetell.media.images import Photo
 from seetell.runtime.generation import GenerationOptions
 from seetell.tasks.model import Model, load
-from tests.runtime.toy import DIM, ToyEngine
+from tests.runtime.toy import CONTEXT, DIM, ToyEngine
 from tests.tasks.conftest import MakeModel
 
 # verb of stream, its options, and the same asked of one photo
@@ -61,6 +61,14 @@ def same(one: Any, other: Any) -> None:
         assert one == other
 
 
+def test_tokens_are_counted_as_they_are_read(model: Model, tokenizer: Tokenizer) -> None:
+    words = len(tokenizer.encode_words("a dog"))
+    assert model.count_tokens("a dog") == [words + 2]
+    assert model.count_tokens(["a", "a dog", "a dog " * 100]) == [3, words + 2, CONTEXT]
+    with pytest.raises(TextError, match="empty"):
+        model.count_tokens(["a", " "])
+
+
 def test_the_tasks_of_a_whole_model(model: Model) -> None:
     assert model.tasks == {"embed", "match", "classify", "caption", "ask", "features", "fill"}
     assert (model.name, model.precision, model.device) == ("toy", "fp32", "cpu")
@@ -89,6 +97,7 @@ def test_one_gives_one_and_a_list_gives_a_list(model: Model, photos: list[Path])
     assert model.embed_images([]).shape == model.embed_texts([]).shape == (0, DIM)
     assert model.embed_images(photos[0]).shape == (1, DIM)
     assert model.embed_texts("one text").shape == (1, DIM)
+    assert model.count_tokens([]) == []
 
 
 def test_every_kind_of_photo(model: Model, photos: list[Path]) -> None:

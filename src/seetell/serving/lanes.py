@@ -51,10 +51,10 @@ def caption_lane(model: Model, language: str | None, options: GenerationOptions)
 
 
 def text_lane(model: Model) -> Lane:
-    """Items are texts, results their vectors float32[S]."""
+    """Items are texts, results their vectors float32[S] and numbers of tokens."""
 
     def run(items: list[Any]) -> Iterable[Any]:
-        return list(model.embed_texts(items))
+        return zip(model.embed_texts(items), model.count_tokens(items), strict=True)
 
     return Lane("embed", (id(model), "embed_texts"), _TEXTS, run)
 

@@ -56,10 +56,10 @@ class Embedding(BaseModel):
 
 
 class Usage(BaseModel):
-    """Nothing is counted in tokens here: both are always 0."""
+    """prompt_tokens: what the model read of the texts; photos have none. total_tokens: the same."""
 
-    prompt_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: int
+    total_tokens: int
 
 
 class Embeddings(BaseModel):
@@ -90,6 +90,7 @@ def openai_routes(serving: Serving) -> APIRouter:
     @router.post("/embeddings", summary="Texts or photos as unit vectors in one space")
     async def embeddings(request: EmbeddingsRequest) -> Embeddings:
         given = [request.input] if isinstance(request.input, str) else request.input
+        tokens = 0
         if request.modality == "image":
             if len(given) > MOST_PHOTOS:
                 raise Problem(
@@ -101,7 +102,8 @@ def openai_routes(serving: Serving) -> APIRouter:
             )
         else:
             _check_texts(given)
-            vectors = await serving.run("embed", request.model, text_lane, given)
+            rows = await serving.run("embed", request.model, text_lane, given)
+            vectors, tokens = [vector for vector, _ in rows], sum(count for _, count in rows)
         if request.dimensions not in (None, len(vectors[0])):
             raise Problem(
                 400,
@@ -112,7 +114,8 @@ def openai_routes(serving: Serving) -> APIRouter:
             Embedding(index=place, embedding=_coded(vector, request.encoding_format))
             for place, vector in enumerate(vectors)
         ]
-        return Embeddings(data=coded, model=request.model or serving.pool.default, usage=Usage())
+        usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
+        return Embeddings(data=coded, model=request.model or serving.pool.default, usage=usage)
 
     return router
 

@@ -41,6 +41,13 @@ def text_embeds(context: Context, texts: Sequence[str]) -> NDArray[np.float32]:
     return result
 
 
+def text_tokens(context: Context, texts: Sequence[str]) -> list[int]:
+    """How many tokens of each text the text encoder reads. Raises TextError for an empty text."""
+    given = [checked_text(text, "text to embed") for text in texts]
+    _, mask = context.tokenizer.encode(given, lead_id=context.text.bos_id)
+    return [int(count) for count in mask.sum(axis=1)]
+
+
 def shared_dim(context: Context) -> int:
     """S as the manifest gives it; 0 where it leaves the axis open."""
     for role, name in (("image_encoder", "image_embeds"), ("text_encoder", "text_embeds")):

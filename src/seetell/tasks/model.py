@@ -340,6 +340,11 @@ class Model:
         found = embed.text_embeds(self._context, given)
         return found if self._policy is None else self._policy.exit(request, found)
 
+    def count_tokens(self, texts: Iterable[str] | str) -> list[int]:
+        """How many tokens :meth:`embed_texts` reads of each text, those that mark its beginning and end
+        counted, those beyond the model's context not."""
+        return embed.text_tokens(self._context, listed_texts(texts, "text to embed"))
+
     def features(self, photos: Photo | Sequence[Photo]) -> Features:
         """What the image encoder sees of one photo or several of equal shape."""
         return features.stacked(self._pipeline.listed(self._plan_features(), _listed(photos)))
