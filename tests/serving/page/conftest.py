@@ -83,6 +83,15 @@ class Visit:
         )
         self.page.dispatch_event("main", "drop", {"dataTransfer": transfer})
 
+    def until(self, what: str) -> None:
+        """Wait for a condition in JavaScript. Playwright's own way evaluates it inside the page from the
+        second time on, which the page's Content-Security-Policy forbids."""
+        for _ in range(100):
+            if self.page.evaluate(what):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"it did not come to be: {what}")
+
     def photo(self, name: str) -> Any:
         return self.page.locator("li.cell", has_text=name)
 

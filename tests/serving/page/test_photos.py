@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,29 @@ def test_a_chosen_file_is_asked_about_at_once(visit: Open, model: Model) -> None
     seen.page.get_by_label("Choose photos").set_input_files(file)
     expect(seen.page.get_by_role("heading", name="chosen.png")).to_be_visible()
     expect(seen.page.get_by_role("complementary")).to_contain_text(model.caption(jpeg(3)).text)
+
+
+def test_a_chosen_folder_is_read_to_its_depth_and_without_what_is_no_photo(
+    visit: Open, model: Model, tmp_path: Path
+) -> None:
+    deep = tmp_path / "holiday" / "day 2"
+    deep.mkdir(parents=True)
+    (tmp_path / "holiday" / "beach.png").write_bytes(jpeg(1))
+    (deep / "山.png").write_bytes(jpeg(2))
+    (deep / "notes.txt").write_text("sunny")
+    (deep / "film.mp4").write_bytes(b"moving")
+    seen = visit()
+    choose = seen.page.get_by_label("Choose a folder")
+    choose.set_input_files(tmp_path / "holiday")
+    for name, seed in (("beach.png", 1), ("山.png", 2)):
+        expect(seen.photo(name)).to_contain_text(model.caption(jpeg(seed)).text)
+    expect(seen.page.locator("li.cell")).to_have_count(2)
+    expect(seen.page.get_by_text("2 files that are no photos were left out.")).to_be_visible()
+    # Photos that are there already are not gone when another folder is added, with none in it.
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("rain")
+    seen.page.get_by_label("Add a folder").set_input_files(tmp_path / "empty")
+    expect(seen.page.locator("li.cell")).to_have_count(2)
 
 
 def test_a_broken_photo_stands_alone(visit: Open, model: Model) -> None:

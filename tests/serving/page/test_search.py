@@ -60,7 +60,7 @@ def test_search_as_you_type(visit: Open, model: Model, screen: dict[str, Any]) -
         box.fill("")
         box.press_sequentially(text)
         expect(seen.page.get_by_role("status").filter(has_text=f"the best fit for “{text}”")).to_be_visible()
-        seen.page.wait_for_function("document.querySelectorAll('.results .score').length === 5")
+        expect(seen.page.locator(".results .score")).to_have_count(5)
         seen.page.wait_for_timeout(600)
         assert same(shown(seen), ranked(model, text))
     seen.page.get_by_role("button", name="Clear").click()
@@ -123,9 +123,7 @@ def test_the_index_is_searched_and_its_photos_opened(visit: Open, model: Model, 
     page.get_by_label("Search the photos").fill("a dog")
     expect(page.get_by_role("heading", name="In the server's index (5 photos)")).to_be_visible()
     assert same(shown(seen), ranked(model, "a dog"))
-    page.wait_for_function(
-        "[...document.querySelectorAll('.results img')].filter(i => i.naturalWidth).length === 5"
-    )
+    seen.until("[...document.querySelectorAll('.results img')].filter(i => i.naturalWidth).length === 5")
     best = ranked(model, "a dog")[0][0]
     page.locator(".results .photo").first.click()
     expect(page.get_by_role("heading", name=best)).to_be_visible()
