@@ -32,7 +32,7 @@ const en = {
   similar: "Similar photos",
   search: "Search",
   searchLabel: "Search the photos",
-  inIndex: (count: number) => `In the server's index (${count} photos)`,
+  inIndex: (count: number) => `In the server's index (${count} ${count === 1 ? "photo" : "photos"})`,
   onPage: "On this page",
   results: "Results",
   searchFailed: "The search failed.",
@@ -58,7 +58,8 @@ const en = {
   score: "similarity",
   progress: (done: number, all: number) => `${done} of ${all} photos captioned`,
   failedCount: (count: number) => `${count} could not be used`,
-  skipped: (count: number) => `${count} files that are no photos were left out.`,
+  skipped: (count: number) =>
+    count === 1 ? "1 file that is no photo was left out." : `${count} files that are no photos were left out.`,
   starting: "The server is loading its model…",
   gone: "The server does not answer. Trying again…",
   brokenServer: "The server could not run its model; its log says why.",

@@ -63,6 +63,7 @@ def test_a_chosen_folder_is_read_to_its_depth_and_without_what_is_no_photo(
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("rain")
     seen.page.get_by_label("Add a folder").set_input_files(tmp_path / "empty")
+    expect(seen.page.get_by_text("1 file that is no photo was left out.")).to_be_visible()
     expect(seen.page.locator("li.cell")).to_have_count(2)
 
 
