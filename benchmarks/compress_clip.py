@@ -15,6 +15,7 @@ the project asks for and whether it holds; exit status 1 where it does not.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -55,7 +56,8 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="photos to measure quality on; default all")
     parser.add_argument("--rounds", type=int, default=30)
     settings = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    # NNCF shows its progress where the result belongs.
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
         report = {
             "speed": speed(settings, Path(scratch) / "clip"),
             "quality": quality(settings, Path(scratch) / "trained"),
