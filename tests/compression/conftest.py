@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from seetell.bundle.check import read_check
 from seetell.bundle.store import Bundle
+from seetell.learning.compression import footprint
+from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.graphs import WorkingGraph, read_graph
 from seetell.runtime.engine import Arrays
 from tests.export.conftest import facts, tiny_bundle, tiny_model, tokenizer_json
@@ -15,6 +18,17 @@ from tests.export.conftest import facts, tiny_bundle, tiny_model, tokenizer_json
 __all__ = ["facts", "tiny_bundle", "tiny_model", "tokenizer_json"]
 
 ReadGraphs = Callable[[], dict[str, WorkingGraph]]
+
+
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time and memory are measured in processes of their own, which slow tests do."""
+
+    def in_process(folder: Path, precision: str) -> Footprint:
+        is_int8 = precision == "int8"
+        return Footprint({"image_encoder": 1.0 if is_int8 else 2.0}, 80.0 if is_int8 else 100.0)
+
+    monkeypatch.setattr(footprint, "_in_process", in_process)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from seetell.bundle.store import Bundle, open_bundle
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.levels import quantise_weight
 from seetell.learning.compression.nncf_backend import quantise
-from seetell.learning.compression.run import Settings, compress
+from seetell.learning.compression.run import compress
+from seetell.learning.compression.settings import Settings
 from seetell.runtime.engine import Arrays
 from tests.compression.conftest import ReadGraphs
 from tests.compression.test_run import fingerprint, save_photos

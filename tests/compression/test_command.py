@@ -31,6 +31,12 @@ from tests.compression.test_run import fingerprint, save_photos
         (["--prune", "0.5", "--calibration", "empty"], 1, "no photos in empty"),
         (["--prune-layers", "1"], 2, "--prune-layers goes with --prune SHARE"),
         (["--merge-tokens", "2", "--calibration-texts", "empty"], 2, "goes with --calibration DIR"),
+        (["--distill-set", "steps=3"], 2, "--distill-set goes with --distill RECIPE"),
+        (["--distill", "gone.yaml"], 2, "gone.yaml: the recipe cannot be read"),
+        (["--distill", "empty"], 2, "empty: the recipe cannot be read"),
+        (["--report", "report.json"], 2, "--report report.json: name a file that ends in .html"),
+        (["--report", "out/report.html"], 2, "OUT gets a report of its own"),
+        (["--work", "out/stages"], 1, "lies inside OUT"),
     ],
 )
 def test_what_cannot_be_meant_is_said_on_one_line(

@@ -15,24 +15,15 @@ from PIL import Image
 import seetell
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import DataError, GateFailed, StorageError, UsageError
-from seetell.learning.compression import quantising, run
+from seetell.learning.compression import quantising
 from seetell.learning.compression.calibration import find_photos, read_texts
-from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.quality import Judge
-from seetell.learning.compression.run import Settings, compress
+from seetell.learning.compression.run import compress
+from seetell.learning.compression.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("no_clock")
 LOOSE = Tolerance(5, relative=True)
-
-
-@pytest.fixture(autouse=True)
-def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time and memory are measured in processes of their own, which a slow test does."""
-
-    def measure_both(before: tuple[Path, str], after: tuple[Path, str]) -> tuple[Footprint, Footprint]:
-        return Footprint({"image_encoder": 2.0}, 100.0), Footprint({"image_encoder": 1.0}, 80.0)
-
-    monkeypatch.setattr(run, "measure_both", measure_both)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

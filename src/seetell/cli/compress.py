@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seetell.cli.evaluation_task import Task, measure
+from seetell.cli.gate_data import evaluator, facts, gate_tasks, named
+from seetell.cli.making import TRAIN_PACKAGES
 from seetell.cli.options import JsonOption, option
 
 if TYPE_CHECKING:
     from seetell.cli.output import Output
-    from seetell.evaluation.runner import Evaluation
-    from seetell.tasks.model import Model
 
 # What the extra `compress` brings.
 _PACKAGES = {"nncf", "onnx", "onnxruntime"}
@@ -29,7 +27,7 @@ def compress(
         option(
             "--quantize",
             help="The numbers to compute and store in.",
-            show_default="int8, with --prune or --merge-tokens as it is",
+            show_default="int8; as it is with --prune, --merge-tokens or --distill",
         ),
     ] = None,
     prune: Annotated[
@@ -55,6 +53,18 @@ def compress(
         int,
         option("--merge-tokens", min=0, help="So many tokens of a photo merge in every block that reads it."),
     ] = 0,
+    distill: Annotated[
+        Path | None,
+        option(
+            "--distill",
+            metavar="RECIPE",
+            help="Teach what is left again by this recipe, with MODEL as its teacher.",
+            show_default="nothing is taught",
+        ),
+    ] = None,
+    distill_set: Annotated[
+        list[str] | None, option("--distill-set", metavar="key.sub=value", help="A change to the recipe.")
+    ] = None,
     calibration: Annotated[
         Path | None,
         option(
@@ -129,12 +139,31 @@ def compress(
     limit: Annotated[
         int | None, option("--limit", min=1, help="Judge by so many photos only.", show_default="all")
     ] = None,
+    report: Annotated[
+        Path | None,
+        option(
+            "--report",
+            metavar="F",
+            help="Write the report here, too, as HTML and JSON, also of a model that is refused.",
+            show_default="in OUT alone",
+        ),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        option(
+            "--work",
+            metavar="DIR",
+            help="Where the stages are kept until OUT stands.",
+            show_default="OUT.stages",
+        ),
+    ] = None,
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Turn a bundle into a smaller, faster one, if it stays good enough: in int8, pruned, with merged tokens.
+    """Turn a bundle into a smaller, faster one, if it stays good enough: pruned, taught again, in int8.
 
-    Nothing is written when its quality falls further than --max-drop allows (exit status 3).
+    Nothing is written when its quality falls further than --max-drop allows (exit status 3). What was stopped
+    goes on with the same command.
     """
     from seetell.bundle.store import resolve
     from seetell.cli.interrupt import clearing_up
@@ -143,7 +172,9 @@ def compress(
 
     if prune_layers and prune is None:
         raise UsageError("compress: --prune-layers goes with --prune SHARE")
-    tasks = _tasks(captions, questions, annotations, images, question_images, labelled)
+    if distill_set and distill is None:
+        raise UsageError("compress: --distill-set goes with --distill RECIPE")
+    tasks = gate_tasks(captions, questions, annotations, images, question_images, labelled)
     tasks = [replace(task, limit=limit) for task in tasks]
     tasks = [replace(task, language=language) if task.questions is None else task for task in tasks]
     tasks = [replace(task, holdout=holdout) if task.captions is None else task for task in tasks]
@@ -153,8 +184,8 @@ def compress(
         try:
             from seetell.learning.compression.gate import parse_tolerance
             from seetell.learning.compression.pruning.prune import Pruning
-            from seetell.learning.compression.run import Settings
             from seetell.learning.compression.run import compress as run
+            from seetell.learning.compression.settings import Distilling, Settings
 
             settings = Settings(
                 calibration=calibration,
@@ -162,84 +193,35 @@ def compress(
                 calibration_count=calibration_count,
                 profile=profile,
                 tolerance=parse_tolerance(max_drop),
-                quantize=quantize is not None or (prune is None and not merge_tokens),
+                quantize=quantize is not None or (prune is None and not merge_tokens and distill is None),
                 prune=None if prune is None else Pruning(prune, prune_layers, prune_budget),
                 merge_tokens=merge_tokens,
+                distil=None if distill is None else Distilling(distill, tuple(distill_set or ())),
             )
             bundle = resolve(model)
-            _check_places(bundle.folder, out, overwrite)
             with clearing_up():
                 result = run(
                     bundle,
                     out,
                     settings,
-                    evaluate=_evaluator(tasks, output) if tasks else None,
-                    dataset=", ".join(_named(task) for task in tasks) or "check set",
+                    evaluate=evaluator(tasks, output) if tasks else None,
+                    dataset=named(tasks),
+                    facts=facts(tasks),
                     overwrite=overwrite,
+                    report=report,
+                    work=work,
                     say=output.note,
                 )
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if package not in _PACKAGES:
-                raise
-            raise MissingExtra(package, "compress", "to compress a model") from error
+            if package in _PACKAGES:
+                raise MissingExtra(package, "compress", "to compress a model") from error
+            if package in TRAIN_PACKAGES:
+                raise MissingExtra(package, "train", "to compress a model") from error
+            raise
         _show(result.document, output)
         runs_in = " in int8" if settings.quantize else ""
         output.note(f"{out}: bundle written; it runs{runs_in}: seetell caption PHOTO --model {out}")
-
-
-def _tasks(
-    captions: Path | None,
-    questions: Path | None,
-    annotations: Path | None,
-    images: Path | None,
-    question_images: Path | None,
-    labelled: Path | None,
-) -> list[Task]:
-    """What to judge by: each kind of data that was named. Raises UsageError for what goes with nothing."""
-    from seetell.core.errors import UsageError
-
-    tasks = []
-    if captions is not None:
-        tasks.append(Task(captions=captions, images=images))
-    if questions is not None:
-        asked = images if question_images is None else question_images
-        tasks.append(Task(questions=questions, annotations=annotations, images=asked))
-    elif annotations is not None or question_images is not None:
-        raise UsageError("compress: --annotations and --question-images go with --questions F")
-    if labelled is not None:
-        tasks.append(Task(labelled=labelled))
-    if images is not None and captions is None and questions is None:
-        raise UsageError("compress: --images goes with --captions F or --questions F")
-    return tasks
-
-
-def _named(task: Task) -> str:
-    data = task.captions or task.questions or task.labelled
-    assert data is not None  # each task is about one of them
-    first = "" if task.limit is None else f", {task.limit} photos"
-    return f"{data.name}{first}"
-
-
-def _evaluator(tasks: Sequence[Task], output: Output) -> Callable[[Model], list[Evaluation]]:
-    def evaluate(model: Model) -> list[Evaluation]:
-        return [measure(model, task, output.progress) for task in tasks]
-
-    return evaluate
-
-
-def _check_places(source: Path, out: Path, overwrite: bool) -> None:
-    """A slip of the keyboard must not cost a folder of other things, or the source itself."""
-    from seetell.bundle.manifest import MANIFEST_NAME
-    from seetell.core.errors import StorageError
-
-    filled = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    if filled and not overwrite:
-        raise StorageError(f"{out} exists already; choose another name, or --overwrite to replace it")
-    if filled and not (out / MANIFEST_NAME).is_file():
-        raise StorageError(f"{out} is no bundle, and --overwrite replaces nothing else; choose another name")
-    if source.resolve().is_relative_to(out.resolve()):
-        raise StorageError(f"{out} holds the model itself; choose another name")
 
 
 def _show(document: dict[str, Any], output: Output) -> None:

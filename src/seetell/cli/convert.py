@@ -78,24 +78,12 @@ def convert(
         _check_replaceable(out, folder)
     with needs_train_extra("to convert a checkpoint"), clearing_up():
         if is_run:
-            _convert_run(folder, out, which, interpolate, overwrite)
+            from seetell.modeling.export.conversion import convert_run
+
+            convert_run(folder, out, checkpoint=which, interpolate=interpolate, overwrite=overwrite)
         else:
             _convert_public(checkpoint, out, revision, allow_pickle, offline, overwrite)
     say(f"{out}: bundle written; try `seetell doctor {out}`")
-
-
-def _convert_run(
-    folder: Path, out: Path, which: str | None, interpolate: float | None, overwrite: bool
-) -> None:
-    from seetell.modeling.export.fine_tuned import default_checkpoint, export_fine_tuned, is_fine_tuned
-    from seetell.modeling.export.interpolation import towards_start
-    from seetell.modeling.export.run import export_run
-
-    fine_tuned = is_fine_tuned(folder)
-    export = export_fine_tuned if fine_tuned else export_run
-    checkpoint = which or default_checkpoint(folder)
-    adjust = None if interpolate is None else towards_start(folder, interpolate)
-    export(folder, out, checkpoint=checkpoint, overwrite=overwrite, adjust=adjust)
 
 
 def _check_replaceable(out: Path, checkpoint: Path) -> None:

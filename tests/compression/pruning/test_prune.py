@@ -16,12 +16,13 @@ from seetell.bundle.check import run_check
 from seetell.bundle.manifest import AnswerCalibration
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import GateFailed, UsageError
-from seetell.learning.compression import run as running
+from seetell.learning.compression import footprint, job
 from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.pruning.prune import Pruned, Pruning
 from seetell.learning.compression.pruning.work import bundle_flops
-from seetell.learning.compression.run import Result, Settings, compress
+from seetell.learning.compression.run import Result, compress
+from seetell.learning.compression.settings import Settings
 from seetell.learning.scenes import write_scenes
 from seetell.learning.training.recipe import read_recipe
 from seetell.learning.training.run import prepare, run
@@ -33,16 +34,8 @@ from seetell.runtime.select import choose_engine
 from tests.compression.pruning.test_surgery import deep
 from tests.compression.test_run import fingerprint, save_photos
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_clock")]
 ANYTHING = Tolerance(200, relative=False)
-
-
-@pytest.fixture(autouse=True)
-def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure_both(before: tuple[Path, str], after: tuple[Path, str]) -> tuple[Footprint, Footprint]:
-        return Footprint({"image_encoder": 2.0}, 100.0), Footprint({"image_encoder": 1.0}, 80.0)
-
-    monkeypatch.setattr(running, "measure_both", measure_both)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +69,7 @@ def pruned(whole: Bundle, photos: Path, tmp_path_factory: pytest.TempPathFactory
     before = fingerprint(whole.folder)
     settings = Settings(calibration=photos, prune=Pruning(0.5, layers=1), quantize=False, tolerance=ANYTHING)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "measure_both", lambda *_: (Footprint({}, 100.0), Footprint({}, 80.0)))
+        patch.setattr(footprint, "_in_process", lambda *_: Footprint({"image_encoder": 1.0}, 80.0))
         result = compress(whole, out, settings)
     assert fingerprint(whole.folder) == before
     return open_bundle(out), result
@@ -161,7 +154,7 @@ def test_what_loses_too_much_is_not_written(
         costly = {"text_trunk.blocks.0.mlp": 0.75, "fusion.stack.blocks.0.mlp": 0.25}
         return Pruned(pruned[0], Pruning(0.5), {}, [], costly, Calibration())
 
-    monkeypatch.setattr(running, "prune", again)
+    monkeypatch.setattr(job, "prune", again)
     settings = Settings(calibration=photos, prune=Pruning(0.5), quantize=False)
     with pytest.raises(GateFailed, match=r"by estimate text_trunk\.blocks\.0\.mlp costs most \(75% of"):
         compress(whole, tmp_path / "out", settings)

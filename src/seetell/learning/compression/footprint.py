@@ -13,24 +13,36 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.bundle.architecture import CAPTION_TOKENS, QUESTION_TOKENS
+from seetell.bundle.manifest import Manifest
 from seetell.core.errors import EngineError
 
 _WARM, _TIMED = 3, 15
-# The two bundles take turns, so that a busy moment of the machine does not count against one of them.
+# Two bundles take turns, so that a busy moment of the machine does not count against one of them.
 _ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """latency_ms: role -> median of a run of the check set's inputs. peak_memory_mb: of a process that runs
-    every graph."""
+    """latency_ms: role -> median of a run of one: one photo, one text, one step of a caption. peak_memory_mb:
+    of a process that runs every graph."""
 
     latency_ms: dict[str, float]
     peak_memory_mb: float
+
+    @property
+    def total_ms(self) -> float:
+        """Of one run of every graph."""
+        return sum(self.latency_ms.values())
 
 
 def measure_both(before: tuple[Path, str], after: tuple[Path, str]) -> tuple[Footprint, Footprint]:
@@ -49,6 +61,11 @@ def _best(runs: list[Footprint]) -> Footprint:
     )
 
 
+def measure_one(folder: Path, precision: str) -> Footprint:
+    """The footprint of a bundle. Raises EngineError when its process fails."""
+    return _in_process(folder, precision)
+
+
 def _in_process(folder: Path, precision: str) -> Footprint:
     command = [sys.executable, "-m", "seetell.learning.compression.footprint", str(folder), precision]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
@@ -60,7 +77,7 @@ def _in_process(folder: Path, precision: str) -> Footprint:
 
 
 def measure(folder: Path, precision: str) -> Footprint:
-    """Run every graph of a bundle in this process, on the inputs of its check set."""
+    """Run every graph of a bundle in this process."""
     from seetell.bundle.check import read_check
     from seetell.bundle.store import open_bundle
     from seetell.runtime.select import choose_engine
@@ -69,14 +86,49 @@ def measure(folder: Path, precision: str) -> Footprint:
     engine = choose_engine(bundle, precision=precision, device="cpu")
     latency_ms: dict[str, float] = {}
     for role, recorded in read_check(bundle).items():
+        inputs = of_one(bundle.manifest, role, recorded.inputs)
         took = []
         for number in range(_WARM + _TIMED):
             start = time.perf_counter()
-            engine.run(role, recorded.inputs)
+            engine.run(role, inputs)
             if number >= _WARM:
                 took.append(1000 * (time.perf_counter() - start))
         latency_ms[role] = sorted(took)[len(took) // 2]
     return Footprint(latency_ms, _peak_memory_mb())
+
+
+def of_one(manifest: Manifest, role: str, recorded: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Inputs of the check set, made those of one photo and one text of usual length: a question, and the step
+    in the middle of a caption. What they hold repeats itself; photos keep their size."""
+    graph = manifest.graphs[role]  # type: ignore[index]  # roles are words
+    sizes = _usual_sizes(manifest, role)
+    found = {}
+    for name, value in recorded.items():
+        for axis, size_name in enumerate(graph.inputs[name].axes):
+            size = _size(size_name, sizes)
+            if size is not None and value.shape[axis]:
+                value = value.take(np.arange(size) % value.shape[axis], axis=axis)
+        # Rows to go on with: of one there is the first alone.
+        found[name] = np.zeros_like(value) if name == "beam_idx" else value
+    return found
+
+
+def _usual_sizes(manifest: Manifest, role: str) -> dict[str, int]:
+    room = 0 if manifest.text is None else manifest.text.context_length
+    sizes = {"B": 1, "T": max(1, min(QUESTION_TOKENS, room))}
+    if role == "text_decoder":
+        sizes |= {"T": 1, "P": max(1, min(CAPTION_TOKENS // 2, room - 1))}
+    image = manifest.graphs.get("image_encoder")
+    tokens = None if image is None else image.outputs.get("image_tokens")
+    if tokens is not None and isinstance(tokens.axes[1], int):
+        sizes["N"] = tokens.axes[1]
+    return sizes
+
+
+def _size(axis: int | str, sizes: Mapping[str, int]) -> int | None:
+    """How long an axis is to be, as in ``P+T``; None where it stays as recorded."""
+    parts = [sizes.get(part) for part in str(axis).split("+")]
+    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 def _peak_memory_mb() -> float:

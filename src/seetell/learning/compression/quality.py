@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from seetell.bundle.store import Bundle
 from seetell.core.errors import DataError, UsageError
@@ -20,12 +21,13 @@ Evaluate = Callable[[Model], Sequence[Evaluation]]
 class Judge:
     """reference: the bundle that is compressed, to whose check set the others are held. evaluate: measures a
     model on the user's data; None for the check set. dataset: what that data is called. tolerance: how far
-    quality may fall."""
+    quality may fall. facts: what tells the user's data from other data, None where that is not known."""
 
     reference: Bundle
     evaluate: Evaluate | None
     dataset: str
     tolerance: Tolerance
+    facts: Mapping[str, Any] | None = None
 
     def quality(self, bundle: Bundle) -> dict[str, Estimate]:
         """Each metric that decides, higher is better, out of 100.

@@ -12,10 +12,11 @@ from typing import Any
 from seetell.bundle.check import CHECK_NAME, read_check
 from seetell.bundle.manifest import GraphSpec
 from seetell.bundle.store import TOKENIZER_NAME, Bundle, open_bundle
-from seetell.core.errors import ExportError, GateFailed, UsageError
+from seetell.core.errors import ExportError, UsageError
 from seetell.evaluation.bootstrap import Estimate
 from seetell.learning.compression.calibration import Calibration, record
-from seetell.learning.compression.gate import Compared, compare, failure
+from seetell.learning.compression.footprint import Footprint, measure_one
+from seetell.learning.compression.gate import Compared, compare
 from seetell.learning.compression.graphs import WorkingGraph, read_graph
 from seetell.learning.compression.levels import Level
 from seetell.learning.compression.manifests import write_manifest
@@ -31,17 +32,36 @@ _LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Quantised:
-    """What was done. ranking: the most sensitive layer first, empty where none had to be raised. smoothed:
-    groups of weights whose channels were smoothed."""
+class Attempt:
+    """One choice of levels, written and measured. rows: beside the source, the worst first."""
 
-    packed: Packed
     levels: Mapping[str, Level]
+    packed: Packed
+    rows: Sequence[Compared]
+    quality: Mapping[str, Estimate]
+    size_bytes: int
+    footprint: Footprint
+
+    @property
+    def passed(self) -> bool:
+        return all(row.passed for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What was done. tried: in order; the last lies in the folder, and is the one that passed if any did.
+    ranking: the most sensitive layer first, empty where none had to be raised. smoothed: groups of weights
+    whose channels were smoothed."""
+
+    tried: Sequence[Attempt]
     ranking: Sequence[LayerError]
-    tried: Sequence[dict[str, Any]]
     calibration: Calibration
     profile: Profile
     smoothed: int
+
+    @property
+    def last(self) -> Attempt:
+        return self.tried[-1]
 
 
 class Quantisation:
@@ -69,25 +89,33 @@ class Quantisation:
         self.calibrated: dict[str, Any] = {}
         self.calibration = Calibration()
         self.smoothed = 0
-        self.tried: list[dict[str, Any]] = []
+        self.tried: list[Attempt] = []
 
     def whole(
-        self, photos: Sequence[Path], texts: Sequence[str], before: Mapping[str, Estimate]
-    ) -> tuple[list[Compared], Quantised]:
-        """Calibrate on photos, if any, and texts; write what passes the gate beside ``before``.
+        self,
+        photos: Sequence[Path],
+        texts: Sequence[str],
+        before: Mapping[str, Estimate],
+        *,
+        may_raise: bool = True,
+    ) -> Quantised:
+        """Calibrate on photos, if any, and texts; write what passes the gate beside ``before``, or the last
+        that was tried.
 
-        Raises DataError for photos that cannot be used, GateFailed where nothing passes.
+        may_raise: whether layers get their precision back where the first attempt does not pass; what fails
+        in floats cannot be helped by that.
+
+        Raises DataError for photos that cannot be used.
         """
         self._calibrate(photos, texts)
         levels = self._first_levels()
         ranking: list[LayerError] = []
-        rows, packed = self._try(levels, before)
-        if not all(row.passed for row in rows):
+        if not self._try(levels, before).passed:
             self.say("measuring what each layer costs")
             ranking = rank_layers(self.graphs, self.calibrated, self._samples(), levels)
-            rows, packed, levels = self._raise_until_passed(levels, ranking, rows, before)
-        done = Quantised(packed, levels, ranking, self.tried, self.calibration, self.profile, self.smoothed)
-        return rows, done
+            if may_raise:
+                self._raise_until_passed(levels, ranking, before)
+        return Quantised(self.tried, ranking, self.calibration, self.profile, self.smoothed)
 
     # --- steps ------------------------------------------------------------------------------------------
 
@@ -128,51 +156,42 @@ class Quantisation:
             for layer in graph.layers
         }
 
-    def _try(
-        self, levels: Mapping[str, Level], before: Mapping[str, Estimate]
-    ) -> tuple[list[Compared], Packed]:
+    def _try(self, levels: Mapping[str, Level], before: Mapping[str, Estimate]) -> Attempt:
         """Write the bundle at these levels and measure it."""
         packed = self._write(levels)
-        rows = compare(before, self.judge.quality(open_bundle(self.folder)), self.judge.tolerance)
-        counts = {
-            level: sum(one == level for one in levels.values()) for level in ("int8", "weights", "float")
-        }
-        self.tried.append(
-            {
-                "layers": counts,
-                "weights_bytes": sum(packed.weights_bytes.values()),
-                "metrics": {row.metric: round(row.after.value, 4) for row in rows},
-                "passed": all(row.passed for row in rows),
-            }
+        made = open_bundle(self.folder)
+        quality = self.judge.quality(made)
+        attempt = Attempt(
+            levels=dict(levels),
+            packed=packed,
+            rows=compare(before, quality, self.judge.tolerance),
+            quality=quality,
+            size_bytes=made.size_bytes,
+            footprint=measure_one(self.folder, "int8" if made.has_int8 else "fp32"),
         )
-        worst = rows[0]
+        self.tried.append(attempt)
+        counts = count_levels(levels)
+        worst = attempt.rows[0]
         self.say(
             f"{counts['int8']} layers int8, {counts['weights']} int8 weights, {counts['float']} float: "
             f"{worst.metric} {worst.before.value:.2f} -> {worst.after.value:.2f} "
             f"({worst.allowed:.2f} allowed)"
         )
-        return rows, packed
+        return attempt
 
     def _raise_until_passed(
-        self,
-        start: Mapping[str, Level],
-        ranking: Sequence[LayerError],
-        rows: list[Compared],
-        before: Mapping[str, Estimate],
-    ) -> tuple[list[Compared], Packed, dict[str, Level]]:
-        """Give the most sensitive layers more precision, more of them each time, until the gate lets it by.
+        self, start: Mapping[str, Level], ranking: Sequence[LayerError], before: Mapping[str, Estimate]
+    ) -> None:
+        """Give the most sensitive layers more precision, more of them each time, until the gate lets it by,
+        or too little is left of int8.
 
         First float arithmetic on int8 weights, which keeps the size; then float weights.
         """
         order = [one.source for one in ranking]
         order += sorted(set(start) - set(order))
         for levels in raised(start, order):
-            if self._int8_share(levels) < _LEAST_SHARE:
-                break
-            rows, packed = self._try(levels, before)
-            if all(row.passed for row in rows):
-                return rows, packed, levels
-        raise GateFailed(failure(self.bundle.manifest.name, rows, costly(ranking)))
+            if self._int8_share(levels) < _LEAST_SHARE or self._try(levels, before).passed:
+                return
 
     # --- helpers ----------------------------------------------------------------------------------------
 
@@ -231,13 +250,7 @@ def raised(start: Mapping[str, Level], order: Sequence[str]) -> Iterable[dict[st
             yield dict(levels)
 
 
-def costly(ranking: Sequence[LayerError]) -> str:
-    """Which layer costs most, in words."""
-    if not ranking:
-        return "no layer could be measured alone (there are neither photos nor a check set)"
-    first = ranking[0]
-    by_role: dict[str, float] = {}
-    for one in ranking:
-        by_role[one.role] = by_role.get(one.role, 0.0) + one.error
-    stage = max(by_role, key=lambda role: by_role[role])
-    return f"{first.source} costs most ({first.error:.1%} of {first.role}'s outputs), of the stages {stage}"
+def count_levels(levels: Mapping[str, Level]) -> dict[Level, int]:
+    """How many layers are at each level."""
+    known: tuple[Level, ...] = ("int8", "weights", "float")
+    return {level: sum(one == level for one in levels.values()) for level in known}
