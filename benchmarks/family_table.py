@@ -10,6 +10,16 @@ METRICS = {
     "captions.bleu_4": "BLEU-4",
     "vqa.exact_match": "answers right, %",
 }
+NAMES = {
+    "clip": "CLIP",
+    "siglip": "SigLIP",
+    "chinese_clip": "Chinese-CLIP",
+    "blip_captions": "BLIP, captions",
+    "blip_answers": "BLIP, answers",
+    "blip_retrieval": "BLIP, retrieval",
+    "vilt": "ViLT, answers",
+    "seetell": "ours",
+}
 GRAPHS = {
     "image_encoder": "image encoder",
     "text_encoder": "text encoder",
@@ -58,7 +68,8 @@ def main_graph(cost: Mapping[str, Any]) -> str:
 
 
 def _name(family: str, one: Mapping[str, Any]) -> str:
-    return f"{one['cost']['shape']} ({GRAPHS[main_graph(one['cost'])]})" if "cost" in one else family
+    name = NAMES.get(family, family)
+    return f"{name} ({GRAPHS[main_graph(one['cost'])]})" if "cost" in one else name
 
 
 def _cost(cost: Mapping[str, Any], method: str) -> tuple[str, str, str]:
@@ -123,7 +134,9 @@ def _where(families: Mapping[str, Any]) -> str:
 
 
 def _listed(names: Sequence[str], families: Mapping[str, Any]) -> str:
-    return "every family" if len(names) == len(families) else ", ".join(names)
+    if len(names) == len(families):
+        return "every family"
+    return "; ".join(NAMES.get(name, name) for name in names)
 
 
 def _row(*cells: str) -> str:

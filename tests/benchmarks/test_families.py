@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import families
-from benchmarks.family_cost import Keeper, in_turns
+from benchmarks.family_cost import SHAPES, Keeper, in_turns
 from benchmarks.family_methods import MAKING, bundle_folder, methods
 from benchmarks.family_quality import (
     FAMILIES,
@@ -19,7 +19,7 @@ from benchmarks.family_quality import (
     recipe,
     strangers_captions,
 )
-from benchmarks.family_table import main_graph, tables
+from benchmarks.family_table import NAMES, main_graph, tables
 from numpy.typing import NDArray
 
 from seetell.data.records import QuestionRecord
@@ -149,7 +149,11 @@ def test_the_table_tells_time_of_the_graph_that_takes_most() -> None:
     assert "| 118 MB | 10.0 ms | 99.0 ms | 89.5 (88.0 to 91.0) | 0.50 (-0.25 to 1.25) |" in said
     assert "not looking 67.0" in said
     assert "Quality on a machine, 2 cores; beside it: nothing (every family)." in said
-    assert "Cost on a machine, 2 cores; beside it: nothing (vilt)." in said
+    assert "Cost on a machine, 2 cores; beside it: nothing (ViLT, answers)." in said
+
+
+def test_every_family_has_a_name_and_a_shape() -> None:
+    assert set(NAMES) == set(FAMILIES) == set(SHAPES)
 
 
 def test_every_row_of_a_table_has_as_many_cells() -> None:
