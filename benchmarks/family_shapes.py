@@ -147,9 +147,8 @@ def make_blip(family: str, small: bool, texts: Sequence[str], folder: Path) -> N
         "blip_retrieval": BlipForImageTextRetrieval,
     }
     vision = ASKED_VISION if family == "blip_answers" else SMALL_VISION
-    words = save_words(texts, folder)
     # The start token's id is the first that the vocabulary does not have, as in published checkpoints.
-    start = words if small else BERT_VOCABULARY
+    start = save_words(texts, folder, 0 if small else BERT_VOCABULARY)
     text = {"bos_token_id": start, "pad_token_id": 0, "sep_token_id": SPECIAL.index("[SEP]")}
     if small:
         text |= {**SMALL_TEXT, "vocab_size": start + 2}
@@ -175,8 +174,9 @@ def make_vilt(small: bool, texts: Sequence[str], folder: Path) -> None:
     ViltImageProcessorPil(size={"shortest_edge": side}, size_divisor=step).save_pretrained(folder)
 
 
-def save_words(texts: Sequence[str], folder: Path) -> int:
-    """BERT's tokenizer with whole words alone (of Chinese each character), and how many."""
+def save_words(texts: Sequence[str], folder: Path, count: int = 0) -> int:
+    """BERT's tokenizer with whole words alone (of Chinese each character), and how many: ``count`` at least,
+    filled up with words that no text has."""
     from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
@@ -184,6 +184,7 @@ def save_words(texts: Sequence[str], folder: Path) -> int:
     pieces = (split.pre_tokenize_str(normal.normalize_str(text)) for text in texts)
     found = dict.fromkeys(word for several in pieces for word, _ in several)
     vocabulary = [*SPECIAL, *found]
+    vocabulary += [f"[unused{number}]" for number in range(count - len(vocabulary))]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
