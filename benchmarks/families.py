@@ -2,7 +2,7 @@
 
     python -m benchmarks.families OUT --easy-vqa DIR [--families clip,vilt] [--only quality|bundles|cost]
         [--steps N] [--rounds 15] [--budget-s 8] [--beside "nothing else"] [--again]
-    python -m benchmarks.families --table benchmarks/families.json
+    python -m benchmarks.families --table benchmarks/families.json [--docs docs/compress.md]
 
 No published source says what int8 does to BLIP or ViLT, and no published checkpoint can be had without a
 download. So size and time are of the published shape with random weights, which cost what trained ones cost
@@ -13,7 +13,7 @@ Three parts, each of which can be run alone: `quality`; `bundles`, which makes t
 which times them and should have the machine to itself. Each part of a family is a file in OUT/parts, so a
 run that was cut off goes on where it was; `--again` measures anew. OUT/families.json is all of them, with the
 machine, what `--beside` says ran beside it, and the load that the system told of when each part began.
-`--table` prints a result as Markdown.
+`--table` prints a result as Markdown, and with `--docs` puts it between the marks there.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks.family_table import tables
 from seetell.core.files import atomic_write_text
 from seetell.evaluation.machine import describe_machine
 
+MARKS = ("<!-- families -->", "<!-- end of families -->")
 PARTS = ("quality", "bundles", "cost")
 
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--table", type=Path, help="print this result, measure nothing")
+    parser.add_argument("--docs", type=Path, help="put the printed result between the marks in this page")
     parser.add_argument("--easy-vqa", type=Path, help="its folder; quality needs it")
     parser.add_argument("--families", help="separated by commas; default all")
     parser.add_argument("--only", choices=PARTS)
@@ -49,7 +51,11 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="measure what has been measured")
     settings = parser.parse_args()
     if settings.table is not None:
-        print(tables(json.loads(settings.table.read_text(encoding="utf-8"))))
+        said = tables(json.loads(settings.table.read_text(encoding="utf-8")))
+        print(said)
+        if settings.docs is not None:
+            page = settings.docs.read_text(encoding="utf-8")
+            atomic_write_text(settings.docs, between_marks(page, said))
         return
     if settings.out is None:
         parser.error("give OUT, a folder, or --table F")
@@ -103,6 +109,12 @@ def part(settings: argparse.Namespace, name: str, measured: Callable[[], dict[st
     told = {"machine": describe_machine(), "beside": settings.beside, "load": round(os.getloadavg()[0], 1)}
     found = {**measured(), "measured": told}
     atomic_write_text(file, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def between_marks(page: str, said: str) -> str:
+    """``page`` with ``said`` between its marks. Raises ValueError for a page without them."""
+    start, end = (page.index(mark) for mark in MARKS)
+    return f"{page[: start + len(MARKS[0])]}\n\n{said}\n\n{page[end:]}"
 
 
 def part_file(out: Path, name: str) -> Path:

@@ -32,7 +32,8 @@ GRAPHS = {
 def tables(found: Mapping[str, Any]) -> str:
     """What quality and size are left, then the time of each graph, then where it was measured."""
     families: Mapping[str, Any] = found["families"]
-    return "\n\n".join([_lost(families), _times(families), _where(families)])
+    blocks = [_lost(families), _times(families), _where(families), _missing(families)]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _lost(families: Mapping[str, Any]) -> str:
@@ -102,6 +103,8 @@ def _drop(row: Mapping[str, Any] | None) -> str:
 def _times(families: Mapping[str, Any]) -> str:
     """A row for each graph: the time by each method, for 1 and for 8."""
     costs = {family: one["cost"] for family, one in families.items() if "cost" in one}
+    if not costs:
+        return ""
     methods = list(dict.fromkeys(method for cost in costs.values() for method in cost["size_bytes"]))
     lines = [_row("family", "graph", *methods), "|---|---|" + "---|" * len(methods)]
     for cost in costs.values():
@@ -130,6 +133,17 @@ def _where(families: Mapping[str, Any]) -> str:
                 found.setdefault(f"{kind} on {place}", []).append(family)
     return "\n".join(
         f"{place[0].upper()}{place[1:]} ({_listed(names, families)})." for place, names in found.items()
+    )
+
+
+def _missing(families: Mapping[str, Any]) -> str:
+    """A sentence for what has not been measured."""
+    kinds = {"quality": "Quality", "cost": "Size and time"}
+    missing = {kind: [name for name, one in families.items() if kind not in one] for kind in kinds}
+    return "\n".join(
+        f"{kinds[kind]} not measured yet: {_listed(names, families)}."
+        for kind, names in missing.items()
+        if names
     )
 
 

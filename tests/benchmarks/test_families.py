@@ -150,6 +150,16 @@ def test_the_table_tells_time_of_the_graph_that_takes_most() -> None:
     assert "not looking 67.0" in said
     assert "Quality on a machine, 2 cores; beside it: nothing (every family)." in said
     assert "Cost on a machine, 2 cores; beside it: nothing (ViLT, answers)." in said
+    assert "Size and time not measured yet: CLIP." in said
+
+
+def test_without_costs_there_is_no_table_of_times() -> None:
+    found = result()
+    for one in found["families"].values():
+        one.pop("cost", None)
+    said = tables(found)
+    assert "Milliseconds" not in said
+    assert "Size and time not measured yet: every family." in said
 
 
 def test_every_family_has_a_name_and_a_shape() -> None:
@@ -184,3 +194,16 @@ def test_a_part_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         families.part(settings, "clip.cost", fails)
     assert families.gather(tmp_path) == {"families": {}}
+
+
+def test_the_page_gets_the_table_between_its_marks() -> None:
+    page = "before\n\n<!-- families -->\n\nold\n\n<!-- end of families -->\n\nafter\n"
+    once = families.between_marks(page, "| new |")
+    assert once == "before\n\n<!-- families -->\n\n| new |\n\n<!-- end of families -->\n\nafter\n"
+    assert families.between_marks(once, "| new |") == once
+
+
+def test_the_page_shows_the_result_that_is_kept() -> None:
+    root = Path(families.__file__).parent.parent
+    kept = json.loads((root / "benchmarks" / "families.json").read_text(encoding="utf-8"))
+    assert tables(kept) in (root / "docs" / "compress.md").read_text(encoding="utf-8")
