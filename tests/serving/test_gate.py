@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -223,8 +224,16 @@ def test_log_lines(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "seetell.serving")
     client = serve()
     client.post("/v1/caption", json={"photo": PHOTO}, headers={"x-request-id": "abc"})
-    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
-    line = next(one for one in lines if one.get("request_id") == "abc")
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(JsonLines().format(record)) for record in list(caplog.records)]
+
+    # It is written when the answer has been sent: the client may be first.
+    until = time.monotonic() + 10
+    while not (written := [one for one in lines() if one.get("request_id") == "abc"]):
+        assert time.monotonic() < until, "no line of the request"
+        time.sleep(0.01)
+    line = written[0]
     assert line["event"] == "request" and line["level"] == "info"
     assert (line["status"], line["task"], line["model"], line["path"]) == (
         200,
@@ -233,7 +242,7 @@ def test_log_lines(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
         "/v1/caption",
     )
     assert line["duration_ms"] > 0 and line["body_bytes"] > 100
-    assert "base64" not in json.dumps(lines), "photos are not logged"
+    assert "base64" not in json.dumps(lines()), "photos are not logged"
 
 
 def test_ready_only_after_an_inference(serve: Serve, engine: SlowEngine) -> None:

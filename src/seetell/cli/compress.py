@@ -10,7 +10,7 @@ import typer
 
 from seetell.cli.gate_data import evaluator, facts, gate_tasks, named
 from seetell.cli.making import TRAIN_PACKAGES
-from seetell.cli.options import JsonOption, option
+from seetell.cli.options import JsonOption, option, repeatable
 
 if TYPE_CHECKING:
     from seetell.cli.output import Output
@@ -61,9 +61,6 @@ def compress(
             help="Teach what is left again by this recipe, with MODEL as its teacher.",
             show_default="nothing is taught",
         ),
-    ] = None,
-    distill_set: Annotated[
-        list[str] | None, option("--distill-set", metavar="key.sub=value", help="A change to the recipe.")
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -159,6 +156,11 @@ def compress(
     ] = None,
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
     json: JsonOption = False,
+    *,
+    distill_set: Annotated[
+        list[str],
+        repeatable("--distill-set", metavar="key.sub=value", help="A change to the recipe; may be repeated."),
+    ],
 ) -> None:
     """Turn a bundle into a smaller, faster one, if it stays good enough: pruned, taught again, in int8.
 
@@ -196,7 +198,7 @@ def compress(
                 quantize=quantize is not None or (prune is None and not merge_tokens and distill is None),
                 prune=None if prune is None else Pruning(prune, prune_layers, prune_budget),
                 merge_tokens=merge_tokens,
-                distil=None if distill is None else Distilling(distill, tuple(distill_set or ())),
+                distil=None if distill is None else Distilling(distill, tuple(distill_set)),
             )
             bundle = resolve(model)
             with clearing_up():
