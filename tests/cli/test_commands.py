@@ -59,6 +59,7 @@ def test_caption_options_reach_the_model(seetell: Any, fake: Any, photos: Path) 
         "precision": "int8",
         "device": "auto",
         "threads": 1,
+        "streams": 1,
         "batch_size": 4,
         "exact_decode": True,
     }

@@ -265,7 +265,13 @@ def test_auto_takes_int8_only_past_a_gate(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"precision": "fp16"}, "fp16"), ({"device": "tpu"}, "tpu"), ({"threads": 0}, "threads")],
+    [
+        ({"precision": "fp16"}, "fp16"),
+        ({"device": "tpu"}, "tpu"),
+        ({"threads": 0}, "threads"),
+        ({"streams": 0}, "streams"),
+        ({"streams": 3, "threads": 2}, "streams is at least 1 and at most threads, 2, not 3"),
+    ],
 )
 def test_unknown_words(bundle: Bundle, options: dict[str, Any], word: str) -> None:
     with pytest.raises(UsageError, match=word):
@@ -341,6 +347,20 @@ def test_many_threads_get_their_own_answers(bundle: Bundle, make: MakeEngine) ->
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(ask, range(60)))
+
+
+def test_streams_run_side_by_side_and_answer_the_same(bundle: Bundle) -> None:
+    engine = choose_engine(bundle, precision="fp32", device="cpu", threads=2, streams=2)
+    assert isinstance(engine, OpenVINOEngine)
+
+    def ask(seed: int) -> bool:
+        given = pixels(1 + seed % 5, seed)
+        found = engine.run("image_encoder", {"pixel_values": given}, ["image_embeds"])["image_embeds"]
+        return bool(np.allclose(found, expected(given), atol=1e-5))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(40)))
+    assert engine._graph("image_encoder").get_property("NUM_STREAMS") == 2
 
 
 # --- the cache of compiled graphs ------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_shared
 
 
-def open_model(shared: Shared, *, threads: int | None = None) -> Model:
+def open_model(shared: Shared, *, threads: int | None = None, streams: int = 1) -> Model:
     """The model the shared options name. ``threads`` where they name none. Raises what ``load`` raises."""
     from seetell.tasks.model import load
 
@@ -107,6 +107,7 @@ def open_model(shared: Shared, *, threads: int | None = None) -> Model:
         precision=shared.precision,
         device=shared.device,
         threads=threads if shared.threads is None else shared.threads,
+        streams=streams,
         batch_size=shared.batch_size,
         exact_decode=shared.exact_decode,
     )

@@ -66,7 +66,7 @@ class App:
         keys: any of these opens ``/v1``; none lets everybody in.
         limits: what is allowed.
         reach: where photos' addresses may lead; None fetches none.
-        workers: batches run at the same time: one runs while the next one's photos are decoded.
+        workers: batches run at the same time: one more than compute, whose photos are decoded meanwhile.
         memory_bytes: for all loaded models; None for no bound.
         index: answers searches with the default model, which then stays loaded.
 

@@ -52,6 +52,7 @@ def load(
     offline: bool | None = None,
     policy: Policy | None = None,
     threads: int | None = None,
+    streams: int = 1,
     batch_size: int | None = None,
     exact_decode: bool = False,
 ) -> Model:
@@ -68,6 +69,8 @@ def load(
         offline: fetch nothing; None reads ``SEETELL_OFFLINE``.
         policy: sees every input and every result.
         threads: processor threads to use; None reads ``SEETELL_THREADS``, else all.
+        streams: batches that several callers' threads may run side by side, each on its share of the threads:
+            more work is done in all, and one batch alone takes longer.
         batch_size: photos run together; None for 16, or 4 on one thread.
         exact_decode: decode JPEGs in full before resizing, as the reference processors do; slower.
 
@@ -90,7 +93,7 @@ def load(
     threads = settings.threads() if threads is None else threads
     if batch_size is None and threads == 1:
         batch_size = _ONE_THREAD_BATCH_SIZE
-    engine = choose_engine(bundle, precision=precision, device=device, threads=threads)
+    engine = choose_engine(bundle, precision=precision, device=device, threads=threads, streams=streams)
     return Model(
         bundle.manifest,
         bundle.tokenizer() if bundle.manifest.text is not None else None,
