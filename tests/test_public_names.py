@@ -55,7 +55,9 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "serve": (
         [],
-        SHARED | {"--host", "--port", "--api-key", "--index", "--photos", "--fetch", "--also", "--memory-mb"},
+        SHARED
+        | {"--host", "--port", "--api-key", "--index", "--photos", "--fetch", "--also", "--memory-mb"}
+        | {"--streams"},
     ),
     "doctor": (["model"], {"--json"}),
 }

@@ -284,6 +284,17 @@ def test_a_stopped_run_goes_on_without_what_it_began_from_and_becomes_a_bundle(
             )
 
 
+@pytest.mark.parametrize("name", ["blip_captions", "blip_answers"])
+def test_tied_words_are_one_parameter_and_a_stopped_run_goes_on(
+    name: str, starts: Callable[[str], tuple[Path, Any]], scenes: Path, tmp_path: Path
+) -> None:
+    folder, _ = starts(name)
+    model: Any = read_start(str(folder)).model
+    assert model.token_head.matrix is model.decoder.embedding.tokens.weight
+    run(recipe(folder, scenes, tmp_path / "run", steps=2))
+    assert run(recipe(folder, scenes, tmp_path / "run", steps=3)).step == 3
+
+
 def test_validation_measures_public_models(
     starts: Callable[[str], tuple[Path, Any]], scenes: Path, tmp_path: Path
 ) -> None:

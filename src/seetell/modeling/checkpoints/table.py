@@ -164,11 +164,11 @@ class _Slot:
     def fill(self, value: Tensor) -> None:
         dtype = torch.float32 if self.tensor.is_floating_point() else self.tensor.dtype
         ready = value.to(dtype).contiguous()
+        if isinstance(self.tensor, nn.Parameter):
+            # One for all places: two over the same memory would be two to an optimiser.
+            ready = nn.Parameter(ready, requires_grad=self.tensor.requires_grad)
         for module, name in self.places:
-            if isinstance(self.tensor, nn.Parameter):
-                setattr(module, name, nn.Parameter(ready, requires_grad=self.tensor.requires_grad))
-            else:
-                setattr(module, name, ready)
+            setattr(module, name, ready)
 
 
 def _slots(model: nn.Module) -> Iterator[tuple[str, _Slot]]:
