@@ -161,6 +161,23 @@ def test_large_outputs_are_left_out_of_the_record(tmp_path: Path) -> None:
     assert "text_encoder/output/large" not in names
 
 
+def test_every_role_has_an_output_to_be_judged_by_however_large(tmp_path: Path) -> None:
+    photo = Case(
+        "image_encoder",
+        {"pixel_values": np.full((1, 3, 400, 400), 0.5, np.float32)},
+        {"image_tokens": np.ones((1, 600, 768), np.float32), "image_mask": np.ones((1, 600), np.bool_)},
+    )
+    words = Case(
+        "text_decoder",
+        {"input_ids": np.ones((1, 1), np.int64)},
+        {"logits": np.ones((1, 1, 30_000), np.float32), "present.0.key": np.ones(8, np.float32)},
+    )
+    (tmp_path / "f").write_bytes(check_record([photo, words]))
+    record = load_file(tmp_path / "f")
+    for case, name in ((photo, "image_tokens"), (words, "logits")):
+        np.testing.assert_array_equal(record[f"{case.role}/output/{name}"], case.expected[name])
+
+
 def test_the_shipped_engines_reproduce_the_record(tiny_bundle: Bundle) -> None:
     for kind in (OpenVINOEngine, ONNXRuntimeEngine):
         engine = kind(open_bundle(tiny_bundle.folder), precision="fp32", threads=1)

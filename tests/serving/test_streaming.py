@@ -109,6 +109,20 @@ def test_a_client_that_goes_away_is_not_written_for(
     assert client.post("/v1/chat/completions", json={**body, "stream": False}).status_code == 200
 
 
+def test_a_stream_past_the_deadline_says_so_and_ends(serve: Serve, model: Model, engine: SlowEngine) -> None:
+    client = serve(limits={"deadline_s": 0.5})
+    first = next(place for place, start in enumerate(starts_of(model, 1)) if start) + 1
+    engine.steps = threading.Semaphore(first)
+    body = {"messages": asked("Describe it", 1), "stream": True}
+    answer = client.post("/v1/chat/completions", json=body)  # raises where the connection is cut
+    engine.steps.release(1000)
+    *said, last = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
+    assert answer.status_code == 200
+    assert "".join(one["choices"][0]["delta"]["content"] for one in said)
+    assert last["error"]["type"] == "timeout"
+    until(lambda: client.get("/health").status_code == 200)
+
+
 def test_streamed_and_plain_requests_run_together(serve: Serve, model: Model, engine: SlowEngine) -> None:
     client = serve(workers=1)
     before = len(engine.rows)

@@ -31,6 +31,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _OPEN = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
 # What nginx logs where the client went away first; it is never sent.
 _CLIENT_GONE = 499
+# Server-sent events can end with one that says what went wrong.
+_EVENTS = b"text/event-stream"
 # How long what a refused client still sends is read.
 _LINGER_S = 1.0
 
@@ -55,11 +57,15 @@ class _Call:
     started: float = field(default_factory=time.monotonic)
     status: int | None = None
     finished: bool = False
+    events: bool = False
     held_bytes: int = 0
 
     async def pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.events = (b"content-type", _EVENTS) in (
+                (name, value.partition(b";")[0]) for name, value in message.get("headers", ())
+            )
             message = {**message, "headers": [*message.get("headers", ()), *self._headers()]}
         elif message["type"] == "http.response.body":
             self.finished = not message.get("more_body", False)
@@ -68,6 +74,11 @@ class _Call:
     async def answer(self, problem: Problem) -> None:
         await self._begin(problem)
         await self.pass_on({"type": "http.response.body"})
+
+    async def end_events(self, problem: Problem) -> None:
+        """End a stream that was begun with an event that says why; a client waits for it to be whole."""
+        event = b"data: %s\n\n" % problem.body
+        await self.pass_on({"type": "http.response.body", "body": event})
 
     async def refuse(self, problem: Problem, receive: Receive) -> None:
         """Answer before the body was read, and close: its rest cannot be told from a next request.
@@ -238,6 +249,9 @@ class Gate:
 
     async def _fail(self, call: _Call, error: Exception) -> None:
         if call.status is not None:
+            if call.events and not call.finished:
+                await call.end_events(problem_of(error))
+                return
             # Too late to say so: the answer had begun. The connection is closed by raising.
             raise error
         await call.answer(problem_of(error))
