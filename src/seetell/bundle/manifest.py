@@ -111,6 +111,7 @@ class GenerationDefaults(_Strict):
     min_tokens: int = Field(default=0, ge=0)
     length_penalty: float = 1.0
     repetition_penalty: float = Field(default=1.0, gt=0)
+    fit_weight: float = Field(default=0.0, ge=0)
 
 
 class DataTerms(_Strict):

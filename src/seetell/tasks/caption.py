@@ -9,6 +9,7 @@ import numpy as np
 from seetell.core.errors import UsageError
 from seetell.core.results import Caption
 from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, Watch, generate
+from seetell.tasks import embed
 from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
 
 OnText = Callable[[int, str], bool]
@@ -41,6 +42,11 @@ def fills(context: Context) -> bool:
     return text is not None and text.mask_id is not None and context.has("fusion_encoder", "token_logits")
 
 
+def embeds_both(context: Context) -> bool:
+    """Whether it has a vector for a photo and one for a text, to compare."""
+    return embed.available(context) and context.has("text_encoder", "text_embeds")
+
+
 class Captioner:
     """Captions of one language, ``count`` per photo.
 
@@ -65,9 +71,15 @@ class Captioner:
             require(context, fills(context), "masked-language head for mask_predict", instead)
         else:
             require(context, writes(context), "text decoder for the autoregressive method", instead)
+        if options.fit_weight:
+            require(
+                context, embeds_both(context), "space that photos and texts share", "leave fit_weight at 0"
+            )
         self._context = context
         self._options = options
         self._count = at_least_one(count, "count")
+        # Of what is written anyway, so that choosing costs no more than reading it.
+        self._choices = max(options.beams, count) if options.fit_weight else 1
         self._on_text = on_text
         self._language = context.language(language)
         text = context.text
@@ -92,7 +104,8 @@ class Captioner:
 
     @property
     def image_outputs(self) -> tuple[str, ...]:
-        return token_outputs(self._context)
+        fitted = ("image_embeds",) if self._choices > 1 else ()
+        return (*token_outputs(self._context), *fitted)
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[list[Caption]]:
         if self._options.method == "mask_predict":
@@ -104,10 +117,31 @@ class Captioner:
                 seen.mask,
                 self._lead,
                 self._options,
-                count=self._count,
+                count=max(self._choices, self._count),
+                choices=self._choices,
                 watch=self._watch(seen),
             )
-        return [[self._caption(one) for one in texts] for texts in written]
+        captions = [[self._caption(one) for one in texts] for texts in written]
+        if self._choices > 1:
+            captions = self._fitting_first(captions, seen)
+        return [several[: self._count] for several in captions]
+
+    def _fitting_first(self, captions: list[list[Caption]], seen: Seen) -> list[list[Caption]]:
+        """Each photo's captions, those first that are likely and fit it."""
+        texts = [one.text for several in captions for one in several]
+        # Nothing may have been written; an empty text fits no photo, and no photo less than another.
+        said = {
+            text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text.strip()))
+        }
+        if not said:
+            return captions
+        embeds = embed.text_embeds(self._context, list(said))
+
+        def worth(one: Caption, photo: int) -> float:
+            cosine = seen.embeds[photo] @ embeds[said[one.text]] if one.text in said else 0.0
+            return one.score + self._options.fit_weight * float(cosine)
+
+        return [sorted(several, key=lambda one: -worth(one, photo)) for photo, several in enumerate(captions)]
 
     def _watch(self, seen: Seen) -> Watch | None:
         tell = self._on_text

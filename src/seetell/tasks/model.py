@@ -205,6 +205,7 @@ class Model:
         if values["method"] == "mask_predict":
             for name in ("beams", "length_penalty", "repetition_penalty"):
                 values[name] = changes.get(name, 1)
+            values["fit_weight"] = changes.get("fit_weight", 0)
         # Likewise a default minimum must not forbid a shorter maximum.
         if "min_tokens" not in changes:
             values["min_tokens"] = min(values["min_tokens"], values["max_tokens"])

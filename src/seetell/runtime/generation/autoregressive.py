@@ -9,6 +9,7 @@ running one, at its present length, cannot beat the worst of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ def generate(
     options: GenerationOptions,
     *,
     count: int = 1,
+    choices: int = 1,
     watch: Watch | None = None,
 ) -> list[list[Generated]]:
     """Write one text, or the ``count`` best beams, for every memory.
@@ -41,6 +43,7 @@ def generate(
         prompt_ids: the start token and what else each text begins with.
         options: beams are widened to ``count`` where fewer are asked for.
         count: texts per memory, best first.
+        choices: of how many of these the caller may take any as the best; ``watch`` is then told less.
         watch: called after every token with each memory whose text is not done yet, and the tokens its best
             text is certain to begin with: no fewer than before, and with beams often fewer than are written.
             Where it answers False nobody waits for that text any more, and what is there is returned.
@@ -55,7 +58,8 @@ def generate(
     beams = max(options.beams, count)
     if beams == 1:
         return [[one] for one in _greedy(decoding, prompt, decoder.eos_id, options, watch)]
-    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count, watch)
+    watching = None if watch is None else _Watching(watch, min(choices, beams))
+    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count, watching)
 
 
 def _penalise(
@@ -165,7 +169,7 @@ def _beam_search(
     options: GenerationOptions,
     beams: int,
     count: int,
-    watch: Watch | None,
+    watching: _Watching | None,
 ) -> list[list[Generated]]:
     photos = prompt.shape[0]
     results: list[list[Generated]] = [[] for _ in range(photos)]
@@ -197,8 +201,8 @@ def _beam_search(
         possible = running.scores[:, 0] / (step + 1) ** options.length_penalty
         worst = np.where(finished.ended, finished.scores.min(axis=1, keepdims=True), RULED_OUT).min(axis=1)
         is_open = possible > worst
-        if watch is not None:
-            is_open &= _wanted(watch, alive, is_open, running, finished, step, options)
+        if watching is not None:
+            is_open &= watching.wanted(alive, is_open, running, finished, step, options)
         beam_idx = (
             np.take_along_axis(source, next_beams, axis=1) + np.arange(len(alive))[:, None] * beams
         ).ravel()
@@ -221,22 +225,31 @@ def _beam_search(
     return results
 
 
-def _wanted(
-    watch: Watch,
-    alive: NDArray[np.intp],
-    is_open: NDArray[np.bool_],
-    running: Beams,
-    finished: Beams,
-    step: int,
-    options: GenerationOptions,
-) -> NDArray[np.bool_]:
-    """What ``watch`` answers about each photo, bool[B]."""
-    starts = certain_starts(running, finished, step, options)
-    for row in np.flatnonzero(~is_open):
-        starts[row] = finished.tokens[row, 0, : finished.length[row, 0]]
-    return np.array(
-        [watch(int(photo), _ids(start)) for photo, start in zip(alive, starts, strict=True)], np.bool_
-    )
+@dataclass(frozen=True, slots=True)
+class _Watching:
+    """Who is told of beams, and of how many best texts any may be taken."""
+
+    watch: Watch
+    choices: int
+
+    def wanted(
+        self,
+        alive: NDArray[np.intp],
+        is_open: NDArray[np.bool_],
+        running: Beams,
+        finished: Beams,
+        step: int,
+        options: GenerationOptions,
+    ) -> NDArray[np.bool_]:
+        """What ``watch`` answers about each photo, bool[B]."""
+        starts = certain_starts(running, finished, step, options, self.choices)
+        if self.choices == 1:
+            for row in np.flatnonzero(~is_open):
+                starts[row] = finished.tokens[row, 0, : finished.length[row, 0]]
+        return np.array(
+            [self.watch(int(photo), _ids(start)) for photo, start in zip(alive, starts, strict=True)],
+            np.bool_,
+        )
 
 
 def _texts(finished: Beams, row: int, eos_id: int, count: int) -> list[Generated]:

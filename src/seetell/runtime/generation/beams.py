@@ -65,33 +65,37 @@ class Beams:
 
 
 def certain_starts(
-    running: Beams, finished: Beams, step: int, options: GenerationOptions
+    running: Beams, finished: Beams, step: int, options: GenerationOptions, choices: int = 1
 ) -> list[NDArray[np.int64]]:
-    """The tokens that each photo's best text will begin with, whatever is written after ``step``.
+    """The tokens that each photo's text will begin with, whatever is written after ``step``.
 
-    These are the ones that all texts have in common which can still be the best: of the finished ones the
-    first, and the running beams that could overtake it. A beam's score only ever falls, so the most it can
-    come to is its present score over the most favourable length; where that is no more than the first
-    finished text has, ties going to what finished earlier, it cannot.
+    These are the ones that all texts have in common which can still be among the ``choices`` best: of the
+    finished ones the first so many, and the running beams that could overtake the last of these. A beam's
+    score only ever falls, so the most it can come to is its present score over the most favourable length;
+    where that is no more than that finished text has, ties going to what finished earlier, it cannot.
 
     Args:
         running: scores are sums, all step + 1 tokens long. finished: scores are by length, best first.
         step: the last one written, from 0.
         options: of the search.
+        choices: of how many best texts any may be taken.
 
     Returns:
         int64[L] for each photo, L from 0 to step + 1; an [EOS] that ends the text may be among them.
     """
     length = options.max_tokens if options.length_penalty > 0 else step + 2
     most = running.scores / length**options.length_penalty
-    can_win = (most > finished.scores[:, :1]) | ~finished.ended[:, :1]
+    last = slice(choices - 1, choices)
+    can_win = (most > finished.scores[:, last]) | ~finished.ended[:, last]
     starts = []
     for photo in range(len(can_win)):
         texts = running.tokens[photo, can_win[photo], : step + 1]
+        shortest = step + 1
         if finished.ended[photo, 0]:
+            done = finished.ended[photo, :choices]
             # Shorter texts are filled up with zeros, which count no further than the text itself.
-            texts = np.concatenate([finished.tokens[photo, :1, : step + 1], texts])
-        shortest = finished.length[photo, 0] if finished.ended[photo, 0] else step + 1
+            texts = np.concatenate([finished.tokens[photo, :choices][done, : step + 1], texts])
+            shortest = finished.length[photo, :choices][done].min()
         differs = (texts[:, :shortest] != texts[:1, :shortest]).any(axis=0)
         agreed = int(differs.argmax()) if differs.any() else int(shortest)
         starts.append(texts[0, :agreed])

@@ -21,9 +21,12 @@ class GenerationOptions:
         (``max_new_tokens``, ``min_new_tokens``).
     length_penalty: a finished beam's score is its log-probability / length ** length_penalty.
     repetition_penalty: over 1 discourages tokens already written (Keskar et al. 2019).
+    fit_weight: over 0 puts first the beam with the most of its mean log-probability plus this times the
+        cosine of photo and text, for models that embed both; what a decoder finds likely fits many photos.
     prompt: text every caption starts with; it is part of the caption returned.
 
-    ``beams``, ``length_penalty`` and ``repetition_penalty`` belong to the autoregressive method.
+    ``beams``, ``length_penalty``, ``repetition_penalty`` and ``fit_weight`` belong to the autoregressive
+    method.
     Raises UsageError for values that cannot be meant.
     """
 
@@ -33,6 +36,7 @@ class GenerationOptions:
     min_tokens: int = 0
     length_penalty: float = 1.0
     repetition_penalty: float = 1.0
+    fit_weight: float = 0.0
     prompt: str | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +52,11 @@ class GenerationOptions:
             raise UsageError(f"length_penalty is a finite number, not {self.length_penalty!r}")
         if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0):
             raise UsageError(f"repetition_penalty is a positive number, not {self.repetition_penalty!r}")
+        if not (math.isfinite(self.fit_weight) and self.fit_weight >= 0):
+            raise UsageError(f"fit_weight is a number of at least 0, not {self.fit_weight!r}")
         if self.method == "mask_predict":
+            if self.fit_weight:
+                raise UsageError("fit_weight has no meaning with method mask_predict; leave it at 0")
             for name in ("beams", "length_penalty", "repetition_penalty"):
                 if getattr(self, name) != 1:
                     raise UsageError(f"{name} has no meaning with method mask_predict; leave it at 1")
