@@ -10,6 +10,7 @@ tokenizer's words are theirs. OUT is a new folder.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,7 +108,13 @@ def make_siglip(small: bool, texts: Sequence[str], folder: Path) -> None:
     (folder / "spiece.vocab").unlink()
     text = {**SMALL_TEXT, "vocab_size": 400} if small else {}
     config = SiglipConfig(text_config=text, vision_config=SMALL_VISION if small else {})
-    SiglipModel(config).save_pretrained(folder)
+    model = SiglipModel(config)
+    if small:
+        # How the paper begins (Zhai et al. 2023, section 3.2). From the reference's zeros, where every pair is
+        # as likely as not, a few hundred steps teach nothing.
+        torch.nn.init.constant_(model.logit_scale, math.log(10))
+        torch.nn.init.constant_(model.logit_bias, -10)
+    model.save_pretrained(folder)
     side = 64 if small else 224
     SiglipImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
     settings = {"tokenizer_class": "SiglipTokenizer", "do_lower_case": True}

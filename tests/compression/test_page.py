@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -134,6 +135,9 @@ def test_which_stage_costs_most() -> None:
     worse = [STAGES[0], stage("distil", 30.0, 12, 4)]
     assert "taught 600 steps" in costs_most(worse, "m.r10")
     assert costs_most([STAGES[0], stage("merge", 30.0, 12, 4)], "m.r10") == "merging fewer tokens costs less"
+    unasked = replace(STAGES[-1], details={**DETAILS["quantize"], "sensitivity": []})
+    assert "passed together" in costs_most([STAGES[0], unasked], "m.r10", passed=True)
+    assert "neither photos nor a check set" in costs_most([STAGES[0], unasked], "m.r10")
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from seetell.learning.compression.stages import DOING, Stage, costliest
 
 
-def costs_most(stages: Sequence[Stage], metric: str) -> str:
-    """What cost most of ``metric``. stages: from the source to what was judged."""
+def costs_most(stages: Sequence[Stage], metric: str, *, passed: bool = False) -> str:
+    """What cost most of ``metric``. stages: from the source to what was judged, and whether it ``passed``."""
     done = {stage.name: stage for stage in stages[1:]}
     last = stages[-1]
     found = costliest(stages, metric)
     if len(done) < 2 or found is None:
-        words = _within(last)
+        words = _within(last, passed)
     else:
         stage, points = found
-        words = f"{DOING[stage.name]} costs most, {points:.2f} points ({_within(stage)})"
+        words = f"{DOING[stage.name]} costs most, {points:.2f} points ({_within(stage, passed)})"
         won = _won_back(stages, metric)
         if won:
             words += f", of which distilling won {won:.2f} back"
@@ -42,7 +42,7 @@ def _won_back(stages: Sequence[Stage], metric: str) -> float:
     return 0.0
 
 
-def _within(stage: Stage) -> str:
+def _within(stage: Stage, passed: bool) -> str:
     if stage.name == "prune":
         part, share = next(iter(stage.details["estimated_cost"].items()))
         return f"by estimate {part} costs most ({share:.0%} of what was left out)"
@@ -51,6 +51,8 @@ def _within(stage: Stage) -> str:
     if stage.name == "distil":
         return f"it was taught {stage.details['steps']} steps; more of them or other data may help"
     ranking = stage.details["sensitivity"]
+    if not ranking and passed:
+        return "layers were not measured one by one, for all of them passed together"
     if not ranking:
         return "no layer could be measured alone (there are neither photos nor a check set)"
     by_role: dict[str, float] = {}

@@ -54,7 +54,7 @@ def document(figures: Figures) -> dict[str, Any]:
             "passed": figures.passed,
             "tolerance": figures.tolerance,
             "dataset": figures.dataset,
-            "costs_most": costs_most(figures.stages, figures.rows[0].metric),
+            "costs_most": costs_most(figures.stages, figures.rows[0].metric, passed=figures.passed),
         },
         "quality": [
             {
@@ -124,7 +124,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "size_bytes": stage.size_bytes,
         "latency_ms": round(stage.footprint.total_ms, 4),
         "peak_memory_mb": round(stage.footprint.peak_memory_mb, 1),
-        "flops": sum(stage.flops.values()),
+        **({"flops": sum(stage.flops.values())} if stage.flops else {}),
     }
 
 
