@@ -92,6 +92,7 @@ def make_clip(small: bool, texts: Sequence[str], folder: Path) -> None:
 def make_siglip(small: bool, texts: Sequence[str], folder: Path) -> None:
     """base-patch16-224 as published."""
     import sentencepiece
+    import torch
     from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
 
     sentencepiece.SentencePieceTrainer.train(
@@ -110,8 +111,8 @@ def make_siglip(small: bool, texts: Sequence[str], folder: Path) -> None:
     config = SiglipConfig(text_config=text, vision_config=SMALL_VISION if small else {})
     model = SiglipModel(config)
     if small:
-        # How the paper begins (Zhai et al. 2023, section 3.2). From the reference's zeros, where every pair is
-        # as likely as not, a few hundred steps teach nothing.
+        # How the paper begins (Zhai et al. 2023, section 3.2). From the reference's zeros, where every pair
+        # is as likely as not, a few hundred steps teach nothing.
         torch.nn.init.constant_(model.logit_scale, math.log(10))
         torch.nn.init.constant_(model.logit_bias, -10)
     model.save_pretrained(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,12 @@ def test_what_it_cost_is_written_down(whole: Bundle, pruned: tuple[Bundle, Resul
     assert sum(cut["estimated_cost"].values()) == pytest.approx(1, abs=0.01)
     gate = made.manifest.gate
     assert gate is not None and gate.passed and gate.worst_layer == next(iter(cut["estimated_cost"]))
-    # The bundle's figures are its own: nothing else is measured in floats.
+    # Both are in floats, and the figures of the whole model say that they are from before.
     assert {row.precision for row in made.manifest.measurements} == {"fp32"}
-    names = [row.metric for row in made.manifest.measurements]
-    assert len(names) == len(set(names))
+    rows = [(row.metric, row.split) for row in made.manifest.measurements]
+    assert len(rows) == len(set(rows))
+    names = [metric for metric, split in rows if "before" not in split]
+    assert 2 * len(names) == len(rows)
     # The caches of the decoder are others now, so the check set judges what reads photos and texts.
     judged = {name.split(".")[1] for name in names if name.startswith("check.")}
     assert judged == {"image_encoder", "text_encoder", "fusion_encoder"}
@@ -148,9 +151,10 @@ def test_what_loses_too_much_is_not_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def again(*_: Any) -> Pruned:
+    def again(source: Bundle, folder: Path, *_: Any) -> Pruned:
         from seetell.learning.compression.calibration import Calibration
 
+        shutil.copytree(pruned[0].folder, folder)
         costly = {"text_trunk.blocks.0.mlp": 0.75, "fusion.stack.blocks.0.mlp": 0.25}
         return Pruned(pruned[0], Pruning(0.5), {}, [], costly, Calibration())
 
