@@ -159,7 +159,9 @@ def _questions(out: Path, easy_vqa: Path) -> Data:
     """easy-VQA: every tenth picture is held out, as its data has no test split here."""
     files = [easy_vqa / f"{name}_train.json" for name in ("questions", "annotations")]
     taught, held = split_holdout(read_vqa(files[0], files[1], easy_vqa / "images"), HELD_OUT)
-    texts = _write_texts(out / "questions.txt", [record.question for record in taught])
+    # A vocabulary is made of them, and an answer that is not in it cannot be written.
+    said = [record.question for record in taught] + [one for record in taught for one in record.answers]
+    texts = _write_texts(out / "questions.txt", said)
     photos = out / "asked"
     if not photos.exists():
         photos.mkdir()
