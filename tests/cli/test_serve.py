@@ -106,6 +106,10 @@ def test_without_the_extra(seetell: Seetell, monkeypatch: pytest.MonkeyPatch) ->
         (["--also", "nowhere/at/all"], "nowhere/at/all"),
         (["--memory-mb", "1"], "seetell-builtin needs about"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
+        (
+            ["--streams", "3", "--threads", "2"],
+            "--streams 3 is more than there are processor threads to share, 2",
+        ),
     ],
 )
 def test_what_cannot_be_served(seetell: Seetell, arguments: list[str], message: str) -> None:

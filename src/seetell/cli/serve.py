@@ -60,7 +60,7 @@ def serve(
             min=1,
             help="Batches that compute side by side, each on its share of the threads; 1 answers a lone "
             "client sooner, and many of them later.",
-            show_default="2",
+            show_default="2, or 1 on one thread",
         ),
     ] = None,
     *,
@@ -98,6 +98,8 @@ def serve(
     keys = [key.strip() for key in (api_key or "").split(",") if key.strip()]
     threads = shared.threads or settings.threads() or usable_processors()
     streams = min(threads, _STREAMS) if streams is None else streams
+    if streams > threads:
+        raise UsageError(f"--streams {streams} is more than there are processor threads to share, {threads}")
     app = App(
         [_source(replace(shared, model=name), threads, streams) for name in (shared.model, *also)],
         keys=keys,
