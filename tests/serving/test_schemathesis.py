@@ -38,6 +38,8 @@ def test_ten_thousand_bad_requests(serve: Serve, model: Model, tmp_path: Path) -
     (tmp_path / "photos" / "a.png").write_bytes(jpeg())
     PhotoIndex(tmp_path / "an.index", model).add(tmp_path / "photos")
     client = serve(index=ServedIndex(tmp_path / "an.index", [tmp_path / "photos"]))
+    # Until it was ready, it was asked whether it is, and said no.
+    before = answers(client)
     url = str(client.base_url).rstrip("/")
     for seed in range(20):
         command = [
@@ -55,6 +57,8 @@ def test_ten_thousand_bad_requests(serve: Serve, model: Model, tmp_path: Path) -
         if sum(counts.values()) >= REQUESTS:
             break
     assert sum(counts.values()) >= REQUESTS
-    assert [status for status in counts if status.startswith("5")] == []
+    assert {
+        status for status in counts if status.startswith("5") and counts[status] > before.get(status, 0)
+    } == set()
     assert counts["422"] > REQUESTS / 4
     assert client.post("/v1/caption", json={"photo": data_url(jpeg(1))}).status_code == 200
