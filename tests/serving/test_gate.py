@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
@@ -9,12 +10,18 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from seetell.core.errors import DeadlineExceeded
+from seetell.serving.gate import Gate
+from seetell.serving.limits import Limits
 from seetell.serving.logs import JsonLines
+from seetell.serving.state import Serving
 from tests.serving.conftest import Serve, SlowEngine, data_url, jpeg
 
 PHOTO = data_url(jpeg())
@@ -243,6 +250,70 @@ def test_log_lines(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     )
     assert line["duration_ms"] > 0 and line["body_bytes"] > 100
     assert "base64" not in json.dumps(lines()), "photos are not logged"
+
+
+class Book:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, int]] = []
+
+    def ended(self, task: str, status: int, took_s: float) -> None:
+        self.entries.append((task, status))
+
+
+async def _through_the_gate(app: ASGIApp, book: Book) -> list[tuple[str, int]]:
+    """What had been counted when the last of the answer was sent."""
+    seen: list[tuple[str, int]] = []
+    read = False
+
+    async def receive() -> Message:
+        nonlocal read
+        if read:
+            await asyncio.Event().wait()
+        read = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            seen.extend(book.entries)
+
+    serving = cast(Serving, SimpleNamespace(limits=Limits(), draining=False))
+    scope = {"type": "http", "method": "GET", "path": "/health", "headers": []}
+    await Gate(app, serving, watcher=book)(scope, receive, send)
+    return seen
+
+
+def test_who_has_an_answer_finds_it_counted() -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 404})
+        await send({"type": "http.response.body", "body": b"no", "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise DeadlineExceeded("too late")
+
+    book = Book()
+    assert asyncio.run(_through_the_gate(answers, book)) == book.entries == [("", 404)]
+    book = Book()
+    assert asyncio.run(_through_the_gate(fails, book)) == book.entries == [("", 504)]
+
+
+def test_an_unexpected_error_is_logged_once_with_where_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="seetell.serving")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # What Starlette does with an exception nobody handles.
+        await send({"type": "http.response.start", "status": 500})
+        await send({"type": "http.response.body", "body": b"Internal Server Error"})
+        raise ZeroDivisionError("of ours")
+
+    book = Book()
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(_through_the_gate(app, book))
+    (record,) = [record for record in caplog.records if record.getMessage() == "request"]
+    assert book.entries == [("", 500)] and record.levelno == logging.ERROR
+    assert record.exc_info and record.exc_info[0] is ZeroDivisionError
 
 
 def test_ready_only_after_an_inference(serve: Serve, engine: SlowEngine) -> None:

@@ -14,7 +14,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,12 +53,15 @@ class _Call:
     send: Send
     request_id: str
     serving: Serving
+    # Called once, before the last of an answer is sent: whoever has it may count on its being counted.
+    ended: Callable[[], None]
     closing: bool = False
     started: float = field(default_factory=time.monotonic)
     status: int | None = None
     finished: bool = False
     events: bool = False
     held_bytes: int = 0
+    error: BaseException | None = None
 
     async def pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -69,6 +72,9 @@ class _Call:
             message = {**message, "headers": [*message.get("headers", ()), *self._headers()]}
         elif message["type"] == "http.response.body":
             self.finished = not message.get("more_body", False)
+            # An unexpected error reaches the gate only after the framework has answered it with 500.
+            if self.finished and not (self.status == 500 and self.error is None):
+                self.ended()
         await self.send(message)
 
     async def answer(self, problem: Problem) -> None:
@@ -142,11 +148,19 @@ class Gate:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        call = _Call(scope, send, request_id, self._serving)
         note = Note()
         current.set(note)
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                self._calls -= 1
+                self._record(call, note)
+
+        call = _Call(scope, send, request_id, self._serving, end)
         self._calls += 1
-        error: BaseException | None = None
         try:
             await self._take(call, headers, receive)
         except _Gone:
@@ -155,12 +169,11 @@ class Gate:
             call.status = _CLIENT_GONE
             raise
         except Exception as caught:
-            error = caught
+            call.error = caught
             await self._fail(call, caught)
         finally:
-            self._calls -= 1
             self._held_bytes -= call.held_bytes
-            self._record(call, note, error)
+            end()
 
     async def _take(self, call: _Call, headers: dict[bytes, bytes], receive: Receive) -> None:
         limits = self._serving.limits
@@ -256,7 +269,7 @@ class Gate:
             raise error
         await call.answer(problem_of(error))
 
-    def _record(self, call: _Call, note: Note, error: BaseException | None) -> None:
+    def _record(self, call: _Call, note: Note) -> None:
         took_s = time.monotonic() - call.started
         status = call.status or 500
         if self._watcher is not None:
@@ -272,6 +285,7 @@ class Gate:
             "body_bytes": call.held_bytes,
             "client": (call.scope.get("client") or ("",))[0],
         }
+        error = call.error
         if error is not None:
             fields["error"] = f"{type(error).__name__}: {error}"
         unexpected = status == 500
