@@ -41,7 +41,8 @@ def data_url(data: bytes) -> str:
 
 
 class SlowEngine(ToyEngine):
-    """Waits for ``go`` before it looks at photos, and for ``steps`` before each token, where there is one."""
+    """Waits for ``go`` before it looks at photos, and for ``steps`` before each token, where there is one; or
+    fails with ``error``."""
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)
@@ -49,8 +50,11 @@ class SlowEngine(ToyEngine):
         self.go.set()
         self.began = threading.Event()
         self.steps: threading.Semaphore | None = None
+        self.error: Exception | None = None
 
     def run(self, role: str, *given: Any, **more: Any) -> Any:
+        if self.error is not None:
+            raise self.error
         if role == "image_encoder":
             self.began.set()
             assert self.go.wait(30)

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seetell.core.errors import DeadlineExceeded
+from seetell.core.errors import DeadlineExceeded, StorageError
 from seetell.serving.gate import Gate
 from seetell.serving.limits import Limits
 from seetell.serving.logs import JsonLines
@@ -232,15 +233,7 @@ def test_log_lines(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     client = serve()
     client.post("/v1/caption", json={"photo": PHOTO}, headers={"x-request-id": "abc"})
 
-    def lines() -> list[dict[str, Any]]:
-        return [json.loads(JsonLines().format(record)) for record in list(caplog.records)]
-
-    # It is written when the answer has been sent: the client may be first.
-    until = time.monotonic() + 10
-    while not (written := [one for one in lines() if one.get("request_id") == "abc"]):
-        assert time.monotonic() < until, "no line of the request"
-        time.sleep(0.01)
-    line = written[0]
+    (line,) = [one for one in _requests(caplog) if one.get("request_id") == "abc"]
     assert line["event"] == "request" and line["level"] == "info"
     assert (line["status"], line["task"], line["model"], line["path"]) == (
         200,
@@ -249,7 +242,7 @@ def test_log_lines(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
         "/v1/caption",
     )
     assert line["duration_ms"] > 0 and line["body_bytes"] > 100
-    assert "base64" not in json.dumps(lines()), "photos are not logged"
+    assert "base64" not in json.dumps(_requests(caplog)), "photos are not logged"
 
 
 class Book:
@@ -299,21 +292,70 @@ def test_who_has_an_answer_finds_it_counted() -> None:
     assert asyncio.run(_through_the_gate(fails, book)) == book.entries == [("", 504)]
 
 
-def test_an_unexpected_error_is_logged_once_with_where_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="seetell.serving")
+def _requests(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [json.loads(JsonLines().format(record)) for record in list(caplog.records)]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("of ours"), StorageError("/secret/place: no room")])
+def test_what_nobody_expected_is_answered_in_the_one_shape_and_logged_once(
+    serve: Serve, engine: SlowEngine, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    caplog.set_level(logging.INFO, "seetell.serving")
+    client = serve()
+    engine.error = error
+    answer = client.post("/v1/caption", json={"photo": PHOTO}, headers={"x-request-id": "abc"})
+    detail = answer.json()["error"]
+    assert answer.status_code == 500 and detail["message"].endswith("its log says why")
+    assert "secret" not in answer.text and "of ours" not in answer.text
+    engine.error = None
+    assert client.post("/v1/caption", json={"photo": PHOTO}).status_code == 200
+    (line,) = [one for one in _requests(caplog) if one.get("request_id") == "abc"]
+    assert (line["level"], line["status"]) == ("error", 500)
+    assert line["error"] == f"{type(error).__name__}: {error}"
+    told = [one for one in caplog.records if one.name == "seetell.serving" and one.levelno == logging.ERROR]
+    assert len(told) == 1 and told[0].exc_info
+
+
+def test_an_error_after_the_answer_is_logged_with_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "seetell.serving")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # What Starlette does with an exception nobody handles.
-        await send({"type": "http.response.start", "status": 500})
-        await send({"type": "http.response.body", "body": b"Internal Server Error"})
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"yes"})
         raise ZeroDivisionError("of ours")
 
     book = Book()
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(_through_the_gate(app, book))
-    (record,) = [record for record in caplog.records if record.getMessage() == "request"]
-    assert book.entries == [("", 500)] and record.levelno == logging.ERROR
-    assert record.exc_info and record.exc_info[0] is ZeroDivisionError
+    asyncio.run(_through_the_gate(app, book))
+    assert book.entries == [("", 200)]
+    first, second = _requests(caplog)
+    assert first["request_id"] == second["request_id"] and "error" not in first
+    assert second["event"] == "request failed after its answer"
+    assert second["error"] == "ZeroDivisionError: of ours"
+
+
+def test_who_is_refused_takes_no_place(serve: Serve) -> None:
+    """A client without a key that announces a body and sends none is read from for a moment."""
+    client = serve(keys=["one"], limits={"requests": 1})
+    with ExitStack() as refused:
+        for _ in range(3):
+            raw = refused.enter_context(_raw(client))
+            raw.sendall(b"POST /v1/caption HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n")
+            assert raw.recv(65536).startswith(b"HTTP/1.1 401")
+        answer = client.post("/v1/caption", json={"photo": PHOTO}, headers=bearer("one"))
+        assert answer.status_code == 200
+
+
+def test_a_full_server_is_not_an_ill_one(serve: Serve, engine: SlowEngine) -> None:
+    client = serve(limits={"requests": 1})
+    engine.go.clear()
+    engine.began.clear()
+    runs = threading.Thread(target=client.post, args=("/v1/caption",), kwargs={"json": {"photo": PHOTO}})
+    runs.start()
+    assert engine.began.wait(20)
+    assert client.get("/v1/models").status_code == 429
+    assert [client.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+    engine.go.set()
+    runs.join()
 
 
 def test_ready_only_after_an_inference(serve: Serve, engine: SlowEngine) -> None:

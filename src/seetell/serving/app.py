@@ -35,7 +35,7 @@ from seetell.serving.page_routes import page_routes
 from seetell.serving.photo_index_api import ServedIndex, index_routes
 from seetell.serving.photos import PhotoReader
 from seetell.serving.problems import ErrorBody, Problem, problem_of
-from seetell.serving.state import Serving
+from seetell.serving.state import Serving, current
 
 _LOG = logging.getLogger("seetell.serving")
 
@@ -124,7 +124,7 @@ class App:
         api.include_router(index_routes(self.serving, self._index))
         api.add_api_route("/docs", self._docs, include_in_schema=False)
         api.include_router(page_routes(self.serving, self._index))
-        for kind in (RequestValidationError, HTTPException, Problem, SeetellError):
+        for kind in (RequestValidationError, HTTPException, Problem, SeetellError, Exception):
             api.add_exception_handler(kind, _answer)
         return api
 
@@ -191,5 +191,5 @@ async def _warm_up(serving: Serving) -> None:
 async def _answer(_: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status == 500:
-        _LOG.error("request failed", exc_info=error)
+        current.get().error = error
     return Response(problem.body, problem.status, problem.headers, media_type="application/json")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import time
 import uuid
@@ -34,8 +33,6 @@ from seetell.serving.schemas import Name
 from seetell.serving.state import Serving, current
 from seetell.serving.streaming import Growing
 from seetell.tasks.model import Model
-
-_LOG = logging.getLogger("seetell.serving")
 
 # What asks for a description rather than for an answer, from the start of the text.
 _DESCRIBE = re.compile(
@@ -206,7 +203,7 @@ async def _stream(
         except Exception as error:
             problem = problem_of(error, "messages")
             if problem.status == 500:
-                _LOG.error("a stream failed", exc_info=error)
+                current.get().error = error
             yield _event({"error": problem.detail.model_dump()})
             return
         yield event({}, "stop")

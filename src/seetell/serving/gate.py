@@ -29,6 +29,8 @@ _LOG = logging.getLogger("seetell.serving")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 # What anybody may see: whether the server is there, and what it can do.
 _OPEN = frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"})
+# What a container is judged by: a server that has all hands full is not ill.
+_PROBES = frozenset({"/health", "/ready"})
 # What nginx logs where the client went away first; it is never sent.
 _CLIENT_GONE = 499
 # Server-sent events can end with one that says what went wrong.
@@ -53,7 +55,8 @@ class _Call:
     send: Send
     request_id: str
     serving: Serving
-    # Called once, before the last of an answer is sent: whoever has it may count on its being counted.
+    # Log it, count it, and let another take its place; may be called again. Whoever has a whole answer may
+    # rely on all three.
     ended: Callable[[], None]
     closing: bool = False
     started: float = field(default_factory=time.monotonic)
@@ -61,7 +64,6 @@ class _Call:
     finished: bool = False
     events: bool = False
     held_bytes: int = 0
-    error: BaseException | None = None
 
     async def pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -72,8 +74,7 @@ class _Call:
             message = {**message, "headers": [*message.get("headers", ()), *self._headers()]}
         elif message["type"] == "http.response.body":
             self.finished = not message.get("more_body", False)
-            # An unexpected error reaches the gate only after the framework has answered it with 500.
-            if self.finished and not (self.status == 500 and self.error is None):
+            if self.finished:
                 self.ended()
         await self.send(message)
 
@@ -105,6 +106,9 @@ class _Call:
         await self.pass_on({"type": "http.response.body"})
 
     async def _begin(self, problem: Problem) -> None:
+        """All but the last message, for which no client waits: the length is told."""
+        self.status = problem.status
+        self.ended()
         headers = {"content-type": "application/json", "content-length": str(len(problem.body))}
         headers |= problem.headers
         coded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
@@ -169,8 +173,11 @@ class Gate:
             call.status = _CLIENT_GONE
             raise
         except Exception as caught:
-            call.error = caught
-            await self._fail(call, caught)
+            if call.finished:
+                _fail_late(call, note, caught)
+            else:
+                note.error = note.error or caught
+                await self._fail(call, caught)
         finally:
             self._held_bytes -= call.held_bytes
             end()
@@ -193,7 +200,8 @@ class Gate:
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         """Raises Problem 401, 403 and 429."""
-        if self._keys and scope["path"] not in _OPEN:
+        closed = scope["path"] not in _OPEN
+        if self._keys and closed:
             scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
             # Every key is compared, each in constant time: how long it takes says nothing.
             fits = [hmac.compare_digest(key.strip(), known) for known in self._keys]
@@ -203,11 +211,11 @@ class Gate:
                     "a key is needed: send Authorization: Bearer KEY",
                     headers={"www-authenticate": "Bearer"},
                 )
-        elif not self._keys and scope["path"] not in _OPEN and _is_rebindable(headers.get(b"host", b"")):
+        elif closed and _is_rebindable(headers.get(b"host", b"")):
             raise Problem(
                 403, "without a key only localhost, addresses and names without a dot are answered to"
             )
-        if self._calls > self._serving.limits.requests:
+        if self._calls > self._serving.limits.requests and scope["path"] not in _PROBES:
             raise problem_of(ServerBusy(f"{self._calls - 1} requests are being answered", 1))
 
     async def _body(self, call: _Call, headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -262,7 +270,7 @@ class Gate:
 
     async def _fail(self, call: _Call, error: Exception) -> None:
         if call.status is not None:
-            if call.events and not call.finished:
+            if call.events:
                 await call.end_events(problem_of(error))
                 return
             # Too late to say so: the answer had begun. The connection is closed by raising.
@@ -285,16 +293,23 @@ class Gate:
             "body_bytes": call.held_bytes,
             "client": (call.scope.get("client") or ("",))[0],
         }
-        error = call.error
+        error = note.error
         if error is not None:
             fields["error"] = f"{type(error).__name__}: {error}"
-        unexpected = status == 500
+        unexpected = status == 500 or (error is not None and problem_of(error).status == 500)
         _LOG.log(
             logging.ERROR if unexpected else logging.INFO,
             "request",
             extra={"fields": fields},
             exc_info=error if unexpected else None,
         )
+
+
+def _fail_late(call: _Call, note: Note, error: Exception) -> None:
+    """Log what came after the answer was whole, unless it is what was answered, which is logged."""
+    if error is not note.error:
+        fields = {"request_id": call.request_id, "error": f"{type(error).__name__}: {error}"}
+        _LOG.error("request failed after its answer", extra={"fields": fields}, exc_info=error)
 
 
 async def _disconnected(receive: Receive) -> None:

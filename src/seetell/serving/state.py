@@ -18,10 +18,11 @@ from seetell.tasks.model import Model
 
 @dataclass(slots=True)
 class Note:
-    """What the log line and the metrics of a request say besides its status."""
+    """What the log line and the metrics of a request say besides its status. error: why it is a 500."""
 
     task: str = ""
     model: str = ""
+    error: BaseException | None = None
 
 
 # Set anew for each request by the gate.

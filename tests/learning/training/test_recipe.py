@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ BASE: dict[str, Any] = {
     "steps": 10,
     "checkpoint": {"dir": "runs/x"},
 }
-SHIPPED = sorted((Path(__file__).resolve().parents[3] / "recipes").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).resolve().parents[3] / "recipes").rglob("*.yaml"))
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -48,7 +49,14 @@ def test_shipped_recipes_are_valid_and_name_no_machine(path: Path) -> None:
 
 
 def test_there_are_shipped_recipes() -> None:
-    assert {"builtin.yaml", "scenes.yaml"} <= {path.name for path in SHIPPED}
+    assert {"1-image.yaml", "scenes.yaml"} <= {path.name for path in SHIPPED}
+
+
+def test_each_stage_of_the_builtin_model_starts_from_the_one_before() -> None:
+    stages = [read_recipe(path) for path in SHIPPED if path.parent.name == "builtin"]
+    assert stages[0].init is None and len(stages) == 6
+    for before, after in pairwise(stages):
+        assert after.init == str(before.checkpoint.dir)
 
 
 SOURCE = BASE["data"][0]
