@@ -31,7 +31,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._requests = Histogram(
             "seetell_request_seconds",
-            "From a request's first byte to its answer's last.",
+            "From a request's first byte until the last of its answer is handed over.",
             ("task",),
             buckets=_SECONDS,
             registry=registry,
