@@ -18,6 +18,8 @@ OnText = Callable[[int, str], bool]
 # that captions usually have are tried, this many of them.
 _LENGTHS = 6
 _USUAL_WORDS = (6, 20)
+# How many different captions several beams have written is chance.
+_FIT_ROWS = 8
 
 
 def available(context: Context) -> bool:
@@ -135,7 +137,7 @@ class Captioner:
         }
         if not said:
             return captions
-        embeds = embed.text_embeds(self._context, list(said))
+        embeds = embed.text_embeds(self._context, list(said), multiple=_FIT_ROWS)
 
         def worth(one: Caption, photo: int) -> float:
             cosine = seen.embeds[photo] @ embeds[said[one.text]] if one.text in said else 0.0

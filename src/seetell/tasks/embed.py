@@ -24,17 +24,22 @@ class ImageEmbedder:
         return list(seen.embeds)
 
 
-def text_embeds(context: Context, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors float32[len(texts), S] of one or more texts. Raises TextError for an empty text."""
+def text_embeds(context: Context, texts: Sequence[str], multiple: int = 1) -> NDArray[np.float32]:
+    """Unit vectors float32[len(texts), S] of one or more texts. Raises TextError for an empty text.
+
+    ``multiple``: rows are filled up to a multiple of so many. An engine makes a graph ready for every number
+    of rows that it has not met; where that number depends on chance, few numbers cost less than few rows.
+    """
     given = [checked_text(text, "text to embed") for text in texts]
     # Texts of like length run together, so that little is padding.
     order = sorted(range(len(given)), key=lambda place: len(given[place]))
     parts = []
     for first in range(0, len(order), TEXT_ROWS):
         chunk = [given[place] for place in order[first : first + TEXT_ROWS]]
-        ids, mask = context.tokenizer.encode(chunk, lead_id=context.text.bos_id)
+        filled = chunk + chunk[-1:] * (-len(chunk) % multiple)
+        ids, mask = context.tokenizer.encode(filled, lead_id=context.text.bos_id)
         found = context.run("text_encoder", {"input_ids": ids, "attention_mask": mask}, ["text_embeds"])
-        parts.append(unit(found["text_embeds"]))
+        parts.append(unit(found["text_embeds"])[: len(chunk)])
     embeds = np.concatenate(parts)
     result = np.empty_like(embeds)
     result[order] = embeds
