@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,25 @@ def test_the_first_is_the_likeliest_and_best_fitting(
 def test_many_photos_at_once_are_as_each_alone(model: Model, photos: list[Path]) -> None:
     options = GenerationOptions(beams=3, max_tokens=12, fit_weight=3.0)
     assert model.caption(photos, options=options) == [model.caption(one, options=options) for one in photos]
+
+
+def test_few_numbers_of_texts_are_met(
+    model: Model, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many of the beams differ is chance; an engine makes a graph ready for every number of rows."""
+    rows: list[int] = []
+    run = model.engine.run
+
+    def spied(role: str, inputs: Any, *more: Any) -> Any:
+        if role == "text_encoder":
+            rows.append(len(inputs["input_ids"]))
+        return run(role, inputs, *more)
+
+    monkeypatch.setattr(model.engine, "run", spied)
+    for beams in range(2, 6):
+        model.caption(photos, options=GenerationOptions(beams=beams, max_tokens=12, fit_weight=1.0))
+        model.caption(photos[0], options=GenerationOptions(beams=beams, max_tokens=12, fit_weight=1.0))
+    assert rows and all(count % 8 == 0 for count in rows)
 
 
 def test_without_beams_there_is_nothing_to_choose(model: Model, photos: list[Path]) -> None:
