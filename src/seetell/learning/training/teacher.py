@@ -25,7 +25,11 @@ RETRIEVAL: tuple[ObjectiveName, ...] = ("distil_affinity", "distil_features")
 
 class Lesson:
     """What a teacher says of one batch. Rows of captions and questions are places in the batch; a teacher
-    is asked for nothing that it does not teach."""
+    is asked for nothing that it does not teach.
+
+    No method is abstract: each kind of teacher has those of what it teaches, and the others raise
+    NotImplementedError, which only a fault of ours can bring about (``teaches`` is looked at first).
+    """
 
     # The log of the scale of its similarities.
     logit_scale: Tensor
