@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         {"--annotations", "--calibration", "--calibration-count", "--calibration-texts", "--captions"}
         | {"--holdout", "--images", "--json", "--labelled", "--language", "--limit", "--max-drop"}
         | {"--merge-tokens", "--overwrite", "--profile", "--prune", "--prune-layers"}
-        | {"--prune-budget", "--quantize", "--question-images", "--questions"}
+        | {"--prune-budget", "--prune-measure", "--quantize", "--question-images", "--questions"}
         | {"--distill", "--distill-set", "--report", "--work"},
     ),
     "convert": (

@@ -30,6 +30,12 @@ from tests.compression.test_run import fingerprint, save_photos
         (["--prune", "0.5"], 2, "--prune needs --calibration DIR"),
         (["--prune", "0.5", "--calibration", "empty"], 1, "no photos in empty"),
         (["--prune-layers", "1"], 2, "--prune-layers goes with --prune SHARE"),
+        (["--prune-measure", "latency"], 2, "--prune-measure goes with --prune SHARE"),
+        (
+            ["--prune", "2", "--prune-measure", "latency", "--calibration", "empty"],
+            2,
+            "--prune 2: give the share of the time",
+        ),
         (["--merge-tokens", "2", "--calibration-texts", "empty"], 2, "goes with --calibration DIR"),
         (["--distill-set", "steps=3"], 2, "--distill-set goes with --distill RECIPE"),
         (["--distill", "gone.yaml"], 2, "gone.yaml: the recipe cannot be read"),

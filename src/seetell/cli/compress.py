@@ -35,10 +35,17 @@ def compress(
         option(
             "--prune",
             metavar="SHARE",
-            help="Leave out what matters least: 0.5 is half of the arithmetic. Needs --calibration.",
+            help="Leave out what matters least: 0.5 is half of it. Needs --calibration.",
             show_default="nothing",
         ),
     ] = None,
+    prune_measure: Annotated[
+        Literal["flops", "latency"],
+        option(
+            "--prune-measure",
+            help="What SHARE is a share of: the arithmetic, or the time it takes on this machine, measured.",
+        ),
+    ] = "flops",
     prune_layers: Annotated[
         int, option("--prune-layers", min=0, help="Of that share, how many whole layers.")
     ] = 0,
@@ -172,8 +179,10 @@ def compress(
     from seetell.cli.output import Output
     from seetell.core.errors import MissingExtra, UsageError
 
-    if prune_layers and prune is None:
-        raise UsageError("compress: --prune-layers goes with --prune SHARE")
+    if prune is None:
+        for name, given in (("layers", prune_layers), ("measure", prune_measure != "flops")):
+            if given:
+                raise UsageError(f"compress: --prune-{name} goes with --prune SHARE")
     if distill_set and distill is None:
         raise UsageError("compress: --distill-set goes with --distill RECIPE")
     tasks = gate_tasks(captions, questions, annotations, images, question_images, labelled)
@@ -196,7 +205,7 @@ def compress(
                 profile=profile,
                 tolerance=parse_tolerance(max_drop),
                 quantize=quantize is not None or (prune is None and not merge_tokens and distill is None),
-                prune=None if prune is None else Pruning(prune, prune_layers, prune_budget),
+                prune=None if prune is None else Pruning(prune, prune_layers, prune_budget, prune_measure),
                 merge_tokens=merge_tokens,
                 distil=None if distill is None else Distilling(distill, tuple(distill_set)),
             )

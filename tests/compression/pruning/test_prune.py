@@ -194,6 +194,43 @@ def test_it_can_be_taught_further(pruned: tuple[Bundle, Result], tmp_path: Path)
     assert any(name.startswith("fusion.stack") for name in moved)
 
 
+def test_a_share_of_the_time(
+    whole: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that takes a third of a model's time for what does not shrink, a quarter of the time is more
+    than a quarter of the arithmetic."""
+    of_whole = sum(bundle_flops(whole).values())
+
+    def by_arithmetic(folder: Path, precision: str) -> Footprint:
+        left = sum(bundle_flops(open_bundle(folder)).values()) / of_whole
+        return Footprint({"image_encoder": 1 + 2 * left}, 80.0)
+
+    monkeypatch.setattr(footprint, "_in_process", by_arithmetic)
+    wish = Pruning(0.25, measure="latency")
+    settings = Settings(calibration=photos, prune=wish, quantize=False, tolerance=ANYTHING)
+    heard: list[str] = []
+    result = compress(whole, tmp_path / "out", settings, say=heard.append)
+    flops = result.document["flops"]
+    left = flops["after"] / flops["before"]
+    assert 0.7 < (1 + 2 * left) / 3 <= 0.75
+    told = result.document["method"]["prune"]
+    assert told["measure"] == "latency" and told["share"] == 0.25
+    assert told["trials"][0]["left_out"] == 0.25 and told["trials"][0]["time"] > 0.75
+    assert min(one["time"] for one in told["trials"]) <= 0.75
+    assert sum("of the time" in line for line in heard) == len(told["trials"])
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_more_of_the_time_than_can_go(
+    whole: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(footprint, "_in_process", lambda *_: Footprint({"image_encoder": 3.0}, 80.0))
+    settings = Settings(calibration=photos, prune=Pruning(0.5, measure="latency"), quantize=False)
+    with pytest.raises(UsageError, match=r"--prune 0\.5: so much of the time cannot go; with \d+% of the"):
+        compress(whole, tmp_path / "out", settings)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tokens_merge(whole: Bundle, tmp_path: Path) -> None:
     """Of the 16 tokens of a photo three merge in each of three blocks, and no weight changes."""
     settings = Settings(merge_tokens=3, quantize=False, tolerance=ANYTHING)

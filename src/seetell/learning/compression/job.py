@@ -186,7 +186,8 @@ class Job:
         seen = {"photos": _digest_of_files(self._photos), "texts": self._texts}
         if name == "prune":
             assert wish.prune is not None
-            return {**asdict(wish.prune), **seen}
+            clock = {"machine": self._measured_on["machine"]} if wish.prune.measure == "latency" else {}
+            return {**asdict(wish.prune), **seen, **clock}
         return {"profile": wish.profile, "tolerance": str(wish.tolerance), **seen}
 
     # --- records ----------------------------------------------------------------------------------------

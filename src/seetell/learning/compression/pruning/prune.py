@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from seetell.bundle.store import Bundle
 from seetell.core.errors import UsageError
 from seetell.learning.compression.calibration import Calibration, record
-from seetell.learning.compression.own import check_own, read_own
+from seetell.learning.compression.footprint import measure_both
+from seetell.learning.compression.own import OwnModel, check_own, read_own
 from seetell.learning.compression.pruning.budget import Budget, least_important, solve
 from seetell.learning.compression.pruning.importance import Scores, importance
 from seetell.learning.compression.pruning.surgery import Kept, cut
+from seetell.learning.compression.pruning.timing import Trial, search, usual_ms
 from seetell.learning.compression.pruning.units import Group, blocks, groups
 from seetell.learning.compression.pruning.work import model_flops
+from seetell.modeling.models.unified import UnifiedModel
+
+Measure = Literal["flops", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """What is asked for. share: of the arithmetic, to leave out. layers: transformer blocks to leave out
-    whole, within that share. budget: the same share of every group, or of each what is worth its cost."""
+    """What is asked for. share: to leave out. layers: transformer blocks to leave out whole, within that
+    share. budget: the same share of every group, or of each what is worth its arithmetic. measure: what
+    ``share`` is a share of, the arithmetic or the time on this machine."""
 
     share: float
     layers: int = 0
     budget: Budget = "uniform"
+    measure: Measure = "flops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class Pruned:
     kept: group's name -> (units left,
     units before), of the blocks that stay, under their old names. dropped: blocks that went whole. costly:
     group's name or block's -> its part of all that was left out, by estimated importance, largest first.
+    trials: how the time was come to, in order; none where the arithmetic was asked for.
     """
 
     bundle: Bundle
@@ -42,13 +52,15 @@ class Pruned:
     dropped: Sequence[str]
     costly: Mapping[str, float]
     calibration: Calibration
+    trials: Sequence[Trial] = ()
 
 
 def check_prunable(bundle: Bundle, wish: Pruning) -> None:
     """Raises UsageError for a bundle that cannot be pruned, and for a share that is none."""
     if not 0 < wish.share < 1:
+        of_what = "arithmetic" if wish.measure == "flops" else "time"
         raise UsageError(
-            f"--prune {wish.share:g}: give the share of the arithmetic to leave out, between 0 and 1, as 0.5"
+            f"--prune {wish.share:g}: give the share of the {of_what} to leave out, between 0 and 1, as 0.5"
         )
     if wish.layers < 0:
         raise UsageError(f"--prune-layers {wish.layers}: give a number of layers, 0 for none")
@@ -86,7 +98,26 @@ def prune(
 
     whole = sum(model_flops(modules).values())
     dropped = least_important(blocks(model), scores, wish.layers)
-    kept = solve(groups(model), scores, flops, int((1 - wish.share) * whole), dropped, wish.budget)
+
+    def choose(share: float) -> Kept:
+        target = int((1 - share) * whole)
+        return solve(groups(model), scores, flops, target, dropped, wish.budget)
+
+    share, trials = wish.share, list[Trial]()
+    if wish.measure == "latency":
+
+        def time_left(share: float) -> float | None:
+            try:
+                smaller = cut(model, choose(share))
+            except UsageError:
+                return None
+            left = _time_left(bundle, own, smaller, out.parent)
+            say(f"without {share:.0%} of the arithmetic it takes {left:.0%} of the time")
+            return left
+
+        best, trials = search(1 - wish.share, time_left)
+        share = best.left_out
+    kept = choose(share)
     say("exporting the smaller model")
     return Pruned(
         bundle=own.write(cut(model, kept), out),
@@ -99,7 +130,16 @@ def prune(
         dropped=sorted(dropped),
         costly=_costly(groups(model), scores, kept),
         calibration=calibration,
+        trials=trials,
     )
+
+
+def _time_left(bundle: Bundle, own: OwnModel, smaller: UnifiedModel, room: Path) -> float:
+    """The part of ``bundle``'s time that ``smaller`` takes, side by side. room: a folder to export it in."""
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=room) as folder:
+        trial = own.write(smaller, Path(folder) / "bundle")
+        before, after = measure_both((bundle.folder, "fp32"), (trial.folder, "fp32"))
+    return usual_ms(after) / usual_ms(before)
 
 
 def _costly(every: Sequence[Group], scores: Scores, kept: Kept) -> dict[str, float]:
