@@ -22,7 +22,7 @@ HEADINGS = {
         "image_to_text": "photo → text R@1 / 5 / 10",
         "captions": "BLEU-4 / ROUGE-L / CIDEr-D",
         "vqa": "answers: exact match (95% interval)",
-        "zero_shot": "labels, zero-shot: top-1 (95% interval)",
+        "zero_shot": "labels as words: top-1 (95% interval)",
         "top_5": "top-5",
     },
     "zh": {
@@ -32,7 +32,7 @@ HEADINGS = {
         "image_to_text": "照片 → 文字 R@1 / 5 / 10",
         "captions": "BLEU-4 / ROUGE-L / CIDEr-D",
         "vqa": "回答完全匹配（95% 区间）",
-        "zero_shot": "零样本分类：top-1（95% 区间）",
+        "zero_shot": "以词语给出的类别：top-1（95% 区间）",
         "top_5": "top-5",
     },
 }

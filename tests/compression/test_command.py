@@ -31,6 +31,15 @@ from tests.compression.test_run import fingerprint, save_photos
         (["--prune", "0.5", "--calibration", "empty"], 1, "no photos in empty"),
         (["--prune-layers", "1"], 2, "--prune-layers goes with --prune SHARE"),
         (["--prune-measure", "latency"], 2, "--prune-measure goes with --prune SHARE"),
+        (["--prune-budget", "solved"], 2, "--prune-budget goes with --prune SHARE"),
+        (["--limit", "3"], 2, "--limit goes with --captions, --questions and --labelled"),
+        (["--language", "zh"], 2, "--language goes with --captions and --labelled"),
+        (
+            ["--captions", "gone.json", "--images", "empty", "--holdout", "10:9"],
+            2,
+            "compress: --holdout goes with --questions and --labelled",
+        ),
+        (["--captions", "gone.json"], 2, "compress: where are the photos?"),
         (
             ["--prune", "2", "--prune-measure", "latency", "--calibration", "empty"],
             2,

@@ -71,6 +71,16 @@ def figures(stages: list[Stage], allowed: float = 20.0) -> Figures:
     return Figures(stages, rows, f"{allowed:g}%", "dev.json", EVIL)
 
 
+def test_what_was_tried_for_a_share_of_the_time_is_words() -> None:
+    tried = {
+        "measure": "latency",
+        "trials": [{"left_out": 0.5, "time": 0.62}, {"left_out": 0.6, "time": 0.5}],
+    }
+    told = document(figures(STAGES))
+    told["method"]["prune"] |= tried
+    assert "trials (left_out 0.5, time 0.62) (left_out 0.6, time 0.5)" in html_report(told)
+
+
 def test_everything_is_inside_and_nothing_of_it_is_markup() -> None:
     text = html_report(document(figures(STAGES)))
     page = Page(text)

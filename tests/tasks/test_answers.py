@@ -127,6 +127,15 @@ def test_abstaining(make_model: MakeModel, photos: list[Path]) -> None:
     assert make_model().ask(photos[0], QUESTION, min_confidence=1.0).abstained
 
 
+def test_the_fitted_threshold_is_for_questions_without_given_answers(
+    make_model: MakeModel, photos: list[Path]
+) -> None:
+    """Shared among two answers no confidence is below a half, and among twenty nearly every one is."""
+    model = make_model(score={"abstain_below": 0.999999})
+    assert not model.ask(photos[0], QUESTION, answers=list(ANSWERS)[:2]).abstained
+    assert model.ask(photos[0], QUESTION, answers=list(ANSWERS)[:2], min_confidence=1.0).abstained
+
+
 def test_pairs_of_photo_and_question(model: Model, photos: list[Path]) -> None:
     pairs: list[Any] = [(photos[0], "is it red?"), (photos[1], " "), (photos[0], "two men?")]
     first, blank, last = model.stream("ask", pairs)

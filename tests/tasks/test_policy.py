@@ -55,6 +55,7 @@ class Watcher:
         (lambda m, p: m.ask(p, "is it red?"), "ask", ("is it red?",)),
         (lambda m, p: m.match(p, ["a", "b"]), "match", ("a", "b")),
         (lambda m, p: m.classify(p, ["a", "b"]), "classify", ("a", "b")),
+        (lambda m, p: m.classify(p, "cat"), "classify", ("cat",)),
         (lambda m, p: m.embed_images(p), "embed", ()),
         (lambda m, p: m.embed_texts(["a", "b"]), "embed", ("a", "b")),
         (lambda m, p: m.features(p), "features", ()),

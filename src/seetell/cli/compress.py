@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seetell.cli.gate_data import evaluator, facts, gate_tasks, named
+from seetell.cli.gate_data import evaluator, facts, gate_tasks, named, narrowed
 from seetell.cli.making import TRAIN_PACKAGES
 from seetell.cli.options import JsonOption, option, repeatable
 
@@ -180,17 +179,19 @@ def compress(
     from seetell.core.errors import MissingExtra, UsageError
 
     if prune is None:
-        for name, given in (("layers", prune_layers), ("measure", prune_measure != "flops")):
-            if given:
+        for name, is_given in (
+            ("layers", prune_layers > 0),
+            ("measure", prune_measure != "flops"),
+            ("budget", prune_budget != "uniform"),
+        ):
+            if is_given:
                 raise UsageError(f"compress: --prune-{name} goes with --prune SHARE")
     if distill_set and distill is None:
         raise UsageError("compress: --distill-set goes with --distill RECIPE")
     tasks = gate_tasks(captions, questions, annotations, images, question_images, labelled)
-    tasks = [replace(task, limit=limit) for task in tasks]
-    tasks = [replace(task, language=language) if task.questions is None else task for task in tasks]
-    tasks = [replace(task, holdout=holdout) if task.captions is None else task for task in tasks]
+    tasks = narrowed(tasks, language=language, holdout=holdout, limit=limit)
     for task in tasks:
-        task.check()
+        task.check("compress")
     with Output(json=json) as output:
         try:
             from seetell.learning.compression.gate import parse_tolerance

@@ -33,7 +33,17 @@ NEEDED = (
     "typer",
 )
 # extra -> a package that only it brings
-EXTRAS = {"demo": "scikit-image", "train": "torch", "onnxruntime": "onnxruntime", "compress": "nncf"}
+EXTRAS = {
+    "demo": "scikit-image",
+    "hub": "huggingface_hub",
+    "onnxruntime": "onnxruntime",
+    "prepare": "py3langid",
+    "search": "lancedb",
+    "serve": "fastapi",
+    "train": "torch",
+    "compress": "nncf",
+    "wandb": "wandb",
+}
 
 Row = tuple[dict[str, Any], tuple[str, str]]
 

@@ -162,12 +162,12 @@ def _set_name(record: str | None) -> tuple[str, str]:
 def _record(found: Evaluation, model: str, dataset: str, split: str, out: Output) -> None:
     from seetell.bundle.manifest import Measurement
     from seetell.bundle.store import record_measurements, resolve
-    from seetell.core.errors import UsageError
     from seetell.evaluation.report import measurement_rows
 
     if found.failed:
         # They count as wrong: a figure about these photos, and not one about the model.
-        raise UsageError(f"--record: {len(found.failed)} inputs failed, so nothing was recorded")
+        out.note(f"--record: {len(found.failed)} inputs failed, so nothing was recorded")
+        return
     rows = [Measurement.model_validate(row) for row in measurement_rows(found, dataset, split)]
     folder = resolve(model).folder
     record_measurements(folder, rows)

@@ -1,4 +1,4 @@
-"""What ``seetell evaluate`` was asked to measure: whether it makes sense, and the measuring."""
+"""What ``seetell evaluate`` or the gate of ``compress`` was asked to measure, checked, and the measuring."""
 
 from __future__ import annotations
 
@@ -35,41 +35,41 @@ class Task:
     synonyms: Path | None = None
     yes_or_no: bool = False
 
-    def check(self) -> None:
-        """Raises UsageError for options that do not go together, before anything is opened."""
+    def check(self, command: str = "evaluate") -> None:
+        """Raises UsageError for options of ``command`` that do not go together, before anything is opened."""
         from seetell.core.errors import UsageError
 
         kinds = (self.captions, self.questions, self.labelled, self.pope or None)
         # Objects alone are asked about; beside captions they are looked for in them.
         if sum(kind is not None for kind in kinds) != 1 and not (self.objects and not any(kinds)):
             raise UsageError(
-                "evaluate: give one of --captions F, --questions F with --annotations F, --labelled DIR, "
+                f"{command}: give one of --captions F, --questions F with --annotations F, --labelled DIR, "
                 "--pope F or --objects F"
             )
         if self.objects is not None and any(kinds) and self.captions is None:
-            raise UsageError("evaluate: --objects goes with --captions, or alone")
+            raise UsageError(f"{command}: --objects goes with --captions, or alone")
         if self.yes_or_no and (self.captions or self.questions or self.labelled):
-            raise UsageError("evaluate: --yes-or-no goes with --pope and --objects")
+            raise UsageError(f"{command}: --yes-or-no goes with --pope and --objects")
         if self.synonyms is not None and self.captions is None:
-            raise UsageError("evaluate: --synonyms goes with --captions")
+            raise UsageError(f"{command}: --synonyms goes with --captions")
         if self.labelled is None and self.images is None:
-            raise UsageError("evaluate: where are the photos? Give --images DIR")
+            raise UsageError(f"{command}: where are the photos? Give --images DIR")
         if self.labelled is not None and self.images is not None:
-            raise UsageError("evaluate: --labelled names the photos itself; leave --images out")
+            raise UsageError(f"{command}: --labelled names the photos itself; leave --images out")
         for option, folder in (("--images", self.images), ("--labelled", self.labelled)):
             if folder is not None and not folder.is_dir():
                 raise UsageError(f"{option}: {folder} is no folder")
         if self.questions is not None and self.annotations is None:
-            raise UsageError("evaluate: questions need their answers; give --annotations F")
+            raise UsageError(f"{command}: questions need their answers; give --annotations F")
         if self.questions is None and self.annotations is not None:
-            raise UsageError("evaluate: --annotations goes with --questions")
+            raise UsageError(f"{command}: --annotations goes with --questions")
         if self.labelled is None and (self.label_names is not None or self.own_labels):
-            raise UsageError("evaluate: --label-names and --own-labels go with --labelled")
+            raise UsageError(f"{command}: --label-names and --own-labels go with --labelled")
         held = self.questions or self.labelled
         if held is None and self.holdout is not None:
-            raise UsageError("evaluate: --holdout goes with --questions and --labelled")
+            raise UsageError(f"{command}: --holdout goes with --questions and --labelled")
         if held is None and self.target_accuracy is not None:
-            raise UsageError("evaluate: --target-accuracy goes with --questions and --labelled")
+            raise UsageError(f"{command}: --target-accuracy goes with --questions and --labelled")
         self.rule()
 
     def rule(self) -> Holdout | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,32 @@ def gate_tasks(
     if images is not None and captions is None and questions is None:
         raise UsageError("compress: --images goes with --captions F or --questions F")
     return tasks
+
+
+def narrowed(
+    tasks: Sequence[Task], *, language: str | None, holdout: str | None, limit: int | None
+) -> list[Task]:
+    """The tasks with the options that some of them know. Raises UsageError for one that no task knows."""
+    from seetell.core.errors import UsageError
+
+    by_language = [task.questions is None for task in tasks]
+    by_holdout = [task.captions is None for task in tasks]
+    for option, value, known, kinds in (
+        ("limit", limit, tasks, "--captions, --questions and --labelled"),
+        ("language", language, by_language, "--captions and --labelled"),
+        ("holdout", holdout, by_holdout, "--questions and --labelled"),
+    ):
+        if value is not None and not any(known):
+            raise UsageError(f"compress: --{option} goes with {kinds}")
+    return [
+        replace(
+            task,
+            limit=limit,
+            language=language if speaks else None,
+            holdout=holdout if held else None,
+        )
+        for task, speaks, held in zip(tasks, by_language, by_holdout, strict=True)
+    ]
 
 
 def named(tasks: Sequence[Task]) -> str:

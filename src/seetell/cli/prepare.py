@@ -173,7 +173,7 @@ def _models(
             raise UsageError("prepare: --capfilt needs a model that scores; give --score-model MODEL")
         return None, None
     model = open_model(Shared(model=score_model, precision=precision, device=device))
-    from seetell.cli.agreement import captioner_of, scorer_of
+    from seetell.cli.prepare_models import captioner_of, scorer_of
 
     scorer = scorer_of(model, score_by)
     if not capfilt:

@@ -48,7 +48,9 @@ class Asker:
     writes, and confidence is the probability of exactly that text.
 
     The bundle's calibration temperature was fitted on the way a question without ``answers`` takes, so it is
-    applied on that way and no other.
+    applied on that way and no other. The confidence to abstain below was fitted on questions without
+    ``answers``: among given ones, of which one is to be chosen, the model abstains only below
+    ``min_confidence``.
 
     Raises UsageError for an empty list, and one this model cannot choose from.
     """
@@ -64,7 +66,8 @@ class Asker:
         self._top = at_least_one(top, "top")
         self._context = context
         score = context.manifest.score
-        self._threshold = score.abstain_below if min_confidence is None else _chance(min_confidence)
+        fitted = score.abstain_below if answers is None else 0.0
+        self._threshold = fitted if min_confidence is None else _chance(min_confidence)
         self._answers = None
         self._columns: NDArray[np.intp] | None = None
         self._answer_ids: list[list[int]] = []

@@ -76,6 +76,7 @@ class Classifier:
     ) -> None:
         self._context = context
         self._vectors: NDArray[np.float32] | None = None
+        self._labels: tuple[str, ...]
         if labels is None:
             require(context, has_head(context), "labels of its own", "give the labels to choose from")
             self._labels = context.manifest.labels
@@ -88,6 +89,11 @@ class Classifier:
         chosen = context.language(language, self._labels)
         templates = context.manifest.prompts.get("classify", {}).get(chosen) or ("{}",)
         self._vectors = vectors.of(self._labels, templates)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the caller gave to choose from; nothing where the model chooses among its own."""
+        return () if self._vectors is None else self._labels
 
     @property
     def image_outputs(self) -> tuple[str, ...]:

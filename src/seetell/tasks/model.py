@@ -442,7 +442,7 @@ class Model:
     def _plan_classify(self, *, labels: Sequence[str] | None = None, language: str | None = None) -> Plan:
         self._check("classify")
         task = classify.Classifier(self._context, self._labels, labels, language=language)
-        return Plan("classify", task, () if labels is None else tuple(labels))
+        return Plan("classify", task, task.texts)
 
     def _plan_embed_images(self) -> Plan:
         self._check("embed")

@@ -203,7 +203,9 @@ def _told(method: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
+        return " ".join(map(_plain, value)) or "none"
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{key} {_plain(one)}" for key, one in value.items()) + ")"
     return "none" if value is None else str(value)
 
 

@@ -136,7 +136,8 @@ def prune(
 
 def _time_left(bundle: Bundle, own: OwnModel, smaller: UnifiedModel, room: Path) -> float:
     """The part of ``bundle``'s time that ``smaller`` takes, side by side. room: a folder to export it in."""
-    with tempfile.TemporaryDirectory(prefix="trial-", dir=room) as folder:
+    # Named as what a killed run has left half written, which the next one clears away.
+    with tempfile.TemporaryDirectory(prefix=".trial-", suffix=".tmp", dir=room) as folder:
         trial = own.write(smaller, Path(folder) / "bundle")
         before, after = measure_both((bundle.folder, "fp32"), (trial.folder, "fp32"))
     return usual_ms(after) / usual_ms(before)
