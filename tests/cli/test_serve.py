@@ -120,7 +120,7 @@ def test_what_cannot_be_served(seetell: Seetell, arguments: list[str], message: 
 
 @pytest.mark.slow
 def test_an_index_that_is_none_ends_the_server(tmp_path: Path) -> None:
-    """Found out when the server has begun to listen: better no server than half a one."""
+    """Better no server than half a one."""
     pytest.importorskip("lancedb")
     (tmp_path / "an.index").mkdir()
     (tmp_path / "an.index" / "other.txt").write_text("no index")

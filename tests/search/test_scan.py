@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from seetell.core import processors
 from seetell.search import scan, scoring
 from seetell.search.scan import VectorScan
 
@@ -124,6 +127,76 @@ def test_some_rows_only(share: float) -> None:
     (found,) = filled(rows).search(rows[:1], 10, allowed)
     best = [one for one in right(rows, rows[0], 5000) if one in set(allowed.tolist())][:10]
     assert found.ids.tolist() == best
+
+
+def parts_of_three_chunks() -> dict[str, NDArray[np.int64]]:
+    """Which of 2 * 2048 + 700 rows count; one of the chunks does in full, and the others in part or not."""
+    every, draw = np.arange(2 * 2048 + 700), np.random.default_rng(0)
+    some, chunk = draw.random(len(every)) < 0.5, every // 2048
+    return {
+        "every row": every,
+        "all of the first": every[some | (chunk == 0)],
+        "all of the second": every[some | (chunk == 1)],
+        "the second alone": every[chunk == 1],
+        "all of the last, which is not full": every[some | (chunk == 2)],
+        "none of the second": every[some & (chunk != 1) | (chunk == 0)],
+    }
+
+
+@pytest.mark.parametrize("which", parts_of_three_chunks())
+@pytest.mark.parametrize("queries", [1, 20])
+def test_some_rows_only_and_a_chunk_of_which_all_count(which: str, queries: int) -> None:
+    allowed = parts_of_three_chunks()[which]
+    rows, asked = vectors(2 * 2048 + 700), vectors(queries, seed=9)
+    for query, found in zip(asked, filled(rows).search(asked, 10, allowed), strict=True):
+        assert found.ids.tolist() == allowed[right(rows[allowed], query, 10)].tolist()
+
+
+def test_all_rows_of_one_full_chunk() -> None:
+    rows = vectors(2048)
+    (found,) = filled(rows).search(rows[:1], 10, np.arange(2048))
+    assert found.ids.tolist() == right(rows, rows[0], 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "used"), [(None, None, 3), (None, "2", 2), (1, "2", 1), (None, "", 3)]
+)
+@pytest.mark.parametrize(("way", "queries"), [("row_by_row", 3), ("as_matrices", 20)])
+def test_a_search_uses_the_threads_it_may(
+    given: int | None,
+    variable: str | None,
+    used: int,
+    way: str,
+    queries: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scoring, "usable_processors", lambda: 3)
+    monkeypatch.delenv("SEETELL_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("SEETELL_THREADS", variable)
+    told, make = [], getattr(scoring, way)
+
+    def noted(width: int, dim: int, threads: int) -> object:
+        told.append(threads)
+        return make(width, dim, threads)
+
+    monkeypatch.setattr(scoring, way, noted)
+    one = VectorScan(DIM, threads=given)
+    one.put(np.arange(3000), vectors(3000))
+    one.search(vectors(queries, seed=1), 5)
+    assert told == [used]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the affinity of Linux")
+def test_processors_that_this_process_may_not_use_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processors, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    assert processors.usable_processors() == 6
+    for said, usable in (("max 100000", 6), ("150000 100000", 2), ("1000 100000", 1), ("nonsense", 6)):
+        (tmp_path / "cpu.max").write_text(said)
+        assert processors.usable_processors() == usable, said
 
 
 def test_rows_replaced_and_taken_out() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from PIL import Image
 
 from seetell.core.errors import ImageError, StorageError, UsageError
 from seetell.core.results import Caption, Failure
-from seetell.search import rows
+from seetell.search import rows, updating
 from seetell.search.photo_index import PhotoIndex
+from seetell.search.table import PhotoTable
 from seetell.tasks.model import Model
 from tests.broken_files import photo_pixels
 from tests.runtime.toy import ToyEngine, make_manifest, make_tokenizer
@@ -269,6 +270,171 @@ def test_many_queries_at_once_find_the_same(model: CountingModel, folder: Path, 
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-6)
 
 
+def interrupted(index: PhotoIndex, *places: Path) -> None:
+    """An update that ends after its first commit, as if its process were killed."""
+    changes = index.changes(places)
+    next(changes)
+    changes.close()  # type: ignore[attr-defined]  # of a generator
+
+
+def captioning(said: dict[str, str]) -> Callable[..., Iterator[Any]]:
+    """In place of a model's ``stream``: what it says of the photos of these names; others cannot be read."""
+
+    def caption(verb: str, photos: Any, **options: Any) -> Iterator[Any]:
+        for photo in photos:
+            name = Path(photo).name
+            yield (
+                Caption(said[name], -1.0, "en", "toy", "fp32")
+                if name in said
+                else Failure(photo, ImageError("missing", f"{photo}: no such file"))
+            )
+
+    return caption
+
+
+def describe(model: Model, index: PhotoIndex, said: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(model, "stream", captioning(said))
+        assert sum(isinstance(one, Caption) for one in index.caption()) == len(said)
+
+
+def test_a_model_that_changes_twice_loses_nothing(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "i"
+    PhotoIndex(place, model).add(folder)
+    describe(model, PhotoIndex(place, model), {"0.png": "a zebra", "1.png": "a bus"}, monkeypatch)
+    monkeypatch.setattr(updating, "_COMMIT_ROWS", 1)
+    # Also of what only the interrupted rebuild has seen.
+    draw(tmp_path / "later" / "9.png", 9)
+    interrupted(PhotoIndex(place, make_model(version="2", seed=9)), tmp_path / "later")
+    third = make_model(version="3", seed=11)
+    index = PhotoIndex(place, third)
+    interrupted(index, folder / "below")
+    index.add(folder / "below")
+    photos = expected(third, folder) | expected(third, tmp_path / "later")
+    assert found(index) == pytest.approx(photos, abs=1e-5)
+    assert len(list(place.glob("*.lance"))) == 1
+    captioned = index.search("a dog", where="caption is not null", k=9)
+    assert sorted(Path(hit.photo).name for hit in captioned) == ["0.png", "1.png"]
+    # Their words can be looked for at once.
+    hits = index.search("zebra", hybrid=True, k=1, where="path like '%png'")
+    assert [Path(hit.photo).name for hit in hits] == ["0.png"]
+
+
+def test_back_to_the_model_before_and_on_again(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, later = tmp_path / "i", make_model(version="2", seed=9)
+    PhotoIndex(place, model).add(folder)
+    monkeypatch.setattr(updating, "_COMMIT_ROWS", 1)
+    interrupted(PhotoIndex(place, later), folder)
+    index = PhotoIndex(place, model)
+    describe(model, index, {f"{number}.png": "a zebra" for number in range(5)}, monkeypatch)
+    # What is taken out stays out, whichever state of the model has it.
+    assert index.remove(folder / "0.png") == 1
+    index = PhotoIndex(place, later)
+    index.add(folder / "below")
+    photos = expected(later, folder)
+    del photos[str(folder / "0.png")]
+    assert found(index) == pytest.approx(photos, abs=1e-5)
+    assert len(index.search("a dog", where="caption = 'a zebra'", k=9)) == 4
+
+
+def test_a_rebuild_killed_while_its_table_was_made(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "i"
+    PhotoIndex(place, model).add(folder)
+    interrupted(PhotoIndex(place, make_model(version="2", seed=9)), folder)
+    for manifest in (place / "photos-1.lance" / "_versions").iterdir():
+        manifest.unlink()
+    assert len(PhotoIndex(place, make_model(version="2", seed=9))) == 0
+    third = make_model(version="3", seed=11)
+    PhotoIndex(place, third).add(folder / "below")
+    assert found(PhotoIndex(place, third)) == pytest.approx(expected(third, folder), abs=1e-5)
+
+
+def test_what_was_taken_out_stays_out_of_a_rebuild(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, later = tmp_path / "i", make_model(version="2", seed=9)
+    PhotoIndex(place, model).add(folder)
+    monkeypatch.setattr(updating, "_COMMIT_ROWS", 1)
+    interrupted(PhotoIndex(place, later), folder / "below")
+    index = PhotoIndex(place, later)
+    index.remove(folder / "0.png")
+    index.add(folder / "below")
+    assert sorted(Path(path).name for path in found(index)) == ["1.png", "2.png", "3.png", "4.png"]
+
+
+@pytest.mark.parametrize("limit", [{"_COMMIT_ROWS": 8}, {"_COMMIT_AFTER_S": -1.0}])
+def test_a_renamed_folder_is_written_bit_by_bit(
+    model: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, Any]
+) -> None:
+    folder, place = tmp_path / "photos", tmp_path / "i"
+    for number in range(30):
+        draw(folder / "old" / f"{number:02}.png", number)
+    PhotoIndex(place, model).add(folder)
+    (folder / "old").rename(folder / "new")
+    for name, value in limit.items():
+        monkeypatch.setattr(updating, name, value)
+    sizes: list[int] = []
+    commit = PhotoTable.commit
+
+    def counted(self: PhotoTable, given: Any, **options: Any) -> None:
+        sizes.append(len(given))
+        commit(self, given, **options)
+
+    monkeypatch.setattr(PhotoTable, "commit", counted)
+    model.seen.clear()
+    index = PhotoIndex(place, model)
+    changes = index.changes([folder])
+    assert next(changes).what == "moved"  # type: ignore[union-attr]  # no failure
+    assert len(sizes) == 1
+    assert max(sizes) <= 8
+    changes.close()  # type: ignore[attr-defined]  # of a generator
+    # As if killed: what was written stays, and nothing is lost or there twice.
+    assert len(PhotoIndex(place, model)) == 30
+    draw(folder / "15.png", 1000)
+    done = index.add(folder)
+    assert (done.moved, done.unchanged, done.added) == (30 - sizes[0], sizes[0], 1)
+    assert max(sizes) <= 8 + 1  # the new one was being embedded
+    assert model.seen == ["15.png"]
+    assert found(index) == pytest.approx(expected(model, folder), abs=1e-5)
+
+
+def test_an_index_can_be_asked_whose_it_is(model: CountingModel, folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "i"
+    PhotoIndex(place, model).require_model()
+    PhotoIndex(None, model).require_model()
+    PhotoIndex(place, model).add(folder)
+    PhotoIndex(place, model).require_model()
+    with pytest.raises(UsageError, match="was made by toy, not other; search with that --model"):
+        PhotoIndex(place, make_model(name="other", seed=5)).require_model()
+    with pytest.raises(UsageError, match="earlier state of toy"):
+        PhotoIndex(place, make_model(version="2")).require_model()
+
+
+def test_searches_use_the_threads_they_are_given(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, scan = [], rows.VectorScan
+
+    def noted(shared_dim: int, threads: int | None) -> object:
+        told.append(threads)
+        return scan(shared_dim, threads)
+
+    monkeypatch.setattr(rows, "VectorScan", noted)
+    for place in (tmp_path / "i", None):
+        index = PhotoIndex(place, model, threads=2)
+        index.add(folder)
+        index.search("a dog")
+    assert told == [2, 2]
+    with pytest.raises(UsageError, match="threads is at least 1"):
+        PhotoIndex(None, model, threads=0)
+
+
 def test_what_is_no_index(model: CountingModel, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no index and holds other files"):
         PhotoIndex(folder, model)
@@ -350,17 +516,7 @@ def test_the_words_of_captions_count(
         "2.png": "一只斑马",
         "4.png": "a red bus",
     }
-
-    def caption(verb: str, photos: Any, **options: Any) -> Iterator[Any]:
-        for photo in photos:
-            name = Path(photo).name
-            yield (
-                Caption(captions[name], -1.0, "en", "toy", "fp32")
-                if name in captions
-                else Failure(photo, ImageError("missing", f"{photo}: no such file"))
-            )
-
-    monkeypatch.setattr(model, "stream", caption)
+    monkeypatch.setattr(model, "stream", captioning(captions))
     said = list(index.caption())
     assert sum(isinstance(one, Failure) for one in said) == 1
     assert len(said) == 5
@@ -380,6 +536,39 @@ def test_the_words_of_captions_count(
     assert sorted(Path(hit.photo).name for hit in captioned) == ["1.png", "2.png", "zebra.png"]
     again = [Path(hit.photo).name for hit in index.search("zebra", k=5, hybrid=True)]
     assert set(again[:2]) == {"zebra.png", "1.png"}
+    # Words that no caption has leave what the vectors find.
+    for options in ({}, {"where": "caption is null"}):
+        assert index.search("skyscraper", hybrid=True, **options) == index.search("skyscraper", **options)
+
+
+def test_words_are_looked_for_only_where_captions_are(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = PhotoIndex(tmp_path / "i", model)
+    assert index.search("zebra", hybrid=True) == []
+    index.add(folder)
+    for options in ({}, {"where": "width > 1"}):
+        with pytest.raises(UsageError, match=r"no captions in this index; .*seetell index FOLDER --caption"):
+            index.search("zebra", hybrid=True, **options)
+    # Captioning that was ended before its last photo has left some that cannot be looked through yet.
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "_CAPTIONED_AT_ONCE", 1)
+        patched.setattr(model, "stream", captioning({"0.png": "a zebra"}))
+        captions = index.caption()
+        while not isinstance(next(captions), Caption):
+            pass
+        captions.close()  # type: ignore[attr-defined]  # of a generator
+    with pytest.raises(UsageError, match=r"captions in this index are not complete; .*--caption"):
+        index.search("zebra", hybrid=True)
+    describe(model, index, {"4.png": "a bus"}, monkeypatch)
+    assert len(index.search("skyscraper", hybrid=True)) == 5
+    # Those with captions go.
+    with_captions = [hit.photo for hit in index.search("a dog", where="caption is not null")]
+    assert index.remove(with_captions) == 2
+    with pytest.raises(UsageError, match="no captions in this index"):
+        index.search("zebra", hybrid=True)
+    assert index.remove(folder) == 3
+    assert index.search("zebra", hybrid=True) == []
 
 
 def test_the_matching_head_ranks_again(model: CountingModel, folder: Path, tmp_path: Path) -> None:

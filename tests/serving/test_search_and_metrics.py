@@ -11,9 +11,15 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from seetell.core.errors import StorageError, UsageError
+from seetell.search import rows
 from seetell.search.photo_index import PhotoIndex
+from seetell.serving.app import App
+from seetell.serving.model_pool import Source
 from seetell.serving.photo_index_api import ServedIndex
+from seetell.serving.server import serve as run_server
 from seetell.tasks.model import Model
+from tests.runtime.toy import make_tokenizer
 from tests.serving.conftest import Serve, data_url, jpeg
 
 
@@ -94,11 +100,72 @@ def test_only_folders_below_those_named_are_indexed(serve: Serve, folder: Path, 
     assert client.get("/v1/index").json()["photos"] == 0
 
 
-def test_a_server_without_an_index_or_folders(client: httpx2.Client, serve: Serve, tmp_path: Path) -> None:
+def test_a_server_without_an_index_or_folders(
+    client: httpx2.Client, serve: Serve, model: Model, folder: Path, tmp_path: Path
+) -> None:
     assert client.post("/v1/search", json={"text": "x"}).json()["error"]["type"] == "no_index"
     assert client.get("/v1/index").status_code == 404
+    PhotoIndex(tmp_path / "an.index", model).add(folder)
     other = serve(index=ServedIndex(tmp_path / "an.index"))
     assert other.post("/v1/index", json={}).status_code == 400
+
+
+def test_an_index_that_is_not_there_is_not_served(model: Model, folder: Path, tmp_path: Path) -> None:
+    sources = [Source("toy", 1, lambda: model)]
+    (tmp_path / "empty.index").mkdir()
+    for name in ("mistyped.index", "empty.index"):
+        with pytest.raises(
+            UsageError, match=rf"{name}: no index is there; make one with seetell index FOLDER"
+        ):
+            App(sources, index=ServedIndex(tmp_path / name))
+        App(sources, index=ServedIndex(tmp_path / name, [folder]))
+    assert not (tmp_path / "mistyped.index").exists()
+    with pytest.raises(StorageError, match="no index and holds other files"):
+        App(sources, index=ServedIndex(folder))
+
+
+@pytest.mark.parametrize("may_be_brought_up_to_date", [False, True])
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [
+        ("other", "1", "was made by other, not toy; search with that --model"),
+        ("toy", "0", "was made by an earlier state of toy; seetell index embeds its photos anew"),
+    ],
+)
+def test_an_index_of_another_model_ends_the_server(
+    model: Model,
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    version: str,
+    message: str,
+    may_be_brought_up_to_date: bool,
+) -> None:
+    manifest = model.manifest.model_copy(update={"name": name, "version": version})
+    PhotoIndex(tmp_path / "an.index", Model(manifest, make_tokenizer(), model.engine)).add(folder)
+    index = ServedIndex(tmp_path / "an.index", [folder] if may_be_brought_up_to_date else [])
+    app = App([Source("toy", 1, lambda: model)], index=index)
+    with pytest.raises(UsageError, match=message):
+        run_server(app, host="127.0.0.1", port=0, started=lambda _: None)
+    assert not app.serving.ready
+
+
+def test_the_index_is_searched_with_the_threads_of_the_server(
+    serve: Serve, model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, scan = [], rows.VectorScan
+
+    def noted(shared_dim: int, threads: int | None) -> object:
+        told.append(threads)
+        return scan(shared_dim, threads)
+
+    monkeypatch.setattr(rows, "VectorScan", noted)
+    PhotoIndex(tmp_path / "an.index", model).add(folder)
+    client = serve(index=ServedIndex(tmp_path / "an.index"), threads=3)
+    assert len(client.post("/v1/search", json={"text": "a dog"}).json()["hits"]) == 6
+    assert told == [3]
+    answer = client.post("/v1/search", json={"text": "a dog", "hybrid": True})
+    assert (answer.status_code, "no captions in this index" in answer.text) == (400, True)
 
 
 def test_metrics(client: httpx2.Client) -> None:

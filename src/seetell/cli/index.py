@@ -61,7 +61,7 @@ def index(
         where = index_place(folders) if place is None else place
         # Many photos, and nobody waits for the first: larger batches are a tenth faster on several threads.
         batch_size = _BATCH_SIZE if shared.batch_size is None and shared.threads != 1 else shared.batch_size
-        photos = PhotoIndex(where, open_model(replace(shared, batch_size=batch_size)))
+        photos = PhotoIndex(where, open_model(replace(shared, batch_size=batch_size)), threads=shared.threads)
         if remove:
             count = photos.remove(folders)
             out.result({"index": str(where), "removed": count}, str(where), f"{count} photos taken out")

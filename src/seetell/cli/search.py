@@ -65,7 +65,7 @@ def search(
 
     with Output(json=shared.json) as out:
         stored = is_index(Path(inside))
-        index = PhotoIndex(inside if stored else None, open_model(shared))
+        index = PhotoIndex(inside if stored else None, open_model(shared), threads=shared.threads)
         if not stored:
             # While nothing is in it, for its errors alone: a query that is none must not cost a folder's
             # reading.

@@ -84,8 +84,8 @@ def serve(
     from seetell.serving import require_extra
 
     require_extra()
+    from seetell.core.processors import usable_processors
     from seetell.serving.app import App
-    from seetell.serving.limits import usable_processors
     from seetell.serving.logs import log_to_stderr
     from seetell.serving.photo_index_api import ServedIndex
     from seetell.serving.server import serve as serve_app
@@ -107,6 +107,7 @@ def serve(
         reach=None if fetch == "none" or settings.offline() else fetch,
         memory_bytes=None if memory_mb is None else memory_mb * 1_000_000,
         index=None if index is None else ServedIndex(index, [Path(folder) for folder in photos]),
+        threads=threads,
     )
 
     def started(address: str) -> None:

@@ -31,7 +31,8 @@ _FORMAT = 1
 class ModelTable:
     """Which model a table's vectors are of. fingerprint: changes when the model's files do. S: shared_dim.
 
-    unfinished: the photos of an earlier ``fingerprint`` are still being embedded anew, from the table named.
+    unfinished: the photos of the model's other tables are still being embedded anew; the table named is the
+    last complete one.
     """
 
     table: str
@@ -52,6 +53,13 @@ def fingerprint_of(model: Model) -> str:
 def is_index(place: Path) -> bool:
     """Whether an index is there. A damaged one is, too."""
     return (place / _SUMMARY).is_file()
+
+
+def require_index(place: Path) -> None:
+    """Raises UsageError where no index is, and what :class:`IndexFolder` raises."""
+    IndexFolder(place).tables()
+    if not is_index(place):
+        raise UsageError(f"{place}: no index is there; make one with seetell index FOLDER --index {place}")
 
 
 class IndexFolder:
@@ -115,24 +123,30 @@ class IndexFolder:
         """The model's own table, entered if it is new. The caller holds the lock. Raises StorageError."""
         tables = self.tables()
         fingerprint = fingerprint_of(model)
-        older = None
+        complete = None
         for one in tables:
             if one.name == model.name:
                 if one.fingerprint == fingerprint:
                     return one
-                older = one.table
+                if one.unfinished is None:
+                    complete = one.table
         taken = {one.table for one in tables}
         name = next(name for n in range(len(taken) + 1) if (name := f"photos-{n}") not in taken)
         # A table of that name can only be what a killed process was removing.
         shutil.rmtree(self.place / f"{name}.lance", ignore_errors=True)
-        made = ModelTable(name, model.name, fingerprint, shared_dim, older)
+        made = ModelTable(name, model.name, fingerprint, shared_dim, complete)
         self._write([*tables, made])
         return made
 
+    def others(self, own: ModelTable) -> list[ModelTable]:
+        """The tables of other states of the model, oldest first: the complete one, and what was begun and
+        interrupted."""
+        return [one for one in self.tables() if one.name == own.name and one.table != own.table]
+
     def finish(self, done: ModelTable) -> None:
-        """The table is complete: its model's earlier tables go. The caller holds the lock."""
+        """The table is complete: its model's other tables go. The caller holds the lock."""
         tables = self.tables()
-        gone = [one for one in tables if one.name == done.name and one.table != done.table]
+        gone = self.others(done)
         kept = [one for one in tables if one not in gone and one.table != done.table]
         finished = ModelTable(done.table, done.name, done.fingerprint, done.shared_dim)
         self._write([*kept, finished])

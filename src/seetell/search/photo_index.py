@@ -50,16 +50,31 @@ class PhotoIndex:
         path: the folder to keep the index in, made when photos are first added; needs the extra ``search``.
             None holds it in memory.
         model: gives the vectors; must be able to ``embed``.
+        threads: processor threads of a search; None reads ``SEETELL_THREADS``, else all that this process may
+            use.
 
-    Raises UsageError for a model that cannot embed or did not make the index, StorageError for a folder that
-    is none of ours, and MissingExtra.
+    Raises UsageError for a model that cannot embed, StorageError for a folder that is none of ours, and
+    MissingExtra. Photos can be added to an index of other models; until then whatever else is asked of it
+    raises UsageError.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, model: Model) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None, model: Model, *, threads: int | None = None
+    ) -> None:
         if "embed" not in model.tasks:
             raise UsageError(f"{model.name} cannot embed photos, so it cannot search them")
         self._model = model
-        self._rows: Rows = MemoryRows(model) if path is None else StoredRows(Path(path), model)
+        if threads is not None:
+            threads = at_least_one(threads, "threads")
+        self._rows: Rows = (
+            MemoryRows(model, threads) if path is None else StoredRows(Path(path), model, threads)
+        )
+
+    def require_model(self) -> None:
+        """Raises UsageError where other models made the index, or an earlier state of this one: it cannot be
+        searched before photos are added. One that is new or in memory passes."""
+        if isinstance(self._rows, StoredRows):
+            self._rows.require_model()
 
     def __len__(self) -> int:
         return self._rows.count()
@@ -119,8 +134,8 @@ class PhotoIndex:
             rerank: have the model's matching head look at the best again, with the text; slower. ``score`` is
                 then the probability that the text fits the photo.
 
-        Raises UsageError when nothing is looked for, ``k`` is below 1 or the condition is none, and what the
-        model raises for the text and the photo.
+        Raises UsageError when nothing is looked for, ``k`` is below 1, the condition is none, or ``hybrid``
+        finds photos without captions; and what the model raises for the text and the photo.
         """
         k = at_least_one(k, "k")
         query = parse_query(text, image)

@@ -59,8 +59,9 @@ class Rows(Protocol):
 class MemoryRows:
     """Held by this process alone; a photo known already is read again."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, threads: int | None = None) -> None:
         self._model = model
+        self._threads = threads
         self._lock = threading.Lock()
         self._ids: dict[str, int] = {}
         self._paths: dict[int, str] = {}
@@ -110,7 +111,7 @@ class MemoryRows:
             known = self._ids.get(path)
             number = self._next_id if known is None else known
             if self._scan is None:
-                self._scan = VectorScan(len(vector))
+                self._scan = VectorScan(len(vector), self._threads)
             self._scan.put(np.array([number]), vector[None])
             self._ids[path], self._paths[number] = number, path
             self._next_id += known is None
@@ -120,13 +121,15 @@ class MemoryRows:
 class StoredRows:
     """In a folder on disk. Other processes may write it meanwhile; a search finds what is committed.
 
-    Raises StorageError, MissingExtra, and UsageError where the index is another model's.
+    Raises StorageError and MissingExtra. An index of other models is opened, for this one may be added to it
+    by :meth:`changes`; until then all else raises UsageError.
     """
 
-    def __init__(self, place: Path, model: Model) -> None:
+    def __init__(self, place: Path, model: Model, threads: int | None = None) -> None:
         require_lancedb()
         self._place = place
         self._model = model
+        self._threads = threads
         self._folder = IndexFolder(place)
         self._lock = threading.RLock()
         self._table: PhotoTable | None = None
@@ -136,6 +139,10 @@ class StoredRows:
         self._paths: dict[int, str] = {}
         self._scan: VectorScan | None = None
         self._folder.tables()  # for its errors
+
+    def require_model(self) -> None:
+        """Raises UsageError where other models made the index, or an earlier state of this one."""
+        self._folder.table_of(self._model)
 
     def count(self) -> int:
         with self._lock:
@@ -160,26 +167,27 @@ class StoredRows:
             table = PhotoTable(self._place, entry.table, entry.shared_dim, create=True)
             captions: dict[str, str] = {}
             if entry.unfinished is not None:
-                # The photos of the model's earlier state, wherever they lie, are embedded anew.
-                older = PhotoTable(self._place, entry.unfinished, entry.shared_dim)
-                captions = older.captions()
-                given = [*given, *(one.path for one in older.known() if os.path.lexists(one.path))]
+                # The photos of the model's other states, wherever they lie, are embedded anew.
+                for older in self._others(entry):
+                    captions |= older.captions()
+                    given += [one.path for one in older.known() if os.path.lexists(one.path)]
             yield from Updater(table, self._model, captions).changes(given)
             if entry.unfinished is not None:
+                _carry_over(captions, table)
                 self._folder.finish(entry)
             if table.count() > EXACT_ROWS:
                 table.index_vectors()
 
     def remove(self, places: Sequence[Path]) -> int:
         with self._folder.writing():
-            table = self._opened()
-            if table is None:
+            entry = self._folder.table_of(self._model)
+            if entry is None:
                 return 0
-            table.refresh()
-            gone = [one.id for one in table.known() if _inside(one.path, places)]
-            for group in in_groups(gone, _REMOVED_AT_ONCE):
-                table.remove(group)
-            return len(gone)
+            # From the model's other states first: whatever is left there comes back when it is embedded anew.
+            for older in self._others(entry):
+                _remove(older, places)
+            table = self._opened()
+            return 0 if table is None else _remove(table, places)
 
     def nearest(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Scored]]:
         with self._lock:
@@ -196,7 +204,7 @@ class StoredRows:
 
     def matching(self, text: str, vector: NDArray[np.float32], k: int, where: str | None) -> list[Scored]:
         """The ``k`` photos whose captions have the words of a text, best first, and their cosines with
-        float32[S]."""
+        float32[S]. Raises UsageError where there are photos, and no captions to look through."""
         with self._lock:
             table = self._opened()
             if table is None:
@@ -269,6 +277,13 @@ class StoredRows:
             self._table = table
         return self._table
 
+    def _others(self, own: ModelTable) -> Iterator[PhotoTable]:
+        """The tables of the model's other states that hold anything."""
+        for one in self._folder.others(own):
+            table = PhotoTable(self._place, one.table, one.shared_dim)
+            if not table.empty:
+                yield table
+
     def _size(self, table: PhotoTable, version: int) -> int:
         if version != self._counted:
             self._count, self._counted = table.count(), version
@@ -277,7 +292,7 @@ class StoredRows:
     def _brought_up_to_date(self, table: PhotoTable, version: int) -> VectorScan:
         """What is in memory, at this version of the table."""
         if self._scan is None:
-            self._scan = VectorScan(table.shared_dim)
+            self._scan = VectorScan(table.shared_dim, self._threads)
         if version != self._version:
             newest = self._commit
             for ids, vectors, paths, commit in table.rows_since(self._commit):
@@ -298,6 +313,28 @@ class StoredRows:
         # Asked of the model itself: a manifest may leave it open.
         blank = np.full((8, 8, 3), 128, np.uint8)
         return int(self._model.embed_images(blank).shape[1])
+
+
+def _remove(table: PhotoTable, places: Sequence[Path]) -> int:
+    """Take out what lies at or below these places; how many there were."""
+    table.refresh()
+    gone = [one.id for one in table.known() if _inside(one.path, places)]
+    for group in in_groups(gone, _REMOVED_AT_ONCE):
+        table.remove(group)
+    return len(gone)
+
+
+def _carry_over(captions: Mapping[str, str], table: PhotoTable) -> None:
+    """Give photos that have none the captions of other tables, by content hash, and make them ready for
+    searches: the tables that held them are about to go."""
+    table.refresh()
+    bare = {one for one, _ in table.uncaptioned()}
+    found = {
+        one.id: captions[one.sha256] for one in table.known() if one.id in bare and one.sha256 in captions
+    }
+    table.caption(found, 1 + table.newest_commit())
+    if table.has_captions():
+        table.index_captions()
 
 
 def _written(table: PhotoTable, waiting: dict[int, Caption], commit: int) -> Iterator[Caption]:

@@ -46,7 +46,7 @@ class VectorScan:
 
     Args:
         shared_dim: S.
-        threads: processor threads to use; None for all.
+        threads: processor threads to use; None reads ``SEETELL_THREADS``, else all this process may use.
     """
 
     def __init__(self, shared_dim: int, threads: int | None = None) -> None:
@@ -193,13 +193,14 @@ class VectorScan:
         return pool.places()
 
     def _biases(self, places: NDArray[np.int64] | None) -> list[Any] | None:
-        """The bias of each chunk where only some rows count; None for a chunk without any."""
+        """The bias of each chunk, float32[CHUNK_ROWS, 1], where only some rows count: 0 for those, NEVER for
+        the others; None for a chunk of which none does."""
         if places is None:
             return None
         allowed = np.full((len(self._chunks) * CHUNK_ROWS, 1), NEVER, np.float32)
         allowed[places] = 0
         parts = allowed.reshape(len(self._chunks), CHUNK_ROWS, 1)
-        return [part if part.any() and (part == 0).any() else None for part in parts]
+        return [part if (part == 0).any() else None for part in parts]
 
 
 @dataclass

@@ -7,13 +7,15 @@ take as long as sixteen do. All give the same scores: products of whole numbers 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from seetell.core import settings
+from seetell.core.processors import usable_processors
 
 # Rows scored at once: their codes and scores stay in the processor's cache.
 CHUNK_ROWS = 16384
@@ -51,7 +53,12 @@ class Chunk:
 
 def scorer(width: int, shared_dim: int, threads: int | None) -> Scorer:
     """How a chunk is scored against ``width`` queries float32[width, S]: float32[CHUNK_ROWS, width], good
-    until the next call. A constant per query, the part that all rows share, is left out."""
+    until the next call. A constant per query, the part that all rows share, is left out.
+
+    threads: None reads ``SEETELL_THREADS``, else all that this process may use. Raises UsageError for
+    nonsense there.
+    """
+    threads = threads or settings.threads() or usable_processors()
     for make in (row_by_row, as_matrices):
         if make is row_by_row and width > _FEW_QUERIES:
             continue
@@ -84,17 +91,15 @@ def in_floats(chunk: Chunk, queries: Vectors) -> NDArray[np.float32]:
     return np.asarray(product * scale * chunk.scale + chunk.bias, np.float32)
 
 
-def row_by_row(width: int, shared_dim: int, threads: int | None) -> Scorer:
+def row_by_row(width: int, shared_dim: int, threads: int) -> Scorer:
     """With SimSIMD. Raises ImportError where it is not installed (extra ``search``)."""
     import simsimd
-
-    workers = threads or os.cpu_count() or 1
 
     def score(chunk: Chunk, queries: Vectors) -> NDArray[np.float32]:
         whole, scale = _quantised(queries)
         # Bytes times bytes, both with 128 for zero; what the 128s add is taken off again.
         shifted = (whole + 128).astype(np.uint8)
-        product = np.array(simsimd.cdist(shifted, chunk.codes, "dot", threads=workers))  # [Q, CHUNK_ROWS]
+        product = np.array(simsimd.cdist(shifted, chunk.codes, "dot", threads=threads))  # [Q, CHUNK_ROWS]
         product -= 128 * chunk.sums
         product -= 128 * whole.sum(axis=1, keepdims=True)
         return np.asarray(product.T * scale * chunk.scale + chunk.bias, np.float32)
@@ -102,7 +107,7 @@ def row_by_row(width: int, shared_dim: int, threads: int | None) -> Scorer:
     return score
 
 
-def as_matrices(width: int, shared_dim: int, threads: int | None) -> Scorer:
+def as_matrices(width: int, shared_dim: int, threads: int) -> Scorer:
     """With OpenVINO."""
     import openvino as ov
     from openvino import opset13 as op
@@ -119,10 +124,12 @@ def as_matrices(width: int, shared_dim: int, threads: int | None) -> Scorer:
     product = op.subtract(op.matmul(left, right, False, True), offset)
     scores = op.add(op.multiply(op.multiply(product, query_scale), scale), bias)
     graph = ov.Model([op.result(scores)], [codes, queries, offset, query_scale, scale, bias])
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = ov.Core().compile_model(graph, "CPU", settings)
+    properties: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    compiled = ov.Core().compile_model(graph, "CPU", properties)
     request = compiled.create_infer_request()
 
     def score(chunk: Chunk, given: Vectors) -> NDArray[np.float32]:

@@ -102,9 +102,12 @@ class PhotoTable:
             else:
                 self.empty = True
         except Exception as error:  # LanceDB raises ValueError, RuntimeError and OSError alike
-            # A process killed while it made the table has left one without any version.
-            if not create or _has_version(place / f"{name}.lance"):
+            if _has_version(place / f"{name}.lance"):
                 raise self._unreadable(error) from error
+            # A process killed while it made the table has left one without any version.
+            if not create:
+                self.empty = True
+                return
             try:
                 self._table = connection.create_table(name, schema=_row_type(shared_dim), mode="overwrite")
             except Exception as second:
@@ -258,14 +261,20 @@ class PhotoTable:
         return [(_path(row["path"], row["raw_path"]), 1 - row["_distance"]) for row in rows]
 
     def matching(self, text: str, k: int, where: str | None) -> list[int]:
-        """The ids of the ``k`` photos whose captions fit best to the words of a text, best first."""
+        """The ids of the ``k`` photos whose captions fit best to the words of a text, best first.
+
+        Raises UsageError where there are photos, and no captions to look through.
+        """
         if not self._has_index("caption"):
+            self._require_captions()
             return []
         with self._filtering(where):
             query = self._table.search(text, query_type="fts")
             if where is not None:
                 query = query.where(where, prefilter=True)
             rows = query.limit(k).select(["id", "_score"]).to_list()
+        if not rows:
+            self._require_captions()  # those there were may have gone with their photos
         return [row["id"] for row in rows]
 
     # --- details ----------------------------------------------------------------------------------------
@@ -300,6 +309,17 @@ class PhotoTable:
 
     def _captioned(self) -> Iterator[Any]:
         return self._batches(["caption"], "caption IS NOT NULL")
+
+    def _require_captions(self) -> None:
+        if not self.count():
+            return
+        if not self.has_captions():
+            wrong = "there are no captions in this index"
+        elif not self._has_index("caption"):  # made when the last photo has its caption
+            wrong = "the captions in this index are not complete"
+        else:
+            return
+        raise UsageError(f"{wrong}; run seetell index FOLDER --caption, or search without --hybrid")
 
     def _has_index(self, column: str) -> bool:
         with self._reading():
@@ -380,8 +400,10 @@ def _vectors(column: Any) -> Vectors:
 def _has_version(folder: Path) -> bool:
     try:
         return any(entry.name.endswith(".manifest") for entry in os.scandir(folder / "_versions"))
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True  # there may be one that cannot be looked at
 
 
 def _bad_filter(where: str, error: Exception) -> UsageError:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -137,16 +137,34 @@ class Updater:
     # --- reading ----------------------------------------------------------------------------------------
 
     def _read(self, candidates: list[Path]) -> Iterator[Change | Failure]:
+        with closing(_read_ahead(candidates)) as reads:
+            left = True
+            while left:
+                left = yield from self._read_until_due(reads)
+                if self._due():
+                    yield from self._flush()
+
+    def _read_until_due(self, reads: Iterator[FileRead]) -> Generator[Change | Failure, None, bool]:
+        """Read until known files are to be written; whether any files are left.
+
+        The model asks for files until it has a batch, and gives nothing meanwhile: where all are known, as in
+        a folder that was renamed, its stream has to end for anything to be written.
+        """
         embedding: deque[FileRead] = deque()
+        left = False
 
         def to_embed() -> Iterator[Path]:
-            for read in _read_ahead(candidates):
+            nonlocal left
+            for read in reads:
                 same = None if read.sha256 is None else self._of_hash.get(read.sha256)
                 if same is None:
                     embedding.append(read)
                     yield read.path
-                else:
-                    self._put(read, source=same.id)
+                    continue
+                self._put(read, source=same.id)
+                if self._due():
+                    left = True
+                    return
 
         for result in self._model.stream("embed_images", to_embed()):
             read = embedding.popleft()
@@ -159,6 +177,7 @@ class Updater:
                 self._put(read, vector=result)
             if self._due():
                 yield from self._flush()
+        return left
 
     def _put(
         self, read: FileRead, *, vector: NDArray[np.float32] | None = None, source: int | None = None
@@ -241,7 +260,7 @@ class Updater:
             self._table.tidy()
 
 
-def _read_ahead(paths: list[Path]) -> Iterator[FileRead]:
+def _read_ahead(paths: list[Path]) -> Generator[FileRead]:
     """Read files in order, the next ones while the last is used. The bytes are let go at once."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="seetell-hash") as pool:
         waiting: deque[Future[FileRead]] = deque()

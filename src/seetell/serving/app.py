@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp
 
 from seetell.core.errors import SeetellError, TaskUnavailable
 from seetell.media.fetch import Fetcher, Reach
+from seetell.search.index_folder import require_index
 from seetell.search.photo_index import PhotoIndex
 from seetell.serving.batching import Batcher
 from seetell.serving.chat_api import chat_routes
@@ -36,6 +38,7 @@ from seetell.serving.photo_index_api import ServedIndex, index_routes
 from seetell.serving.photos import PhotoReader
 from seetell.serving.problems import ErrorBody, Problem, problem_of
 from seetell.serving.state import Serving, current
+from seetell.tasks.model import Model
 
 _LOG = logging.getLogger("seetell.serving")
 
@@ -68,9 +71,12 @@ class App:
         reach: where photos' addresses may lead; None fetches none.
         workers: batches run at the same time: one more than compute, whose photos are decoded meanwhile.
         memory_bytes: for all loaded models; None for no bound.
-        index: answers searches with the default model, which then stays loaded.
+        index: answers searches with the default model, which then stays loaded. It need not be there yet
+            where clients may bring it up to date.
+        threads: processor threads of a search; None for all that this process may use.
 
-    Raises UsageError for sources that cannot be served together.
+    Raises UsageError for sources that cannot be served together and an index that is not there, and
+    StorageError for one that cannot be read.
     """
 
     def __init__(
@@ -83,7 +89,10 @@ class App:
         workers: int = 2,
         memory_bytes: int | None = None,
         index: ServedIndex | None = None,
+        threads: int | None = None,
     ) -> None:
+        if index is not None and not index.roots:
+            require_index(index.path)  # nothing can ever come into it
         limits = limits or Limits()
         fetcher = None
         if reach is not None:
@@ -100,6 +109,7 @@ class App:
             workers=workers,
         )
         self._index = index
+        self._threads = threads
         self._metrics = Metrics()
         self.api = self._api()
         self._gate: ASGIApp = Gate(self.api, self.serving, keys, self._metrics)
@@ -159,12 +169,20 @@ class App:
         try:
             if self._index is not None:
                 model = await open_index.enter_async_context(serving.pool.lease())
-                self._index.index = await asyncio.to_thread(PhotoIndex, self._index.path, model)
+                self._index.index = await asyncio.to_thread(_opened, self._index.path, model, self._threads)
             await _warm_up(serving)
             serving.ready = True
             _LOG.info("ready", extra={"fields": {"model": serving.pool.default}})
         except Exception as error:
             serving.failed = error
+
+
+def _opened(path: Path, model: Model, threads: int | None) -> PhotoIndex:
+    """Raises UsageError for an index that the model cannot search: better no server than one that refuses
+    every search."""
+    index = PhotoIndex(path, model, threads=threads)
+    index.require_model()
+    return index
 
 
 async def _warm_up(serving: Serving) -> None:
