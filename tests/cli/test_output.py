@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from seetell.cli.output import Output, OutputClosed, json_line, percent, printable, say
+from seetell.cli.output import Output, OutputClosed, json_line, percent, say
 from seetell.core.errors import ImageError, StorageError
+from seetell.core.lines import printable
 
 
 class Terminal(io.StringIO):

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seetell.bundle.checkpoint_files import CONFIG, OPEN_CLIP_CONFIG, choose_files
-from seetell.bundle.hub_errors import one_line, translated
+from seetell.bundle.hub_errors import translated
 from seetell.core import settings
 from seetell.core.errors import BundleNotFound, MissingExtra, StorageError, UsageError
 from seetell.core.files import storage_error
+from seetell.core.lines import said_by
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -73,7 +74,7 @@ def fetch_checkpoint(
     try:
         hub.utils.validate_repo_id(hub_id)
     except ValueError as error:
-        raise UsageError(f"{hub_id!r} is no hub id; one is OWNER/NAME ({one_line(error)})") from error
+        raise UsageError(f"{hub_id!r} is no hub id; one is OWNER/NAME ({said_by(error)})") from error
     if revision is not None and not revision.strip():
         raise UsageError("the revision is empty; give a branch, a tag or a commit")
     if (settings.offline() if offline is None else offline) or hub.constants.HF_HUB_OFFLINE:

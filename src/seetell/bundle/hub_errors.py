@@ -11,6 +11,7 @@ from typing import Any
 
 from seetell.core.errors import BundleNotFound, SeetellError
 from seetell.core.files import storage_error
+from seetell.core.lines import said_by
 
 _LOGIN = "log in with `hf auth login` or set HF_TOKEN"
 # What a failed write looks like, among the many things that reach us as an OSError.
@@ -56,7 +57,7 @@ def translated(error: Exception, hub: Any, hub_id: str, revision: str | None, ca
     if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
         return storage_error(error, Path(error.filename or hub.constants.HF_HUB_CACHE))
     return BundleNotFound(
-        f"{hub_id}: cannot be fetched from {endpoint} ({type(error).__name__}: {one_line(error)}); check the "
+        f"{hub_id}: cannot be fetched from {endpoint} ({type(error).__name__}: {said_by(error)}); check the "
         f"network and HF_ENDPOINT, then run the same again{hint}"
     )
 
@@ -68,7 +69,7 @@ def _refusal(error: Any, hint: str) -> str:
     if status == 401:
         return f"does not accept the token, or the model is private or not there; {_LOGIN}"
     if status == 403:
-        said = one_line(error.server_message or "forbidden")
+        said = said_by(error.server_message or "forbidden")
         return f"gives no access to it ({said}); {_LOGIN}, with a token that may read it"
     if status == 404:
         return "has no such model or file; check the spelling and HF_ENDPOINT"
@@ -77,8 +78,3 @@ def _refusal(error: Any, hint: str) -> str:
         wait = f"{seconds} seconds" if seconds.isdigit() else "some minutes"
         return f"got too many requests from here; wait {wait} and run the same again, or {_LOGIN}"
     return f"failed (HTTP status {status}); run the same again later{hint}"
-
-
-def one_line(error: object) -> str:
-    """What an error says, on one line of bounded length."""
-    return " ".join(str(error).split())[:200]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import typer
 
 from seetell.cli import interrupt
+from seetell.core.lines import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,15 +28,6 @@ NAME_WIDTH = 36
 
 class OutputClosed(Exception):
     """Whoever read our standard output went away (``| head``)."""
-
-
-def printable(text: str) -> str:
-    """``text`` on one line and harmless to a terminal: control characters and undecodable bytes of file
-    names appear as escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def say(message: str, stream: TextIO | None = None) -> None:

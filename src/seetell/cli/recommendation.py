@@ -206,7 +206,7 @@ def block(title: str, lines: Sequence[str]) -> RenderableType:
     from rich.padding import Padding
     from rich.text import Text
 
-    from seetell.cli.output import printable
+    from seetell.core.lines import printable
 
     body = [Padding(Text(printable(line)), (0, 0, 0, 3)) for line in lines]
     return Group(Text(printable(title), style="cyan", overflow="fold"), *body)

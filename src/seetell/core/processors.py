@@ -1,8 +1,10 @@
-"""How many processors there are to use."""
+"""Which processor this is, and how much of it there is to use."""
 
 from __future__ import annotations
 
 import os
+import platform
+from contextlib import suppress
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -17,6 +19,22 @@ def usable_processors() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return max(1, min(count, _quota(_QUOTA) or count))
+
+
+def described() -> str:
+    """The processor and how many of its cores this process may use, in a few words."""
+    cores = usable_processors()
+    return f"{_name()}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def _name() -> str:
+    # Python itself knows the processor's name on few systems; Linux tells it here.
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return " ".join(value.split())
+    return platform.processor() or platform.machine() or "unknown processor"
 
 
 def _quota(file: Path) -> int | None:

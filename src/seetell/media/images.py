@@ -24,6 +24,7 @@ from PIL import Image, ImageFile
 
 from seetell.core import settings
 from seetell.core.errors import ImageError
+from seetell.core.lines import printable
 from seetell.media.decoded import DecodedPhoto
 from seetell.media.formats import HEADER_BYTES, Format, looks_cut, sniff, tiff_strips_missing
 from seetell.media.listing import list_photos
@@ -36,7 +37,6 @@ __all__ = [
     "decode_image",
     "decode_photo",
     "list_photos",
-    "one_line",
     "photo_name",
 ]
 
@@ -97,7 +97,7 @@ def decode_photo(
             whatever the bytes are.
     """
     limit = settings.max_pixels() if max_pixels is None else max_pixels
-    name = one_line(photo_name(photo))
+    name = printable(photo_name(photo))
     _silence_pillow()
     if isinstance(photo, np.ndarray):
         return DecodedPhoto.whole(_checked_array(photo, name))
@@ -119,11 +119,6 @@ def decode_photo(
         )
     wanted = None if exact or min_size is None else (min_size[0], min_size[1])
     return _decode_bytes(data, found, name, wanted, limit)
-
-
-def one_line(name: str) -> str:
-    """A file name may hold line breaks or undecodable bytes; a message is one printable line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
 def _silence_pillow() -> None:
@@ -345,5 +340,5 @@ def _unreadable(error: Exception, name: str, found: Format | None, data: bytes) 
 
 
 def _short(error: Exception) -> str:
-    text = one_line(" ".join(str(error).split())) or type(error).__name__
+    text = printable(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import EngineError, StorageError, UsageError
 from seetell.core.files import atomic_write_text, cache_folder
+from seetell.core.processors import described
 from seetell.runtime.graphs import first_line
 
 RatePrecision = Literal["fp32", "bf16"]
@@ -61,7 +62,7 @@ def measure_gemm_rate(*, budget_s: float = BUDGET_S, again: bool = False) -> Gem
     if not (math.isfinite(budget_s) and budget_s > 0):
         raise UsageError(f"budget_s is a time above 0, not {budget_s}")
     run, precision, engine = _runner()
-    machine = _machine()
+    machine = described()
     path = _cache_path(machine, precision, engine)
     kept = _read(path, machine, precision, engine)
     if kept is not None and not again:
@@ -138,18 +139,6 @@ def _numpy_runner() -> Callable[[], Any]:
 def _matrix(rows: int, columns: int) -> NDArray[np.float32]:
     """Ordinary numbers: zeros or denormals would not run at the usual pace."""
     return np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32)
-
-
-def _machine() -> str:
-    name = platform.processor() or platform.machine()
-    with suppress(OSError):  # Linux tells the processor's name here only
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                name = " ".join(value.split())
-                break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
 def _cache_path(machine: str, precision: str, engine: str) -> Path | None:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import ImageError, StorageError, UsageError
+from seetell.core.lines import printable
 from seetell.core.results import Failure
-from seetell.media.images import list_photos, one_line
+from seetell.media.images import list_photos
 from seetell.search.details import FileRead, Stamp, read_file, stamp_of
 from seetell.search.table import Known, PhotoTable, in_groups, row_path
 from seetell.tasks.model import Model
@@ -171,7 +172,7 @@ class Updater:
             if isinstance(result, Failure):
                 yield self._failed(read, result)
             elif read.sha256 is None or stamp_of(read.path) != read.stamp:
-                changed = f"{one_line(str(read.path))}: changed while it was read; index again"
+                changed = f"{printable(str(read.path))}: changed while it was read; index again"
                 yield self._failed(read, Failure(str(read.path), ImageError("unreadable", changed)))
             else:
                 self._put(read, vector=result)

@@ -40,13 +40,6 @@ def check_stopped() -> None:
         raise Stopped
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
 def in_parallel(
     function: Callable[[T], R], tasks: Sequence[T], workers: int
 ) -> Iterator[tuple[int, R | WorkerDied]]:

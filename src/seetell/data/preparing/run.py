@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from seetell.core.errors import DataError, StorageError, UsageError
 from seetell.core.files import atomic_write_bytes, atomic_write_text
+from seetell.core.processors import usable_processors
 from seetell.data.cleaning.languages import LanguageGuesser
 from seetell.data.cleaning.limits import Limits
 from seetell.data.cleaning.reasons import Reason
@@ -23,7 +24,6 @@ from seetell.data.parquet import parquet_bytes, require_parquet
 from seetell.data.preparing import folder
 from seetell.data.preparing.deciding import apply_scores, drop_silent, judge
 from seetell.data.preparing.measuring import Looked, measure
-from seetell.data.preparing.parallel import cores
 from seetell.data.preparing.report import Outcome, report_page
 from seetell.data.preparing.scoring import Captioner, Scorer, add_captions, add_scores
 from seetell.data.preparing.writing import Plan, plan_shards, source_state, storable, write_shards
@@ -161,7 +161,7 @@ def _decide(
     track: Track,
 ) -> Outcome:
     samples, limits = source.samples, options.limits
-    workers = options.workers or cores()
+    workers = options.workers or usable_processors()
     looked: list[Looked | None] = [None] * len(samples)
 
     def looking() -> Iterator[None]:
@@ -212,7 +212,7 @@ def _write(source: Source, out: Path, options: PrepareOptions, outcome: Outcome,
     )
 
     def writing() -> Iterator[None]:
-        for plan in write_shards(plans, options.workers or cores()):
+        for plan in write_shards(plans, options.workers or usable_processors()):
             yield from [None] * len(plan.entries)
 
     for _ in track(writing(), "photos written", sum(len(plan.entries) for plan in plans)):

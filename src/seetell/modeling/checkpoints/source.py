@@ -25,11 +25,11 @@ from seetell.bundle.checkpoint_files import (
     choose_files,
 )
 from seetell.core.errors import BundleNotFound, CheckpointError
+from seetell.core.lines import said_by
 from seetell.modeling.checkpoints.weight_files import (
     PickleFile,
     SafetensorsFile,
     WeightInfo,
-    one_line,
 )
 
 Layout = Literal["transformers", "timm", "open_clip"]
@@ -186,7 +186,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: cut off or no JSON ({one_line(error)}); {_AGAIN}") from error
+        raise CheckpointError(f"{path}: cut off or no JSON ({said_by(error)}); {_AGAIN}") from error
     if not isinstance(document, dict):
         raise CheckpointError(
             f"{path}: a mapping of keys is expected, not {type(document).__name__}; {_AGAIN}"

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from seetell.core.errors import CheckpointError, PickleRefused
+from seetell.core.lines import said_by
 
 # The dtypes of safetensors that torch computes with.
 _DTYPES = {
@@ -57,7 +58,7 @@ class SafetensorsFile:
             self._handle: Any = safe_open(str(path), framework="pt", device="cpu")
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
-                f"{path}: cut off or no safetensors file ({one_line(error)}); {_AGAIN}"
+                f"{path}: cut off or no safetensors file ({said_by(error)}); {_AGAIN}"
             ) from error
 
     @cached_property
@@ -81,7 +82,7 @@ class SafetensorsFile:
             tensor = self._handle.get_tensor(name)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
-                f"{self.path}: {name} cannot be read ({one_line(error)}); {_AGAIN}"
+                f"{self.path}: {name} cannot be read ({said_by(error)}); {_AGAIN}"
             ) from error
         assert isinstance(tensor, Tensor)
         return tensor
@@ -103,7 +104,7 @@ class PickleFile:
                 "not read even with --allow-pickle, take a safetensors version of it"
             ) from error
         except Exception as error:  # a parser that meets nonsense raises anything
-            raise self._damaged(f"{type(error).__name__}: {one_line(error)}") from error
+            raise self._damaged(f"{type(error).__name__}: {said_by(error)}") from error
         if not isinstance(document, Mapping) or not all(
             isinstance(name, str) and isinstance(value, Tensor) for name, value in document.items()
         ):
@@ -134,8 +135,3 @@ def _unpickled(path: Path) -> object:
         if "mmap can only be used" not in str(error):
             raise
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def one_line(error: object) -> str:
-    """What an error says, on one line of bounded length."""
-    return " ".join(str(error).split())[:200]
