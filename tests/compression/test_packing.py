@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 from pathlib import Path
@@ -11,10 +12,13 @@ import onnx
 import pytest
 
 from seetell.bundle.check import read_check
-from seetell.bundle.store import Bundle
+from seetell.bundle.store import Bundle, open_bundle
+from seetell.learning.compression.graphs import read_graph
 from seetell.learning.compression.levels import Level, run_model, simulated
 from seetell.learning.compression.packing import Packed, pack
 from seetell.learning.compression.sensitivity import relative_error
+from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.models.unified import UnifiedModel
 from seetell.runtime.engine import Arrays
 from tests.compression.conftest import ReadGraphs
 
@@ -46,6 +50,34 @@ def run_onnxruntime(path: Path, sample: Arrays) -> Arrays:
     session = onnxruntime.InferenceSession(str(path), options)
     names = [one.name for one in session.get_outputs()]
     return dict(zip(names, session.run(names, sample), strict=True))
+
+
+def test_weights_stored_as_float32_are_compressed_alike(
+    tmp_path: Path,
+    tiny_model: UnifiedModel,
+    tokenizer_json: bytes,
+    facts: BundleFacts,
+    samples: dict[str, list[Arrays]],
+) -> None:
+    """There a weight has one name in the graph and in the file, which its int8 values take over."""
+    write_bundle(
+        lambda: copy.deepcopy(tiny_model), tokenizer_json, tmp_path / "whole", facts, weights_dtype="fp32"
+    )
+    bundle = open_bundle(tmp_path / "whole")
+    graphs = {role: read_graph(bundle.graph_path(role), role) for role in bundle.manifest.graphs}
+    levels: dict[str, Level] = {
+        layer.source: "weights" for graph in graphs.values() for layer in graph.layers
+    }
+    (tmp_path / "small").mkdir()
+    packed = pack(tmp_path / "small", graphs, {}, levels)
+    for role in graphs:
+        graph = read_graph(bundle.graph_path(role), role)
+        own: dict[str, Level] = {layer.source: "weights" for layer in graph.layers}
+        expected = run_model(simulated(graph, None, own), samples[role])
+        for run in (run_openvino, run_onnxruntime):
+            found = run(tmp_path / "small" / packed.files[role], samples[role][0])
+            assert relative_error(expected, [found]) < 2e-3, (role, run.__name__)
+        assert packed.share(role) < 0.5
 
 
 def test_both_engines_compute_what_was_simulated(

@@ -287,6 +287,9 @@ def test_labels_of_a_held_out_part() -> None:
     assert found.n_images == 4
     assert found.zero_shot is not None and found.zero_shot.scores["top_1"].value == 75
     assert as_dict(found)["holdout"] == {"modulo": 3, "remainder": 2}
+    # Beside the figures of all photos of the same name these are others.
+    split = "dev, photos whose number leaves 2 when divided by 3"
+    assert measurement_rows(found, "pets", "dev")[0]["split"] == split
     assert "leaves 2 when divided by 3" in rendered(as_table(found))
     with pytest.raises(DataError, match="the holdout leaves none of 12"):
         evaluate_labels(Oracle().predictors(), labels, holdout=Holdout(modulo=30, remainder=29))

@@ -137,6 +137,32 @@ def test_questions_with_rare_answers_come_up_in_inverse_proportion_to_how_common
     assert inverse["red"] == pytest.approx(inverse["blue"], rel=0.15)
 
 
+@pytest.mark.parametrize("label", ["turn_left", "turn left", "右转"])
+@pytest.mark.parametrize("templates", [None, {"en": ["a photo of a {}"]}])
+def test_a_label_that_names_a_side_keeps_its_photo_from_being_mirrored(label: str, templates: Any) -> None:
+    records = [LabelRecord(Path("a.png"), label), LabelRecord(Path("b.png"), "stop")]
+    space = {one: place for place, one in enumerate(label_list(records))}
+    source = LabelSource(records, batch_size=2, rule=RULE, seed=(1,), label_space=space, templates=templates)
+    for row in source.draw(0):
+        assert names_a_side(row.texts()) is (row.photo.name == "a.png")
+
+
+def test_a_name_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
+    records = [LabelRecord(Path("a.png"), "p1"), LabelRecord(Path("b.png"), "p2")]
+    names = {"en": {"p1": "left arrow", "p2": "circle"}}
+    source = LabelSource(
+        records,
+        batch_size=2,
+        rule=RULE,
+        seed=(1,),
+        label_space={"p1": 0, "p2": 1},
+        templates={"en": ["{}"]},
+        names=names,
+    )
+    for row in source.draw(0):
+        assert names_a_side(row.texts()) is (row.photo.name == "a.png")
+
+
 def test_a_tag_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
     records = [QuestionRecord(Path("a.png"), f"q{n}", (answer,), n, 0) for n, answer in enumerate("ab")]
     records.append(QuestionRecord(Path("a.png"), "where?", ("left",), 9, 0))

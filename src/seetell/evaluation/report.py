@@ -222,12 +222,17 @@ def measurement_rows(
 ) -> list[dict[str, Any]]:
     """The figures as the fields of the manifest's ``Measurement``.
 
-    The language stands with the dataset, and a limit with the split, so that rows of different sets never
-    look alike. ``machine`` defaults to a description of this one.
+    The language stands with the dataset, what was held out and a limit with the split, so that rows of
+    different sets never look alike. ``machine`` defaults to a description of this one.
     """
+    parts = [split]
+    if evaluation.holdout is not None:
+        parts.append(_rule(evaluation.holdout))
+    if evaluation.limit is not None:
+        parts.append(_limited(evaluation))
     where = {
         "dataset": dataset if evaluation.language is None else f"{dataset} ({evaluation.language})",
-        "split": split if evaluation.limit is None else f"{split}, {_limited(evaluation)}",
+        "split": ", ".join(parts),
         "machine": describe_machine() if machine is None else machine,
     }
     return [

@@ -192,7 +192,8 @@ class ShardSource:
             questions = drawn_questions(answered, wanted.questions_per_photo, rng)
             tags = all_answers(answered)
         label = self._label_space.get(sample.label) if wanted.labels and sample.label is not None else None
-        return Row(sample.photo, self._rule, rng, captions, questions, tags, label)
+        text = None if label is None else sample.label
+        return Row(sample.photo, self._rule, rng, captions, questions, tags, label, label_text=text)
 
     def _open(self, shard: int) -> tuple[ShardIndex, NDArray[np.int64]]:
         index = self._shards.index(shard)

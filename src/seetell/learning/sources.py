@@ -37,7 +37,8 @@ class Row:
 
     captions: (text, language) pairs. questions: (question, answer) pairs. tags: every answer given about
     the photo, to these questions and others, once each. label: its place in the label space; named: the
-    same by name. rng: the source of this row's random view, independent of every other row's.
+    same by name; label_text: the label as its data set writes it. rng: the source of this row's random view,
+    independent of every other row's.
     """
 
     photo: PhotoRef
@@ -48,6 +49,7 @@ class Row:
     tags: tuple[str, ...] = ()
     label: int | None = None
     named: Among | None = None
+    label_text: str | None = None
 
     def texts(self) -> Iterable[str]:
         """Every text that speaks about the photo."""
@@ -56,6 +58,11 @@ class Row:
             yield question
             yield answer
         yield from self.tags
+        if self.named is not None:
+            yield self.named.names[self.named.place]
+        if self.label_text is not None:
+            # A folder's name has no blanks: turn_left.
+            yield self.label_text.replace("_", " ")
 
 
 class Source(Protocol):
@@ -283,7 +290,14 @@ class LabelSource:
             record, rng = self._records[place], self._shuffle.rng(step, row)
             named = Among(naming, self._own_labels.index(record.label)) if naming else None
             rows.append(
-                Row(record.photo, self._rule, rng, label=self._label_space[record.label], named=named)
+                Row(
+                    record.photo,
+                    self._rule,
+                    rng,
+                    label=self._label_space[record.label],
+                    named=named,
+                    label_text=record.label,
+                )
             )
         return rows
 

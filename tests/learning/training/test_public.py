@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,21 @@ def test_a_dual_encoders_loss_and_gradient_are_the_references(
     for found, expected in pairs:
         assert float(expected.abs().max()) > 1e-5
         torch.testing.assert_close(found.reshape(expected.shape), expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "bound"), [("clip", 100.0), ("siglip", 117.0)])
+def test_clips_bound_on_the_scale_is_not_siglips(
+    name: str, bound: float, starts: Callable[[str], tuple[Path, Any]], scenes: Path
+) -> None:
+    """The published SigLIP models have 117: their first step must not undo what they learned."""
+    folder, reference = starts(name)
+    ids, mask = texts_of(folder, "a cat", "dog")
+    size = reference.config.vision_config.image_size
+    step = step_of(folder, scenes).train()
+    with torch.no_grad():
+        step.model.logit_scale.fill_(math.log(117.0))
+    step(Batch(("a", "b"), torch.randn(2, 3, size, size), Captions(ids, mask, torch.arange(2), ("en",) * 2)))
+    assert float(step.model.logit_scale.detach().exp()) == pytest.approx(bound)
 
 
 def test_blips_caption_loss_is_the_references(

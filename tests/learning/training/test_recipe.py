@@ -20,7 +20,8 @@ BASE: dict[str, Any] = {
     "steps": 10,
     "checkpoint": {"dir": "runs/x"},
 }
-SHIPPED = sorted((Path(__file__).resolve().parents[3] / "recipes").rglob("*.yaml"))
+RECIPES = Path(__file__).resolve().parents[3] / "recipes"
+SHIPPED = sorted(RECIPES.rglob("*.yaml"))
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -53,10 +54,19 @@ def test_there_are_shipped_recipes() -> None:
 
 
 def test_each_stage_of_the_builtin_model_starts_from_the_one_before() -> None:
-    stages = [read_recipe(path) for path in SHIPPED if path.parent.name == "builtin"]
-    assert stages[0].init is None and len(stages) == 6
-    for before, after in pairwise(stages):
-        assert after.init == str(before.checkpoint.dir)
+    """Or from the average of that one, which all.sh makes before it goes on."""
+    folder = RECIPES / "builtin"
+    stages = {path.stem: read_recipe(path) for path in SHIPPED if path.parent == folder}
+    script = (folder / "all.sh").read_text(encoding="utf-8").splitlines()
+    done = [line.split() for line in script if line.startswith(("learn ", "average "))]
+    learned = [name for words in done if words[0] == "learn" for name in words[1:]]
+    assert learned == list(stages) and stages[learned[0]].init is None
+    averaged = {words[1] for words in done if words[0] == "average"}
+    for before, after in pairwise(learned):
+        left = f"{stages[before].checkpoint.dir}{'-half' if before in averaged else ''}"
+        assert Path(stages[before].checkpoint.dir).name == before and stages[after].init == left
+        if before in averaged:
+            assert done.index(["average", before]) + 1 == done.index(["learn", after])
 
 
 SOURCE = BASE["data"][0]
@@ -92,6 +102,14 @@ SOURCE = BASE["data"][0]
         ({"objectives": [{"name": "magic"}]}, "objectives.0.name"),
         ({"objectives": [{"name": "contrastive"}] * 2}, "objectives: an objective is listed twice"),
         ({"objectives": [{"name": "answer_list"}]}, "no source in data serves the objective answer_list"),
+        (
+            {"objectives": [{"name": "contrastive", "share": 0.5}]},
+            "share serves captioning, distil_captioning,",
+        ),
+        (
+            {"objectives": [{"name": "matching", "label_smoothing": 0.1}]},
+            "label_smoothing serves answer_list, answer_text,",
+        ),
         ({"epochs": 3}, "either epochs or steps"),
         ({"steps": None}, "either epochs or steps"),
         ({"steps": 2.5}, "steps"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,8 @@ from seetell.core.errors import RecipeError
 from seetell.data.vqa import read_vqa
 from seetell.evaluation.report import as_dict
 from seetell.evaluation.runner import evaluate_questions
+from seetell.learning.training import validation
+from seetell.learning.training.build import build_step
 from seetell.learning.training.metrics_log import read_metrics
 from seetell.learning.training.run import HOLDOUT, prepare, run
 from seetell.learning.training.validation import _predictors, build_validate, facade
@@ -59,6 +63,32 @@ def test_held_out_questions_lie_in_the_runs_folder_and_evaluate(scenes: Path, tm
     assert {int(record.photo_id) % 10 for record in held} == {9}
     measured = evaluate_questions(_predictors(facade(prepared.step.model, prepared), "en", False), held)
     assert 0.0 <= as_dict(measured)["vqa"]["exact_match"] <= 100.0
+
+
+def test_labels_are_told_from_all_of_their_source(scenes: Path, tmp_path: Path) -> None:
+    """As `seetell evaluate` tells them, though one photo of one label is measured."""
+    for number in range(8):
+        shutil.copytree(next((scenes / "labelled").iterdir()), tmp_path / "many" / f"label {number}")
+    data = f"validate={{every: 3, data: [{{format: imagefolder, path: {tmp_path}/many, limit: 1}}]}}"
+    able = small(scenes, tmp_path / "able", data, "objectives=[{name: contrastive}]")
+    prepared = prepare(able)
+    seen: list[int] = []
+    original = validation.classify_by_prompts
+
+    def counted(images: Any, texts: Any, labels: Any, templates: Any) -> Any:
+        seen.append(len(labels))
+        return original(images, texts, labels, templates)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "classify_by_prompts", counted)
+        build_validate(prepared)(prepared.step.model)
+    assert seen == [8]
+
+
+def test_captions_in_a_language_without_a_lead_are_refused(scenes: Path, tmp_path: Path) -> None:
+    german = ["data.0.languages=[de]", "objectives=[{name: captioning}]"]
+    with pytest.raises(RecipeError, match="captioning can be taught in en, zh, not in de"):
+        build_step(small(scenes, tmp_path / "run", *german), 300, (), ())
 
 
 def test_a_validation_source_nothing_measures_is_named(scenes: Path, tmp_path: Path) -> None:

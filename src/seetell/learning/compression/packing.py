@@ -112,6 +112,7 @@ def _quantise_weights(model: Any, working: WorkingGraph, levels: Levels, store: 
         turned = working.origins[layer.weight].transposed
         stored = store.add(working.role, layer.source, whole.T if turned else whole)
         scales = store.add(working.role, f"{layer.source}.scale", scale)
+        _make_way(model, stored)
         _declare(model, stored, store.tensors[stored])
         _declare(model, scales, store.tensors[scales])
         if layer.kind == "Gather":
@@ -168,6 +169,15 @@ def _gather(model: Any, node: Any, layer: Layer, stored: str, scales: str) -> No
     del model.graph.node[place]
     for step in reversed(steps):
         model.graph.node.insert(place, step)
+
+
+def _make_way(model: Any, name: str) -> None:
+    """Call a float constant of the graph something else where an int8 one is to have its name: a weight that
+    the bundle stores as float32 is called there as it is in the weights file."""
+    for one in model.graph.initializer:
+        if one.name == name and one.data_location != onnx.TensorProto.EXTERNAL:
+            one.name = f"{name}/float32"
+            _rename_uses(model, name, one.name)
 
 
 def _declare(model: Any, name: str, value: NDArray[Any]) -> None:

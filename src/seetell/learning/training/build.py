@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from seetell.bundle.manifest import TextSpec
 from seetell.core.errors import RecipeError
@@ -28,6 +28,11 @@ _NEEDS = {
     "distil_answers": "answers",
     "labels": "labels",
 }
+
+# The objectives that write words, each after a lead that says in which language.
+_WRITING: frozenset[ObjectiveName] = frozenset(
+    {"captioning", "self_critical", "masked_language", "distil_captioning"}
+)
 
 
 def lead_ids(context_length: int) -> LeadIds:
@@ -59,6 +64,24 @@ def teachable(model: AssembledModel) -> tuple[ObjectiveName, ...]:
     return ()
 
 
+def _check_languages(recipe: Recipe, known: Collection[str]) -> None:
+    """Raises RecipeError for captions in a language that the model has no lead to write in."""
+    writing = [one.name for one in recipe.objectives if one.name in _WRITING]
+    if not writing:
+        return
+    for source in recipe.data:
+        if "caption" not in source.tasks:
+            continue
+        # Languages that the recipe does not name are those there may be, not those there are.
+        named = source.languages if "languages" in source.model_fields_set else ()
+        for code in source.templates or named:
+            if code not in known:
+                raise RecipeError(
+                    f"data: {source.path}: {writing[0]} can be taught in {', '.join(sorted(known))}, not in "
+                    f"{code}; leave it out of the source's languages"
+                )
+
+
 def distillable(model: AssembledModel) -> tuple[ObjectiveName, ...]:
     """The objectives by which a model of a public family can learn from a teacher."""
     return ("distil_affinity", "distil_features") if isinstance(model, DualEncoder) else ()
@@ -74,6 +97,7 @@ def build_public_step(
             known = ", ".join(able) or "nothing"
             raise RecipeError(f"objectives: {objective.name} does not teach this model; what does: {known}")
     if isinstance(model, GroundedModel):
+        _check_languages(recipe, text.decoder_start_ids)
         learned = recipe.loss_weights == "learned"
         return GroundedStep(model, recipe.objectives, text, learned_weights=learned)
     if isinstance(model, DualEncoder):
@@ -111,13 +135,15 @@ def build_step(
         needed = _NEEDS.get(objective.name)
         if needed and not sizes[needed]:
             raise RecipeError(f"objectives: {objective.name} needs {needed}, and no data source has any")
+    leads = lead_ids(recipe.tokenizer.context_length)
+    _check_languages(recipe, leads.decoder_start)
     config = model_config(
         recipe.model or {}, vocab_size=vocab_size, num_answers=len(answers), num_labels=len(labels)
     )
     return JointStep(
         UnifiedModel(config),
         recipe.objectives,
-        lead_ids(recipe.tokenizer.context_length),
+        leads,
         learned_weights=recipe.loss_weights == "learned",
         teacher=teacher,
         answers=answers,

@@ -62,7 +62,8 @@ class DualEncoderStep(TrainingStep):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         if batch.captions is None:
             raise ValueError("this batch holds no captions, and nothing else teaches a dual encoder")
-        if self.training:
+        # CLIP's rule (Radford et al. 2021, section 2.5); SigLIP is published with a scale above that bound.
+        if self.training and self.model.config.score == "softmax":
             limit_logit_scale(self.model.logit_scale)
         captions = batch.captions
         own = Pairs(

@@ -33,6 +33,21 @@ DISTILLING: frozenset[ObjectiveName] = frozenset(
 # Those of them that compare outputs which are a distribution, and so may be softened.
 _SOFTENED = frozenset({"distil_matching", "distil_captioning", "distil_answers"})
 
+# Those that learn from some of a step's texts only, and those whose labels can be smoothed.
+_SHARED: frozenset[ObjectiveName] = frozenset(
+    {
+        "captioning",
+        "distil_captioning",
+        "self_critical",
+        "matching",
+        "distil_matching",
+        "masked_language",
+    }
+)
+_SMOOTHED: frozenset[ObjectiveName] = frozenset(
+    {"contrastive", "masked_language", "captioning", "answer_list", "answer_text", "labels", "label_names"}
+)
+
 _SAMPLES = 5
 
 
@@ -48,8 +63,10 @@ class ObjectiveSpec(BaseModel):
         captions and rewards them by CIDEr-D (Rennie et al. 2017); for a model that captions already.
 
     weight: factor on the loss.
-    share: the part of the batch's texts it uses, drawn at random each step; less is faster.
-    label_smoothing: as in Szegedy et al. 2016, section 7; not used by ``matching``.
+    share: for the objectives that read texts beside photos word by word, and for matching, the part of the
+        batch's texts it uses, drawn at random each step; less is faster.
+    label_smoothing: as in Szegedy et al. 2016, section 7, for objectives that choose one of many; the sigmoid
+        loss of SigLIP has none.
     language_weights: for ``contrastive``, language code -> weight in the mean over languages, 1 where it is
         not named; more for a language whose texts say less of a photo.
     cross_lingual: for ``contrastive``, the weight of a further loss between languages: each text beside the
@@ -92,8 +109,12 @@ class ObjectiveSpec(BaseModel):
             raise ValueError(f"temperature serves {', '.join(sorted(_SOFTENED))} alone, not {self.name}")
         if self.samples != _SAMPLES and self.name != "self_critical":
             raise ValueError(f"samples serves self_critical alone, not {self.name}")
+        if self.share != 1.0 and self.name not in _SHARED:
+            raise ValueError(f"share serves {', '.join(sorted(_SHARED))} alone, not {self.name}")
         if self.label_smoothing and self.name == "self_critical":
             raise ValueError("label_smoothing serves labels; self_critical has a reward instead")
         if self.label_smoothing and self.name in DISTILLING:
             raise ValueError(f"label_smoothing serves labels; {self.name} has a teacher's instead")
+        if self.label_smoothing and self.name not in _SMOOTHED:
+            raise ValueError(f"label_smoothing serves {', '.join(sorted(_SMOOTHED))} alone, not {self.name}")
         return self

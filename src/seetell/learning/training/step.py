@@ -281,16 +281,17 @@ class JointStep(TrainingStep):
         if told is not None:
             own = Pairs(image.embeds, text_embeds, captions.image_index, captions.languages)
             losses.update(told.retrieval(own, self.model.logit_scale))
-        spec = self.objectives.get("matching") or self.objectives.get("distil_matching")
-        if spec is None:
+        specs = [self.objectives[name] for name in ("matching", "distil_matching") if name in self.objectives]
+        if not specs:
             return
+        share = max(spec.share for spec in specs)
         photos, column = torch.unique(captions.image_index, return_inverse=True)
         logits = contrastive_logits(image.embeds[photos], text_embeds, self.model.logit_scale).detach()
         matching: list[Tensor] = []
         like_teacher: list[Tensor] = []
         for rows in rows_by_language(captions.languages, logits.device).values():
-            some = some_rows(rows, spec.share)
-            pairs = mine_pairs(logits[:, rows], column[rows], some, random_share=spec.random_negatives)
+            some = some_rows(rows, share)
+            pairs = mine_pairs(logits[:, rows], column[rows], some, random_share=specs[0].random_negatives)
             texts, seen = rows[pairs.text_index], photos[pairs.image_index]
             found = self.model.match_logits(self._fuse_captions(captions, texts, image, memory, seen))
             if "matching" in self.objectives:

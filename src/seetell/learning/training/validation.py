@@ -17,6 +17,7 @@ from typing import cast
 from torch import nn
 
 from seetell.core.errors import RecipeError
+from seetell.data.imagefolder import read_imagefolder
 from seetell.data.photo_refs import PhotoRef, read_photo
 from seetell.data.records import CaptionRecord, QuestionRecord
 from seetell.evaluation.bootstrap import Bootstrap
@@ -186,9 +187,10 @@ def _of_shards(model: Model, source: DataSettings, root: Path, wanted: Sequence[
 
 
 def _zero_shot(model: Model, source: DataSettings, root: Path) -> Evaluation:
-    """Of labelled photos, those held out where there are any: told by their names, in the source's templates
-    of its first language."""
+    """Of labelled photos, those held out where there are any: told from all labels of their source by their
+    names, in the source's templates of its first language."""
     learned, held = read_labelled(source, root)
+    every = label_list(read_imagefolder(root / source.path))
     language = next(iter(source.templates), "en")
     named = [
         replace(record, label=label_name(record.label, language, source.label_names))
@@ -197,7 +199,7 @@ def _zero_shot(model: Model, source: DataSettings, root: Path) -> Evaluation:
     classify = classify_by_prompts(
         partial(model.stream, "embed_images"),
         model.embed_texts,
-        label_list(named),
+        [label_name(label, language, source.label_names) for label in every],
         source.templates.get(language, ("{}",)),
     )
     predict = Predictors(model.name, model.precision, classify=classify)

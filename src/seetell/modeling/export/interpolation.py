@@ -67,4 +67,8 @@ def _init(path: Path) -> str:
     init = document.get("init") if isinstance(document, dict) else None
     if not isinstance(init, str):
         raise UsageError(f"--interpolate belongs to a run that began from a model, and {path} has no init")
+    if document.get("init_layers", "first") != "first":
+        raise UsageError(
+            f"--interpolate: by init_layers in {path} blocks began as others of {init}, with nothing between"
+        )
     return init
