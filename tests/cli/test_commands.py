@@ -201,6 +201,29 @@ def test_a_folder_without_photos_is_said(seetell: Any, fake: Any, tmp_path: Path
     assert "no photos" in result.err
 
 
+@pytest.mark.parametrize("command", ["caption", "classify", "embed"])
+def test_a_folder_without_photos_among_others_fails_alone(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "none").mkdir()
+    first, second = photos / "red.png", photos / "blue.png"
+    more = MODEL_COMMANDS[command][1:]
+    words = [str(tmp_path / "out.npy") if word == "OUT.npy" else word for word in more]
+    result = seetell(command, first, tmp_path / "none", second, *words, "--json")
+    assert result.status == 1
+    by_photo = {line["photo"]: line.get("error") for line in result.lines}
+    assert by_photo[str(first)] is None and by_photo[str(second)] is None
+    message = f"{tmp_path / 'none'}: a folder without photos"
+    assert by_photo[str(tmp_path / "none")] == {"kind": "directory", "message": message}
+
+
+def test_an_empty_path_among_others_is_said_before_anything_is_done(
+    seetell: Any, fake: Any, photos: Path
+) -> None:
+    result = seetell("caption", photos / "red.png", "", "--json")
+    assert (result.status, result.out) == (2, "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
 def test_a_name_that_is_no_utf8(seetell: Any, fake: Any, photos: Path) -> None:
     odd = os.fsencode(photos) + b"/\xff\n.png"

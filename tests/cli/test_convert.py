@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from seetell.bundle.store import open_bundle
-from seetell.core.errors import ExportError
+from seetell.cli.convert import convert
+from seetell.core.errors import ExportError, UsageError
 from seetell.modeling.export import write_bundle as module
 from seetell.modeling.export.public import convert_checkpoint
 from tests.parity import test_blip
@@ -301,3 +302,12 @@ def test_a_converted_bundle_needs_no_torch(tmp_path: Path) -> None:
     tasks = load(public).tasks
     expected = tasks.caption(photos(3), options=tasks.generation_options(beams=3, max_tokens=9))
     assert done.stdout.splitlines() == [one.text for one in expected]
+
+
+@pytest.mark.parametrize("given", ["runs/other", "runs/other=", "runs/other=half", "=0.5", "runs/other=1"])
+def test_a_share_is_needed_of_what_is_averaged(vit: Path, tmp_path: Path, given: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("init: builtin\n", encoding="utf-8")
+    for folder, message in ((tmp_path / "run", "give MODEL=SHARE"), (vit, "--average belongs to the folder")):
+        with pytest.raises(UsageError, match=message):
+            convert(str(folder), tmp_path / "out", average=[given])

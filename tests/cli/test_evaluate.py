@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from seetell.bundle import conversion
 from seetell.bundle.manifest import read_manifest
+from seetell.bundle.store import open_bundle
 from seetell.core.results import Classification, RankedLabel
 from tests.bundle.test_store import make_bundle
 
@@ -276,6 +278,27 @@ def test_figures_recorded_in_the_manifest(
     assert len(read_manifest(bundle).measurements) == 2 * len(once)
     shown = seetell("models", "show", bundle)
     assert "mine (zh) dev" in shown.out
+
+
+def test_figures_of_a_local_checkpoint_are_recorded_in_its_conversion(
+    seetell: Any, fake: Any, photos: Path, captions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    bundle = make_bundle(tmp_path / "converted")
+    monkeypatch.setattr(conversion, "resolve_or_convert", lambda source, **_: open_bundle(bundle))
+    words = ("--captions", captions, "--images", photos, "--record", "mine:dev")
+    assert seetell("evaluate", *words, "--model", folder).status == 0
+    assert read_manifest(bundle).measurements
+
+
+def test_a_model_that_cannot_be_recorded_to_is_not_measured(
+    seetell: Any, fake: Any, photos: Path, captions: Path, tmp_path: Path
+) -> None:
+    words = ("--captions", captions, "--images", photos, "--record", "mine:dev")
+    result = seetell("evaluate", *words, "--model", tmp_path / "gone")
+    assert (result.status, result.out, fake.calls) == (1, "", [])
 
 
 def test_nothing_is_recorded_when_an_input_failed(

@@ -190,6 +190,25 @@ def test_a_bar_shows_when_it_takes_long(
     assert screen.getvalue().count("a dog") == 3
 
 
+@pytest.mark.parametrize("json_lines", [False, True])
+def test_errors_stay_out_of_a_file_of_results(
+    screen: Terminal, monkeypatch: pytest.MonkeyPatch, json_lines: bool
+) -> None:
+    """``seetell caption photos/ > captions.tsv`` in a terminal: there the bar is, and there the errors go."""
+    monkeypatch.setattr(sys, "stderr", screen)
+    with contextlib.redirect_stdout(io.StringIO()) as file:
+        out = Output(json=json_lines)
+        for name in out.progress(["a.jpg", "b.jpg"], "captions", 2):
+            out.note(f"error: {name}: the file is cut off")
+        out.note("0 done, 2 failed")
+    assert file.getvalue() == ""
+    assert screen.getvalue().splitlines() == [
+        "error: a.jpg: the file is cut off",
+        "error: b.jpg: the file is cut off",
+        "0 done, 2 failed",
+    ]
+
+
 def test_percent() -> None:
     assert [percent(value) for value in (0.934, 1.0, 0.0, None)] == ["93%", "100%", "0%", "–"]
 

@@ -19,6 +19,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from seetell.bundle import conversion
+from seetell.bundle.store import open_bundle
+from seetell.cli.options import Shared
+from seetell.cli.serve import _source
+from tests.bundle.test_store import make_bundle
 from tests.cli.conftest import Seetell
 
 
@@ -106,6 +111,8 @@ def test_without_the_extra(seetell: Seetell, monkeypatch: pytest.MonkeyPatch) ->
         (["--also", "nowhere/at/all"], "nowhere/at/all"),
         (["--memory-mb", "1"], "seetell-builtin needs about"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
+        (["--api-key", ""], "--api-key is given and holds no key"),
+        (["--api-key", " , "], "--api-key is given and holds no key"),
         (
             ["--streams", "3", "--threads", "2"],
             "--streams 3 is more than there are processor threads to share, 2",
@@ -116,6 +123,29 @@ def test_what_cannot_be_served(seetell: Seetell, arguments: list[str], message: 
     done = seetell("serve", *arguments)
     assert done.status in (1, 2) and done.out == ""
     assert done.err.startswith("error: ") and message in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", ["", ",", " "])
+def test_a_variable_without_a_key_opens_no_server(
+    seetell: Seetell, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("SEETELL_API_KEY", given)
+    done = seetell("serve", "--model", "nowhere/at/all")
+    assert done.status == 2 and "holds no key; give one" in done.err and "nowhere" not in done.err
+
+
+def test_a_local_checkpoint_is_served_from_its_conversion(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its folder is no bundle, and the conversion has another name."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    bundle = open_bundle(make_bundle(tmp_path / "converted"))
+    monkeypatch.setattr(conversion, "resolve_or_convert", lambda source, **_: bundle)
+    source = _source(Shared(model=str(folder)), 1, 1)
+    assert source.name == bundle.manifest.name
+    assert source.memory_bytes > bundle.size_bytes
 
 
 @pytest.mark.slow

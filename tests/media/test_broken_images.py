@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
 import textwrap
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,51 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert kind_of(path) == "too_large"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def ico(picture: bytes) -> bytes:
+    """An ICO of one picture (PNG or DIB), of which its directory says that it has 16 x 16 pixels."""
+    directory = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(picture), 22)
+    return directory + picture
+
+
+def dib(width: int, height: int) -> bytes:
+    """A bitmap as icons hold it: twice as high as it is seen, run-length encoded, empty."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, 2 * height, 1, 8, 1, 0, 0, 0, 256, 0)
+    return header + bytes(1024) + b"\0\1"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        png_header(13_300, 13_300),
+        # Another chunk first, which Pillow does not mind.
+        png_header(1, 1)[:8]
+        + struct.pack(">I4sI", 0, b"abCd", zlib.crc32(b"abCd"))
+        + png_header(13_300, 13_300)[8:],
+        dib(13_300, 13_300),
+    ],
+    ids=["png", "png with its header second", "dib"],
+)
+def test_an_icon_larger_than_its_directory_says(picture: bytes) -> None:
+    """Pillow's reader of icons decodes as it opens."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match="13300 x 13300 pixels, more than the limit of 1,000,000") as caught:
+        decode_image(ico(picture), max_pixels=1_000_000)
+    assert caught.value.kind == "too_large"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_icons_within_the_limit() -> None:
+    small = Image.fromarray(PIXELS).resize((16, 16))
+    for bitmap_format in ("bmp", "png"):
+        buffer = io.BytesIO()
+        small.save(buffer, "ICO", bitmap_format=bitmap_format, sizes=[(16, 16)])
+        assert decode_image(buffer.getvalue(), max_pixels=256).shape == (16, 16, 3)
+        assert kind_of(buffer.getvalue(), max_pixels=255) == "too_large"
+    assert kind_of(ico(encoded(PIXELS, "PNG")), max_pixels=45 * 61) == "ok"
+    assert kind_of(ico(encoded(PIXELS, "PNG")), max_pixels=45 * 61 - 1) == "too_large"
+    assert kind_of(struct.pack("<HHH", 0, 1, 0)) == "unreadable"
 
 
 def test_running_out_of_memory_is_an_error_of_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,24 @@ def kind_of(act: Callable[[], Any]) -> str:
     return caught.value.kind
 
 
+def test_what_arrives_is_told_and_may_be_too_much() -> None:
+    told: list[int] = []
+
+    def enough(size_bytes: int) -> None:
+        told.append(size_bytes)
+        if sum(told) > 500:
+            raise FetchError("too_large", "no room for it")
+
+    async def run(url: str) -> bytes:
+        return await Fetcher(largest_bytes=1000, timeout_s=5, reach="any").fetch(url, enough)
+
+    with listening({"/small": ok(b"x" * 400), "/large": ok(b"x" * 900)}) as inside:
+        address = f"http://127.0.0.1:{inside.port}"
+        assert in_own_loop(run(f"{address}/small")) == b"x" * 400
+        assert sum(told) == 400
+        assert kind_of(lambda: in_own_loop(run(f"{address}/large"))) == "too_large"
+
+
 # Every way to write an address of this machine, its network, or a cloud's metadata. {port} is the listener's.
 SPELLINGS = [
     "http://127.0.0.1:{port}/",

@@ -281,7 +281,10 @@ def test_written_answers_are_the_references(answerer: Pair) -> None:
     reference, ours = answerer
     pixels, _ = ours.pixels()
     ids, mask = ours.ids(*[QUESTION] * 3)
-    theirs = reference.generate(ids, pixels, mask.long(), max_new_tokens=12, do_sample=False)
+    theirs = reference.generate(
+        ids, pixels, mask.long(), max_new_tokens=12, do_sample=False, num_beams=5, length_penalty=0.0
+    )
+    # However many are asked for, five beams look for the first.
     found = ours.tasks.ask(photos(), QUESTION, top=1)
     assert [one.answer for one in found] == written(ours, theirs)
 
@@ -291,9 +294,9 @@ def test_alternatives_are_the_references_beams(answerer: Pair) -> None:
     pixels, _ = ours.pixels(1)
     ids, mask = ours.ids(QUESTION)
     theirs = reference.generate(
-        ids, pixels, mask.long(), max_new_tokens=12, num_beams=3, num_return_sequences=3, length_penalty=0.0
+        ids, pixels, mask.long(), max_new_tokens=12, num_beams=5, num_return_sequences=5, length_penalty=0.0
     )
-    found = ours.tasks.ask(photos(1)[0], QUESTION, top=3)
+    found = ours.tasks.ask(photos(1)[0], QUESTION, top=5)
     # Several rows of tokens can be one text; seetell gives it once.
     assert {one.answer for one in found.alternatives} == set(written(ours, theirs))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ import openai
 import pytest
 
 from seetell.tasks.model import Model
-from tests.serving.conftest import Serve, data_url, jpeg
+from tests.serving.conftest import Serve, SlowEngine, data_url, jpeg
 
 
 @pytest.fixture
@@ -69,6 +70,25 @@ def test_a_stream(ai: openai.OpenAI, model: Model) -> None:
     assert reasons == [None] * (len(chunks) - 1) + ["stop"]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert text == "\n".join(model.caption(jpeg(seed)).text for seed in (1, 2, 3))
+
+
+@pytest.mark.parametrize("text", ["Describe these", "is there a dog?"])
+def test_the_last_of_a_stream_counts_the_tokens(ai: openai.OpenAI, model: Model, text: str) -> None:
+    talk = asked(text, 1, 2)
+    plain = list(ai.chat.completions.create(model="toy", messages=talk, stream=True))
+    assert all(chunk.choices and chunk.usage is None for chunk in plain)
+    counted = ai.chat.completions.create(
+        model="toy", messages=talk, stream=True, stream_options={"include_usage": True}
+    )
+    *chunks, last = counted
+    assert len(chunks) == len(plain) and all(chunk.usage is None for chunk in chunks)
+    assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == "stop"
+    assert last.choices == [] and last.usage is not None
+    whole = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    questions = 2 * model.count_tokens(text)[0] if text.endswith("?") else 0
+    answers = sum(model.count_tokens(whole.split("\n")))
+    usage = (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens)
+    assert usage == (questions, answers, questions + answers) and answers > 0
 
 
 def test_a_stream_that_fails_at_once_is_an_error(ai: openai.OpenAI) -> None:
@@ -154,3 +174,47 @@ def test_a_server_that_may_fetch_inside(serve: Serve, model: Model) -> None:
         answer = client.post("/v1/caption", json={"photo": f"http://127.0.0.1:{inside.port}/a.png"})
     assert answer.json()["text"] == model.caption(jpeg(7)).text
     assert base64.b64encode(jpeg(7)) not in answer.content
+
+
+def test_fetched_photos_are_bounded_together(serve: Serve) -> None:
+    """A short body can name many large photos."""
+    from tests.media.test_fetch import listening, ok
+
+    size_bytes = len(jpeg(1))
+    client = serve(reach="any", limits={"body_bytes": 10_000, "bodies_bytes": 12_000})
+    with listening({"/a.png": ok(jpeg(1) + bytes(3000 - size_bytes))}) as inside:
+        url = f"http://127.0.0.1:{inside.port}/a.png"
+
+        def ask(count: int) -> httpx2.Response:
+            parts = [{"type": "image_url", "image_url": {"url": url}}] * count
+            body = {"messages": [{"role": "user", "content": parts}]}
+            assert len(str(body)) < 2000
+            return client.post("/v1/chat/completions", json=body)
+
+        assert ask(3).status_code == 200
+        refused = ask(4)
+        assert refused.status_code == 413
+        assert refused.json()["error"]["type"] == "too_large"
+        assert refused.json()["error"]["param"] == "messages"
+        images = {"input": [url] * 4, "modality": "image"}
+        assert client.post("/v1/embeddings", json=images).status_code == 413
+        # Nothing is held for what has ended.
+        assert [ask(3).status_code for _ in range(3)] == [200] * 3
+
+
+def test_fetched_photos_of_all_requests_are_bounded_together(serve: Serve, engine: SlowEngine) -> None:
+    from tests.media.test_fetch import listening, ok
+
+    client = serve(reach="any", limits={"bodies_bytes": 10_000})
+    with listening({"/a.png": ok(jpeg(1) + bytes(6000 - len(jpeg(1))))}) as inside:
+        body = {"photo": f"http://127.0.0.1:{inside.port}/a.png"}
+        engine.go.clear()
+        engine.began.clear()
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(client.post, "/v1/caption", json=body)
+            assert engine.began.wait(20)
+            refused = client.post("/v1/caption", json=body)
+            engine.go.set()
+            assert first.result(30).status_code == 200
+        assert (refused.status_code, refused.json()["error"]["type"]) == (429, "queue_full")
+        assert client.post("/v1/caption", json=body).status_code == 200

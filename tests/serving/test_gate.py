@@ -116,6 +116,27 @@ def test_bodies_together_are_bounded(serve: Serve) -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/docs", "/openapi.json"])
+def test_who_has_no_key_cannot_fill_the_memory(serve: Serve, path: str) -> None:
+    client = serve(keys=["one"], limits={"bodies_bytes": 3000})
+    with ExitStack() as held:
+        for _ in range(4):  # each says that it sends more, and sends as much as is taken
+            raw = held.enter_context(_raw(client))
+            raw.sendall(b"POST %b HTTP/1.1\r\nhost: a\r\ncontent-length: 1024\r\n\r\n" % path.encode())
+            raw.sendall(b"x" * 1000)
+        time.sleep(0.2)
+        answer = client.post("/v1/match", headers=bearer("one"), content=b"x" * 2900)
+        assert answer.status_code == 422
+    assert client.post(path, content=b"x" * 1025).status_code == 413
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 100
+
+    assert client.post(path, content=pieces()).status_code == 413
+    assert client.post(path, content=b"x" * 1024).status_code == 405
+
+
 def _raw(client: httpx2.Client) -> socket.socket:
     url = client.base_url
     return socket.create_connection((url.host, url.port or 80), timeout=20)

@@ -116,6 +116,90 @@ def test_a_model_in_use_is_not_put_away() -> None:
     in_loop(act)
 
 
+def test_who_waits_for_room_holds_up_no_other() -> None:
+    shelf = Shelf(a=6, b=6, c=4)
+
+    async def act() -> None:
+        pool = ModelPool(shelf.sources, 10)
+
+        async def use(name: str) -> None:
+            async with pool.lease(name):
+                pass
+
+        async with pool.lease("a"):
+            waits = asyncio.create_task(use("b"))
+            await asyncio.sleep(0.05)
+            await asyncio.wait_for(use("c"), 10)
+            assert not waits.done()
+        await waits
+        assert shelf.names == ["a", "c", "b"]
+
+    in_loop(act)
+
+
+def test_nobody_waits_for_those_who_went_away() -> None:
+    shelf = Shelf(a=6, b=6)
+
+    async def act() -> None:
+        pool = ModelPool(shelf.sources, 10)
+
+        async def use(name: str) -> None:
+            async with pool.lease(name):
+                pass
+
+        async with pool.lease("a"):
+            waits = asyncio.create_task(use("b"))
+            await asyncio.sleep(0.05)
+            waits.cancel()
+            await asyncio.gather(waits, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        assert (shelf.names, pool.loaded) == (["a"], ["a"]), "b is not opened for nobody"
+
+    in_loop(act)
+
+
+def test_no_model_is_put_away_in_vain() -> None:
+    shelf = Shelf(a=6, b=2, c=8)
+
+    async def act() -> None:
+        pool = ModelPool(shelf.sources, 10)
+
+        async def use(name: str) -> None:
+            async with pool.lease(name):
+                pass
+
+        await use("b")
+        async with pool.lease("a"):
+            waits = asyncio.create_task(use("c"))
+            await asyncio.sleep(0.05)
+            assert pool.loaded == ["a", "b"], "without b there would be no room either"
+        await waits
+        assert pool.loaded == ["c"]
+
+    in_loop(act)
+
+
+def test_many_models_in_little_room() -> None:
+    shelf = Shelf(a=3, b=4, c=5, d=6)
+    sizes = {"a": 3, "b": 4, "c": 5, "d": 6}
+    most = 0
+
+    async def act() -> None:
+        pool = ModelPool(shelf.sources, 10)
+
+        async def use(name: str, pause_s: float) -> None:
+            nonlocal most
+            async with pool.lease(name):
+                most = max(most, sum(sizes[one] for one in pool.loaded))
+                await asyncio.sleep(pause_s)
+
+        users = [use("abcd"[place % 4], 0.001 * (place % 3)) for place in range(60)]
+        await asyncio.gather(*users)
+
+    in_loop(act)
+    assert 0 < most <= 10
+
+
 def test_requests_go_on_while_another_model_is_opened() -> None:
     shelf = Shelf(a=1, b=1)
 
@@ -184,6 +268,11 @@ def test_what_cannot_be_served() -> None:
         ModelPool([*Shelf(a=1).sources, *Shelf(a=1).sources])
     with pytest.raises(UsageError, match="a needs about 9 MB, more than the 8 MB"):
         ModelPool(Shelf(a=9_000_000).sources, 8_000_000)
+
+    with pytest.raises(UsageError, match="b beside a, which stays, needs about 9 MB, more than the 8 MB"):
+        ModelPool(Shelf(a=4_000_000, b=5_000_000).sources, 8_000_000, default_stays=True)
+    ModelPool(Shelf(a=4_000_000, b=5_000_000).sources, 8_000_000)
+    ModelPool(Shelf(a=4_000_000, b=4_000_000).sources, 8_000_000, default_stays=True)
 
     async def act() -> None:
         with pytest.raises(Problem) as caught:

@@ -94,7 +94,9 @@ def test_only_folders_below_those_named_are_indexed(serve: Serve, folder: Path, 
     (tmp_path / "secret").mkdir()
     (folder / "way-out").symlink_to(tmp_path / "secret")
     client = serve(index=ServedIndex(tmp_path / "an.index", [folder]))
-    for name in ("/etc", "..", "../secret", "more/../../secret", str(tmp_path), "way-out", "nothing", "a\0b"):
+    (folder / "round").symlink_to(folder / "round")
+    outside = ("/etc", "..", "../secret", "more/../../secret", str(tmp_path), "way-out")
+    for name in (*outside, "nothing", "a\0b", "x" * 300, "y/" * 1900, "round", "0.png"):
         answer = client.post("/v1/index", json={"folders": [name]})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "folders"), name
     assert client.get("/v1/index").json()["photos"] == 0

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import numpy as np
@@ -21,7 +22,7 @@ from seetell.serving.limits import Limits
 from seetell.serving.model_pool import Source
 from seetell.tasks.model import Model
 from tests.runtime.toy import make_manifest
-from tests.serving.conftest import SlowEngine, data_url, jpeg, listening
+from tests.serving.conftest import Serve, SlowEngine, data_url, jpeg, listening
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +65,30 @@ def test_caption(client: httpx2.Client, model: Model) -> None:
     assert got.json() == pytest.approx(plain(model.caption(jpeg(1), language="zh", options=options)))
 
 
+def test_a_photo_in_percent_encoding(client: httpx2.Client, model: Model) -> None:
+    given = {"photo": f"data:image/png,{quote(jpeg(1))}"}
+    assert client.post("/v1/caption", json=given).json()["text"] == model.caption(jpeg(1)).text
+
+
 def test_ask(client: httpx2.Client, model: Model) -> None:
     given = {"photo": data_url(jpeg(2)), "question": "is there a dog?", "answers": ["yes", "no"], "top": 2}
     want = plain(model.ask(jpeg(2), "is there a dog?", answers=["yes", "no"], top=2))
     assert client.post("/v1/ask", json=given).json() == want
+
+
+def test_alternatives_that_are_written_are_few(
+    serve: Serve, client: httpx2.Client, tokenizer: Tokenizer
+) -> None:
+    """Each is a beam of the search."""
+    given = {"photo": data_url(jpeg(2)), "question": "is there a dog?"}
+    engine = SlowEngine(tokenizer.vocab_size)
+    writer = Model(make_manifest(engine, answers=()), tokenizer, engine)
+    writes = serve(sources=[Source("writer", 1, lambda: writer)])
+    refused = writes.post("/v1/ask", json={**given, "top": 11})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "top")
+    assert len(writes.post("/v1/ask", json={**given, "top": 10}).json()["alternatives"]) > 5
+    assert writes.post("/v1/ask", json={**given, "top": 100, "answers": ["yes", "no"]}).status_code == 200
+    assert client.post("/v1/ask", json={**given, "top": 100}).status_code == 200
 
 
 def test_match(client: httpx2.Client, model: Model) -> None:
@@ -119,6 +140,8 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("caption", {"photo": "file:///etc/passwd"}, 400, "usage", "photo"),
     ("caption", {"photo": "data:image/png;base64,@@@"}, 400, "unreadable", "photo"),
     ("caption", {"photo": "data:text/html,<p>"}, 400, "not_an_image", "photo"),
+    ("caption", {"photo": "data:image/png," + "%00" * 30_000}, 413, "too_large", "photo"),
+    ("caption", {"photo": "data:image/png" + ";" * 5000 + ",x"}, 400, "unreadable", "photo"),
     ("caption", {"photo": data_url(b"no photo at all")}, 400, "not_an_image", "photo"),
     ("caption", {"photo": data_url(jpeg()[:60])}, 400, "truncated", "photo"),
     ("ask", {"photo": PHOTO, "question": "  "}, 422, "invalid_request", "question"),

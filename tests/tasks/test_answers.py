@@ -117,6 +117,19 @@ def test_without_a_head_the_decoder_writes(make_model: MakeModel, photos: list[P
     assert cooler.confidence == pytest.approx(hotter.confidence**0.5, rel=1e-4)
 
 
+def test_how_many_alternatives_are_asked_for_changes_none_of_them(
+    make_model: MakeModel, photos: list[Path], tokenizer: Tokenizer
+) -> None:
+    """Written answers are searched for with five beams, however few are asked for."""
+    for seed in range(12):
+        model = make_model(ToyEngine(tokenizer.vocab_size, seed=seed), answers=())
+        five = model.ask(photos[0], QUESTION, top=5)
+        for top in (1, 2, 3):
+            fewer = model.ask(photos[0], QUESTION, top=top)
+            assert fewer.alternatives == five.alternatives[:top]
+            assert (fewer.answer, fewer.confidence) == (five.answer, five.confidence)
+
+
 def test_abstaining(make_model: MakeModel, photos: list[Path]) -> None:
     model = make_model(score={"abstain_below": 0.999999})
     unsure = model.ask(photos[0], QUESTION)

@@ -1,7 +1,7 @@
 import { effect, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { AddPhotos, takeDrop } from "./add-photos";
-import { abilities, keyRefused, server, useKey } from "./connection";
+import { abilities, keyRefused, refusedWith, server, useKey } from "./connection";
 import { Details } from "./details";
 import { Gallery } from "./gallery";
 import { choose, language, languages, nameOf, t } from "./language";
@@ -123,7 +123,14 @@ function Header({ inert }: { inert: boolean }) {
 }
 
 function Banner() {
-  const said = { starting: t().starting, gone: t().gone, failed: t().brokenServer, ready: "", key: "" };
+  const said = {
+    starting: t().starting,
+    gone: t().gone,
+    failed: t().brokenServer,
+    refused: t().refused(refusedWith.value),
+    ready: "",
+    key: "",
+  };
   const text = said[server.value];
   return (
     <div role="alert" class={text ? `banner ${server.value}` : "unseen"}>

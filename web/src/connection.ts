@@ -12,11 +12,13 @@ export interface Abilities {
   index: number | null;
 }
 
-export type Server = "starting" | "ready" | "key" | "gone" | "failed";
+export type Server = "starting" | "ready" | "key" | "gone" | "failed" | "refused";
 
 export const server = signal<Server>("starting");
 export const abilities = signal<Abilities | null>(null);
 export const keyRefused = signal(false);
+/** Why the server does not answer this page, in its own words. */
+export const refusedWith = signal("");
 
 /** kind: the server's word for it, or `gone` and `aborted`. */
 export class ApiError extends Error {
@@ -31,13 +33,23 @@ export class ApiError extends Error {
 }
 
 // Only as long as the tab lives: a key is a secret.
-let key = remembered("key", sessionStorage) ?? "";
+let key = sendable(remembered("key", sessionStorage) ?? "");
 let polling = false;
 
 export const can = (task: string): boolean => abilities.value?.tasks.includes(task) ?? false;
 
+/** The key, or none where a header cannot carry it: with such a key no request could be sent at all. */
+function sendable(given: string): string {
+  return /^[\x20-\x7e]*$/.test(given) ? given : "";
+}
+
 export function useKey(given: string): void {
-  key = given.trim();
+  const typed = given.trim();
+  if (sendable(typed) !== typed) {
+    keyRefused.value = true;
+    return;
+  }
+  key = typed;
   remember("key", key, sessionStorage);
   void poll();
 }
@@ -48,7 +60,13 @@ export function connect(): void {
 
 const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
-/** Ask until the server answers; a key that is wanted or refused ends it until one is given. */
+// It may answer otherwise in a moment: its queue is full, or the request came too slowly.
+const PASSING = [408, 429];
+
+/**
+ * Ask until the server answers. A key that is wanted or refused ends it until one is given; a page that the
+ * server does not answer ends it for good.
+ */
 async function poll(): Promise<void> {
   if (polling) return;
   polling = true;
@@ -60,10 +78,15 @@ async function poll(): Promise<void> {
         server.value = "ready";
         return;
       } catch (error) {
-        const { kind, status } = error as ApiError;
+        const { kind, status, message } = error as ApiError;
         if (status === 401) {
           keyRefused.value = key !== "";
           server.value = "key";
+          return;
+        }
+        if (status >= 400 && status < 500 && !PASSING.includes(status)) {
+          refusedWith.value = message;
+          server.value = "refused";
           return;
         }
         server.value = kind === "gone" ? "gone" : kind === "failed" || status === 500 ? "failed" : "starting";

@@ -131,7 +131,8 @@ export function thumbnail(path: string): Promise<string> {
   let url = small.get(path);
   if (!url) {
     const mine = turn.then(() => get(address(path, 320))).then((blob) => URL.createObjectURL(blob));
-    turn = mine.catch(() => {});
+    // One that failed is asked for again when it is next shown.
+    turn = mine.catch(() => small.delete(path));
     small.set(path, mine);
     url = mine;
   }

@@ -14,15 +14,19 @@ export function Why({ photo, query }: { photo: Photo; query: string }) {
   const [failed, setFailed] = useState("");
   const leaving = useRef(new AbortController());
   const vectorOfPhoto = photo.vector.value;
-  const failWith = (error: unknown) => {
-    if (error instanceof ApiError && error.kind !== "aborted") setFailed(errorText(error.kind, error.message));
+  /** kind: of what goes wrong in the browser. */
+  const failWith = (error: unknown, kind: string) => {
+    const failure = error instanceof ApiError ? error : new ApiError(kind, String(error));
+    if (failure.kind !== "aborted") setFailed(errorText(failure.kind, failure.message));
   };
 
   useEffect(() => {
     const mine = (leaving.current = new AbortController());
     // Not while the text is still being written.
     const timer = window.setTimeout(() => {
-      if (vectorOfPhoto.state === "done") effects(query, vectorOfPhoto.value, mine.signal).then(setWords, failWith);
+      if (vectorOfPhoto.state === "done") {
+        effects(query, vectorOfPhoto.value, mine.signal).then(setWords, (error) => failWith(error, "browser"));
+      }
     }, 300);
     return () => {
       clearTimeout(timer);
@@ -38,7 +42,8 @@ export function Why({ photo, query }: { photo: Photo; query: string }) {
     try {
       setMap(await heatMap(photo.url, wanted.value, leaving.current.signal));
     } catch (error) {
-      failWith(error);
+      // Photos that the server reads and this browser does not, as TIFF.
+      failWith(error, "unsupported");
     } finally {
       setLooking(false);
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seetell.cli.options import option
+from seetell.cli.options import option, repeatable
 from seetell.cli.output import say
 
 if TYPE_CHECKING:
@@ -60,6 +60,15 @@ def convert(
         bool, option("--offline", help="Fetch nothing: take a hub id's files from the cache.")
     ] = False,
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
+    *,
+    average: Annotated[
+        list[str],
+        repeatable(
+            "--average",
+            metavar="MODEL=SHARE",
+            help="Of a run: average its weights with those of a bundle or run alike; may be repeated.",
+        ),
+    ],
 ) -> None:
     """Turn a training run or a public checkpoint into a bundle."""
     from seetell.cli.interrupt import clearing_up
@@ -72,6 +81,9 @@ def convert(
         raise UsageError(f"--checkpoint belongs to the folder of a training run, which {checkpoint} is not")
     if interpolate is not None and not is_run:
         raise UsageError(f"--interpolate belongs to the folder of a training run, which {checkpoint} is not")
+    if average and not is_run:
+        raise UsageError(f"--average belongs to the folder of a training run, which {checkpoint} is not")
+    others = [_with_share(one) for one in average]
     if revision is not None and folder.is_dir():
         raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a folder")
     if overwrite:
@@ -80,10 +92,26 @@ def convert(
         if is_run:
             from seetell.modeling.export.conversion import convert_run
 
-            convert_run(folder, out, checkpoint=which, interpolate=interpolate, overwrite=overwrite)
+            convert_run(
+                folder, out, checkpoint=which, interpolate=interpolate, average=others, overwrite=overwrite
+            )
         else:
             _convert_public(checkpoint, out, revision, allow_pickle, offline, overwrite)
     say(f"{out}: bundle written; try `seetell doctor {out}`")
+
+
+def _with_share(text: str) -> tuple[str, float]:
+    """``runs/other=0.4`` as its two parts. Raises UsageError."""
+    from seetell.core.errors import UsageError
+
+    name, _, share = text.rpartition("=")
+    try:
+        part = float(share)
+    except ValueError:
+        part = 0.0
+    if not name or not 0.0 < part < 1.0:
+        raise UsageError(f"--average: give MODEL=SHARE with a share between 0 and 1, not {text!r}")
+    return name, part
 
 
 def _check_replaceable(out: Path, checkpoint: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from seetell.cli.evaluation_task import Task, measure
-from seetell.cli.options import Shared, open_model, option, repeatable, shared_options
+from seetell.cli.options import Shared, convert_first, open_model, option, repeatable, shared_options
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def evaluate(
     task.check()
     dataset, split = _set_name(record)
     with Output(json=shared.json) as out:
+        # Found before measuring: where figures are to go must not turn out to be nowhere hours later.
+        folder = None if record is None else convert_first(shared.model).folder
         model = open_model(shared)
         found = measure(model, task, out.progress)
         _report(found, out)
@@ -145,8 +147,8 @@ def evaluate(
 
             write_html_report(report, found)
             out.note(f"report written to {report}")
-        if record is not None:
-            _record(found, shared.model, dataset, split, out)
+        if folder is not None:
+            _record(found, folder, dataset, split, out)
 
 
 def _set_name(record: str | None) -> tuple[str, str]:
@@ -159,9 +161,9 @@ def _set_name(record: str | None) -> tuple[str, str]:
     return dataset.strip(), split.strip()
 
 
-def _record(found: Evaluation, model: str, dataset: str, split: str, out: Output) -> None:
+def _record(found: Evaluation, folder: Path, dataset: str, split: str, out: Output) -> None:
     from seetell.bundle.manifest import Measurement
-    from seetell.bundle.store import record_measurements, resolve
+    from seetell.bundle.store import record_measurements
     from seetell.evaluation.report import measurement_rows
 
     if found.failed:
@@ -169,7 +171,6 @@ def _record(found: Evaluation, model: str, dataset: str, split: str, out: Output
         out.note(f"--record: {len(found.failed)} inputs failed, so nothing was recorded")
         return
     rows = [Measurement.model_validate(row) for row in measurement_rows(found, dataset, split)]
-    folder = resolve(model).folder
     record_measurements(folder, rows)
     out.note(f"{len(rows)} figures recorded in {folder}")
 

@@ -28,24 +28,30 @@ PhotoArgument = Annotated[
 def expand(photos: Iterable[str]) -> Iterator[str]:
     """Paths of single photos, folders walked in sorted order.
 
-    Files named outright are always given, so that a missing one is reported in its place.
-    Raises UsageError for a folder without photos and an empty path.
+    Files named outright are always given, so that a missing one is reported in its place; so is a folder
+    without photos that stands among others.
+    Raises UsageError for a folder without photos that is all there is, and, before anything is given, for an
+    empty path.
     """
     from seetell.core.errors import UsageError
     from seetell.media.listing import list_photos
 
-    for photo in photos:
+    named = list(photos)
+    if not all(named):
+        # Path("") is the current folder, which an unset variable of the shell does not mean.
+        raise UsageError("an empty path is given where a photo or a folder belongs")
+    for photo in named:
         if photo == STDIN:
             yield from _stdin_paths()
             continue
-        if not photo:
-            # Path("") is the current folder, which an unset variable of the shell does not mean.
-            raise UsageError("an empty path is given where a photo or a folder belongs")
         found = False
         for path in list_photos([photo]):
             found = True
             yield str(path)
-        if not found:
+        if not found and len(named) > 1:
+            # It fails by name where it is read, and costs the others nothing.
+            yield photo
+        elif not found:
             raise UsageError(f"{photo}: no photos in this folder")
 
 

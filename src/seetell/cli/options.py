@@ -10,12 +10,14 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from seetell.bundle.store import Bundle
     from seetell.tasks.model import Model
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -99,9 +101,11 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_model(shared: Shared, *, threads: int | None = None, streams: int = 1) -> Model:
     """The model the shared options name. ``threads`` where they name none. Raises what ``load`` raises."""
+    from seetell.core.errors import BundleNotFound
     from seetell.tasks.model import load
 
-    convert_first(shared.model)
+    with suppress(BundleNotFound):  # `load` says it
+        convert_first(shared.model)
     return load(
         shared.model,
         precision=shared.precision,
@@ -113,26 +117,25 @@ def open_model(shared: Shared, *, threads: int | None = None, streams: int = 1) 
     )
 
 
-def convert_first(model: str) -> None:
-    """Fetch and convert a public checkpoint not converted yet, and say so; ``load`` would do it silently."""
+def convert_first(model: str) -> Bundle:
+    """The bundle of ``model``. A public checkpoint not converted yet is fetched and converted, and that is
+    said; ``load`` would do it silently. Raises what ``resolve_or_convert`` does."""
     from seetell.bundle.store import resolve
-    from seetell.core.errors import ConversionNeeded, SeetellError
+    from seetell.core.errors import ConversionNeeded
 
     try:
-        resolve(model)
+        return resolve(model)
     except ConversionNeeded:
         from seetell.bundle.conversion import resolve_or_convert
         from seetell.cli.output import say
         from seetell.cli.progress import ByteBar
 
         with ByteBar(f"fetching {model}") as bar:
-            resolve_or_convert(
+            return resolve_or_convert(
                 model,
                 fetching=bar.show,
                 converting=lambda name: say(f"converting {name}: once, then it is kept"),
             )
-    except SeetellError:
-        return  # `load` says it
 
 
 def comma_list(text: str, name: str) -> list[str]:

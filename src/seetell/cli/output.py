@@ -72,7 +72,8 @@ class Output:
         self.succeeded = 0
         self.pretty = not json and (sys.stdout.isatty() if pretty is None else pretty)
         self._console: Console | None = None
-        self._live = False
+        # What a progress bar is drawn on at present.
+        self._live: Console | None = None
 
     def __enter__(self) -> Output:
         return self
@@ -144,11 +145,12 @@ class Output:
 
     def note(self, message: str) -> None:
         """A remark for people, on standard error."""
-        if self._live and sys.stderr.isatty():
-            # Above the progress bar, which would otherwise be drawn through it.
+        if self._live is not None and sys.stderr.isatty():
+            # Above the progress bar, which would otherwise be drawn through it, and on the same console:
+            # standard output may be a file.
             from rich.text import Text
 
-            self._stdout_console().print(Text(printable(message)), soft_wrap=True)
+            self._live.print(Text(printable(message)), soft_wrap=True)
         else:
             say(message)
 
@@ -173,14 +175,14 @@ class Output:
         from seetell.cli.progress import Bar
 
         console = self._bar_console()
-        self._live = console is not None
+        self._live = console
         try:
             with Bar(console, label, total) as bar:
                 for item in items:
                     yield item
                     bar.advance()
         finally:
-            self._live = False
+            self._live = None
 
     @property
     def wants_total(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from seetell.cli.options import Shared, open_model, option, repeatable, shared_options
+from seetell.cli.options import Shared, env_name, open_model, option, repeatable, shared_options
 
 if TYPE_CHECKING:
     from seetell.serving.model_pool import Source
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Strangers' photos are decoded, several at once: a PNG of so many pixels takes 200 MB.
 _MAX_PIXELS = 64_000_000
 _PIXELS_VARIABLE = "SEETELL_MAX_PIXELS"
+_KEY_VARIABLE = env_name("--api-key")
 # Two batches, each on half of the threads, take less time than one after the other on all of them.
 _STREAMS = 2
 
@@ -95,7 +96,7 @@ def serve(
     if missing := [folder for folder in photos if not Path(folder).is_dir()]:
         raise UsageError(f"--photos {missing[0]}: no such folder")
     os.environ.setdefault(_PIXELS_VARIABLE, str(_MAX_PIXELS))
-    keys = [key.strip() for key in (api_key or "").split(",") if key.strip()]
+    keys = _keys(api_key)
     threads = shared.threads or settings.threads() or usable_processors()
     streams = min(threads, _STREAMS) if streams is None else streams
     if streams > threads:
@@ -122,14 +123,27 @@ def serve(
     serve_app(app, host=host, port=port, started=started)
 
 
+def _keys(given: str | None) -> list[str]:
+    """The keys of ``--api-key``, none where it is not given. Raises UsageError for one that holds no key: who
+    wants a key must not get a server open to everybody because a command that makes one failed."""
+    from seetell.core.errors import UsageError
+
+    # Click takes an empty variable for one that is not set.
+    if given is None and os.environ.get(_KEY_VARIABLE) is None:
+        return []
+    keys = [key.strip() for key in (given or "").split(",") if key.strip()]
+    if not keys:
+        where = "--api-key" if given is not None else _KEY_VARIABLE
+        raise UsageError(f"{where} is given and holds no key; give one, or leave it out for no key")
+    return keys
+
+
 def _source(shared: Shared, threads: int, streams: int) -> Source:
     """The model of these options, to be opened when it is asked for. Raises what finding it raises."""
     from seetell.bundle.recommend import ALLOWANCE_BYTES
-    from seetell.bundle.store import resolve
     from seetell.cli.options import convert_first
     from seetell.serving.model_pool import Source
 
-    convert_first(shared.model)
-    bundle = resolve(shared.model)
+    bundle = convert_first(shared.model)
     opened = partial(open_model, shared, threads=threads, streams=streams)
     return Source(bundle.manifest.name, bundle.size_bytes + ALLOWANCE_BYTES, opened)

@@ -28,6 +28,8 @@ Reach = Literal["public", "any"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # From a name and a port to the addresses it has now.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
+# Told how many more bytes are there.
+Arrived = Callable[[int], None]
 
 _LONGEST_URL = 4096
 _REDIRECTS = 3
@@ -162,21 +164,24 @@ class Fetcher:
         self._places = asyncio.Semaphore(at_once)
         self._network = _guarded(reach, resolve or _system_resolve, network)
 
-    async def fetch(self, url: str) -> bytes:
-        """What is there. Raises FetchError: url_refused, fetch_failed, too_large or timeout."""
+    async def fetch(self, url: str, arrived: Arrived | None = None) -> bytes:
+        """What is there. ``arrived`` is told of each piece; what it raises ends it.
+
+        Raises FetchError: url_refused, fetch_failed, too_large or timeout.
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 async with self._places:
-                    return await self._follow(url)
+                    return await self._follow(url, arrived)
         except TimeoutError as error:
             raise FetchError("timeout", f"the photo did not arrive within {self._timeout_s:g} s") from error
         except (self._http.NetworkError, self._http.ProtocolError, self._http.TimeoutException) as error:
             # No more is said: whether a port is open is nobody's business.
             raise FetchError("fetch_failed", "the photo's address could not be fetched") from error
 
-    async def _follow(self, url: str) -> bytes:
+    async def _follow(self, url: str, arrived: Arrived | None) -> bytes:
         for _ in range(_REDIRECTS + 1):
-            answer = await self._get(url)
+            answer = await self._get(url, arrived)
             if isinstance(answer, bytes):
                 return answer
             try:
@@ -185,7 +190,7 @@ class Fetcher:
                 raise _refused(f"it redirects to no valid address ({error})") from error
         raise FetchError("fetch_failed", f"the photo's address redirects more than {_REDIRECTS} times")
 
-    async def _get(self, url: str) -> bytes | str:
+    async def _get(self, url: str, arrived: Arrived | None) -> bytes | str:
         """The bytes, or where else to look."""
         parts, host, port = check_url(url)
         shown = f"[{host}]" if ":" in host else host
@@ -216,9 +221,11 @@ class Fetcher:
                 raise self._too_large()
             data = bytearray()
             async for piece in response.aiter_stream():
-                data += piece
-                if len(data) > self._largest_bytes:
+                if len(data) + len(piece) > self._largest_bytes:
                     raise self._too_large()
+                if arrived is not None:
+                    arrived(len(piece))
+                data += piece
             return bytes(data)
 
     def _too_large(self) -> FetchError:

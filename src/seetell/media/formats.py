@@ -52,11 +52,12 @@ _QOI = Format("QOI", "PIL.QoiImagePlugin", "QoiImageFile")
 _JPEG2000 = Format("JPEG 2000", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile")
 _AVIF = Format("AVIF", "PIL.AvifImagePlugin", "AvifImageFile")
 
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNM_DIGITS = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 _BY_PREFIX: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff", _JPEG),
-    (b"\x89PNG\r\n\x1a\n", _PNG),
+    (_PNG_MAGIC, _PNG),
     (b"GIF87a", _GIF),
     (b"GIF89a", _GIF),
     (b"II*\x00", _TIFF),
@@ -164,6 +165,24 @@ def _boxes_cut(data: bytes) -> bool:
             return False
         position += size
     return position != len(data)
+
+
+def ico_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the picture that Pillow's reader of ICO decodes as it opens: the first of those the
+    directory says are the largest. What the picture itself says counts, and is read as the reader does.
+
+    Raises whatever Pillow's readers do.
+    """
+    from PIL import BmpImagePlugin, IcoImagePlugin, PngImagePlugin
+
+    place = IcoImagePlugin.IcoFile(BytesIO(data)).entry[0].offset
+    stream = BytesIO(data)
+    stream.seek(place)
+    if data[place : place + len(_PNG_MAGIC)] == _PNG_MAGIC:
+        return PngImagePlugin.PngImageFile(stream).size
+    width, height = BmpImagePlugin.DibImageFile(stream).size
+    # Twice as high as it is seen, for the mask below it; that is not decoded with it.
+    return width, height // 2
 
 
 def tiff_strips_missing(picture: ImageFile.ImageFile, size_bytes: int) -> bool:

@@ -26,7 +26,7 @@ from seetell.core import settings
 from seetell.core.errors import ImageError
 from seetell.core.lines import printable
 from seetell.media.decoded import DecodedPhoto
-from seetell.media.formats import HEADER_BYTES, Format, looks_cut, sniff, tiff_strips_missing
+from seetell.media.formats import HEADER_BYTES, Format, ico_size, looks_cut, sniff, tiff_strips_missing
 from seetell.media.listing import list_photos
 from seetell.media.pixels import from_pillow, orientation, upright
 
@@ -181,7 +181,9 @@ def _refuse_irregular(status: os.stat_result, path: str | os.PathLike[str], name
     if stat.S_ISDIR(mode):
         if not os.access(path, os.R_OK | os.X_OK):
             raise ImageError("permission", f"{name}: no permission to list this folder")
-        raise ImageError("directory", f"{name}: a folder, not a photo")
+        found = any(os.path.isfile(one) for one in list_photos([os.fspath(path)]))
+        what = "a folder, not a photo" if found else "a folder without photos"
+        raise ImageError("directory", f"{name}: {what}")
     if not stat.S_ISREG(mode):
         raise ImageError("unsupported", f"{name}: a pipe, socket or device, not a file")
     if status.st_size > MAX_FILE_BYTES:
@@ -227,7 +229,12 @@ def _decode_bytes(
     # ValueError, SyntaxError, struct.error, IndexError, ZeroDivisionError, ... There is no common base,
     # and an input must never end the program, so here, and only around the readers, all are caught.
     try:
+        if found.name == "ICO":
+            # The one reader that decodes as it opens, however large the picture is that the directory names.
+            _refuse_large(ico_size(data), limit, name)
         picture = found.open(data)
+    except ImageError:
+        raise
     except Exception as error:
         raise _unreadable(error, name, found, data) from error
     _refuse_large(picture.size, limit, name)

@@ -103,7 +103,7 @@ class App:
                 reach=reach,
             )
         self.serving = Serving(
-            pool=ModelPool(sources, memory_bytes),
+            pool=ModelPool(sources, memory_bytes, default_stays=index is not None),
             limits=limits,
             photos=PhotoReader(limits.photo_bytes, None if fetcher is None else fetcher.fetch),
             workers=workers,

@@ -173,6 +173,8 @@ async def _stream(
     """The answers as server-sent events. What goes wrong up to the first piece is an ordinary error."""
     note = current.get()
     note.task = task
+    questions = [] if task == "caption" else [question for _, question in items]
+    counts_tokens = request.stream_options is not None and bool(request.stream_options.include_usage)
     async with AsyncExitStack() as starting:
         model = await starting.enter_async_context(serving.pool.lease(request.model))
         note.model = model.name
@@ -191,22 +193,29 @@ async def _stream(
             raise problem_of(error, "messages") from error
         stack = starting.pop_all()
 
-    def event(delta: dict[str, Any], finish: str | None = None) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return _event({**head, "object": "chat.completion.chunk", "choices": [choice]})
+    def event(*choices: dict[str, Any], usage: dict[str, int] | None = None) -> str:
+        # As OpenAI's: with usage asked for, every chunk has it, and it is null in all but the last.
+        told = {"usage": usage} if counts_tokens else {}
+        return _event({**head, "object": "chat.completion.chunk", "choices": choices, **told})
+
+    def delta(said: dict[str, Any], finish: str | None = None) -> str:
+        return event({"index": 0, "delta": said, "finish_reason": finish})
 
     async def events() -> AsyncIterator[str]:
-        yield event({"role": "assistant", "content": first})
+        yield delta({"role": "assistant", "content": first})
         try:
             async for piece in pieces:
-                yield event({"content": piece})
+                yield delta({"content": piece})
         except Exception as error:
             problem = problem_of(error, "messages")
             if problem.status == 500:
                 current.get().error = error
             yield _event({"error": problem.detail.model_dump()})
             return
-        yield event({}, "stop")
+        yield delta({}, "stop")
+        if counts_tokens:
+            answered = [_said(future.result(), language) for future in futures]
+            yield event(usage=_usage(model, questions, answered))
         yield "data: [DONE]\n\n"
 
     return _Stream(events(), stack)
@@ -238,6 +247,15 @@ async def _pieces(
                 begun = True
         if not begun:
             yield before
+
+
+def _usage(model: Model, questions: list[str], answers: list[str]) -> dict[str, int]:
+    """Tokens of the questions, read once for each photo, and of the answers, as the model's tokenizer has
+    them; photos have none."""
+    asked, answered = (
+        sum(model.count_tokens([text for text in texts if text.strip()])) for texts in (questions, answers)
+    )
+    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
 
 
 def _event(fields: dict[str, Any]) -> str:

@@ -16,12 +16,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seetell.core.errors import DeadlineExceeded, ServerBusy
-from seetell.serving.limits import Limits
+from seetell.core.errors import DeadlineExceeded, FetchError, ServerBusy
 from seetell.serving.problems import Problem, problem_of
 from seetell.serving.state import Note, Serving, current
 
@@ -35,6 +35,8 @@ _PROBES = frozenset({"/health", "/ready"})
 _CLIENT_GONE = 499
 # Server-sent events can end with one that says what went wrong.
 _EVENTS = b"text/event-stream"
+# Of a request for these, which has no use for a body: without a key nobody may fill the server's memory.
+_OPEN_BODY_BYTES = 1024
 # How long what a refused client still sends is read.
 _LINGER_S = 1.0
 
@@ -63,6 +65,9 @@ class _Call:
     status: int | None = None
     finished: bool = False
     events: bool = False
+    body_bytes: int = 0
+    fetched_bytes: int = 0
+    # Of what the server may hold of all requests together.
     held_bytes: int = 0
 
     async def pass_on(self, message: Message) -> None:
@@ -164,6 +169,7 @@ class Gate:
                 self._record(call, note)
 
         call = _Call(scope, send, request_id, self._serving, end)
+        note.hold = partial(self._hold_fetched, call)
         self._calls += 1
         try:
             await self._take(call, headers, receive)
@@ -221,9 +227,11 @@ class Gate:
     async def _body(self, call: _Call, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, bounded while it arrives. Raises Problem 408, 413 and 429, and _Gone."""
         limits = self._serving.limits
+        open_ = call.scope["path"] in _OPEN
+        most_bytes = min(_OPEN_BODY_BYTES, limits.body_bytes) if open_ else limits.body_bytes
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length[:20]) > limits.body_bytes:
-            raise _too_large(limits)
+        if length.isdigit() and int(length[:20]) > most_bytes:
+            raise _too_large(most_bytes)
         body = bytearray()
         try:
             async with asyncio.timeout(limits.body_timeout_s):
@@ -232,17 +240,38 @@ class Gate:
                     if message["type"] == "http.disconnect":
                         raise _Gone
                     piece = message.get("body", b"")
-                    if len(body) + len(piece) > limits.body_bytes:
-                        raise _too_large(limits)
-                    if self._held_bytes + len(piece) > limits.bodies_bytes:
-                        raise problem_of(ServerBusy("the server holds as many bytes as it may", 1))
+                    if len(body) + len(piece) > most_bytes:
+                        raise _too_large(most_bytes)
+                    if not open_:
+                        self._hold(call, len(piece))
                     body += piece
-                    call.held_bytes += len(piece)
-                    self._held_bytes += len(piece)
+                    call.body_bytes += len(piece)
                     if not message.get("more_body", False):
                         return bytes(body)
+        except ServerBusy as error:
+            raise problem_of(error) from error
         except TimeoutError as error:
             raise Problem(408, f"the body did not arrive within {limits.body_timeout_s:g} s") from error
+
+    def _hold(self, call: _Call, size_bytes: int) -> None:
+        """Count bytes until the request ends. Raises ServerBusy."""
+        if self._held_bytes + size_bytes > self._serving.limits.bodies_bytes:
+            raise ServerBusy("the server holds as many bytes as it may", 1)
+        call.held_bytes += size_bytes
+        self._held_bytes += size_bytes
+
+    def _hold_fetched(self, call: _Call, size_bytes: int) -> None:
+        """As ``_hold``, of the photos fetched for the request: a short body can name many large ones. Raises
+        FetchError where one request has too many."""
+        most_bytes = self._serving.limits.body_bytes
+        if call.fetched_bytes + size_bytes > most_bytes:
+            raise FetchError(
+                "too_large",
+                f"the photos of one request have more than the {most_bytes:,} bytes that are fetched for it; "
+                "send several requests",
+            )
+        self._hold(call, size_bytes)
+        call.fetched_bytes += size_bytes
 
     async def _answer(self, call: _Call, body: bytes, receive: Receive) -> None:
         """Let the app answer, unless the client goes away first. Raises _Gone."""
@@ -290,7 +319,7 @@ class Gate:
             "duration_ms": round(1000 * took_s, 1),
             "task": note.task,
             "model": note.model,
-            "body_bytes": call.held_bytes,
+            "body_bytes": call.body_bytes,
             "client": (call.scope.get("client") or ("",))[0],
         }
         error = note.error
@@ -337,5 +366,5 @@ def _is_rebindable(host: bytes) -> bool:
     return False
 
 
-def _too_large(limits: Limits) -> Problem:
-    return Problem(413, f"the body has more than the {limits.body_bytes:,} bytes this server takes")
+def _too_large(most_bytes: int) -> Problem:
+    return Problem(413, f"the body has more than the {most_bytes:,} bytes this server takes here")

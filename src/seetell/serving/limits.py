@@ -21,8 +21,8 @@ class Limits:
     """What the server allows before it says no.
 
     Args:
-        body_bytes: the largest request body.
-        bodies_bytes: of all bodies held at the same time; more is answered with 429.
+        body_bytes: the largest request body; as much may be fetched for one request.
+        bodies_bytes: of all bodies and fetched photos held at the same time; more is answered with 429.
         photo_bytes: the largest photo, decoded from base64 or fetched.
         requests: answered at the same time; more is answered with 429.
         queue: photos and texts waiting for the model; more is answered with 429.

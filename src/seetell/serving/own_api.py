@@ -9,8 +9,12 @@ from fastapi import APIRouter
 from seetell.core.results import Answer, Caption, Classification, Match
 from seetell.serving.batching import Lane
 from seetell.serving.lanes import caption_lane, photo_lane
+from seetell.serving.limits import MOST_BEAMS
+from seetell.serving.problems import Problem
 from seetell.serving.schemas import AskRequest, CaptionRequest, ClassifyRequest, MatchRequest
 from seetell.serving.state import Serving
+from seetell.tasks.ask import chooses
+from seetell.tasks.context import Context
 from seetell.tasks.model import Model
 
 
@@ -44,6 +48,12 @@ def own_routes(serving: Serving) -> APIRouter:
     @router.post("/ask", summary="Ask about a photo")
     async def ask(request: AskRequest) -> Answer:
         def lane(model: Model) -> Lane:
+            if request.top > MOST_BEAMS and request.answers is None and _writes(model):
+                raise Problem(
+                    422,
+                    f"top: this model writes its answers, of which it gives at most {MOST_BEAMS}",
+                    param="top",
+                )
             return photo_lane(
                 model, "ask", answers=request.answers, top=request.top, min_confidence=request.min_confidence
             )
@@ -70,3 +80,8 @@ def own_routes(serving: Serving) -> APIRouter:
         return found[0]
 
     return router
+
+
+def _writes(model: Model) -> bool:
+    """Whether it writes answers to questions: each alternative is then one more beam of the search."""
+    return not chooses(Context(model.manifest, None, model.engine))

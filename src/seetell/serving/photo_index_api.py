@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -93,12 +94,7 @@ class ServedIndex:
             return list(self.roots)
         found = []
         for name in folders:
-            below = [(root / name).resolve() for root in self.roots if "\0" not in name]
-            inside = [
-                path
-                for path, root in zip(below, self.roots, strict=False)
-                if path.is_relative_to(root.resolve()) and path.is_dir()
-            ]
+            inside = [path for root in self.roots if (path := _folder_below(root, name)) is not None]
             if not inside:
                 raise Problem(400, f"{name[:200]!r} is no folder that this server may index", param="folders")
             found.append(inside[0])
@@ -130,6 +126,16 @@ class ServedIndex:
         except Exception as error:
             self.error = f"{type(error).__name__}; the server's log says more"
             _LOG.error("indexing failed", exc_info=error)
+
+
+def _folder_below(root: Path, name: str) -> Path | None:
+    """The folder ``name`` at or below ``root``; None where there is none, or none that may be looked at."""
+    try:
+        # Unlike Path.resolve and Path.is_dir these raise for no name that is too long or leads in circles.
+        path, top = (Path(os.path.realpath(one)) for one in (root / name, root))
+    except (OSError, ValueError):  # no name of a file: a NUL byte in it
+        return None
+    return path if path.is_relative_to(top) and os.path.isdir(path) else None
 
 
 def index_routes(serving: Serving, served: ServedIndex | None) -> APIRouter:

@@ -9,9 +9,15 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote_to_bytes
 
 from seetell.core.errors import ImageError, UsageError
+from seetell.media.fetch import Arrived
 
-# From an address to the bytes there; refuses what may not be fetched.
-Fetch = Callable[[str], Awaitable[bytes]]
+# From an address to the bytes there, each piece told as it arrives; refuses what may not be fetched.
+Fetch = Callable[[str, Arrived], Awaitable[bytes]]
+
+# Undoing percent-encoding takes a second per 16 MB, in which nobody else is answered.
+_MOST_ESCAPED = 64 * 1024
+# Of what stands before the comma; types of images are short.
+_LONGEST_HEAD = 1024
 
 _DATA = re.compile(r"data:(?P<type>[^,;]*)(?P<parameters>(?:;[^,;]*)*),", re.IGNORECASE)
 
@@ -28,21 +34,27 @@ class PhotoReader:
         self._largest_bytes = largest_bytes
         self._fetch = fetch
 
-    async def read(self, given: str) -> bytes:
-        """Raises ImageError, FetchError, and UsageError for what is no photo's address."""
+    async def read(self, given: str, arrived: Arrived) -> bytes:
+        """``arrived`` is told of what is fetched, piece by piece, and may end it by raising.
+
+        Raises ImageError, FetchError, and UsageError for what is no photo's address.
+        """
         scheme = given[:16].partition(":")[0].lower()
         if scheme == "data":
             return decode_data_url(given, self._largest_bytes)
         if scheme in ("http", "https"):
             if self._fetch is None:
                 raise UsageError("this server fetches no addresses; send the photo as a data: URL")
-            return await self._fetch(given)
+            return await self._fetch(given, arrived)
         raise UsageError("a photo is a data: URL (data:image/jpeg;base64,...) or an http(s) address")
 
 
 def decode_data_url(url: str, largest_bytes: int) -> bytes:
-    """The bytes of ``data:[TYPE][;base64],DATA``. Raises ImageError when they are too many or no base64."""
-    head = _DATA.match(url)
+    """The bytes of ``data:[TYPE][;base64],DATA``; without ``;base64`` only short ones are taken.
+
+    Raises ImageError when they are too many or no base64.
+    """
+    head = _DATA.match(url[:_LONGEST_HEAD])
     if head is None:
         raise ImageError("unreadable", "the data: URL has no comma; write data:image/jpeg;base64,DATA")
     kind = head["type"].strip().lower()
@@ -50,8 +62,11 @@ def decode_data_url(url: str, largest_bytes: int) -> bytes:
         raise ImageError("not_an_image", f"the data: URL holds {kind[:60]!r}, not an image")
     coded = len(url) - head.end()
     if not re.search(r";\s*base64\s*$", head["parameters"], re.IGNORECASE):
-        if coded > 3 * largest_bytes:
-            raise _too_large(largest_bytes)
+        if coded > _MOST_ESCAPED:
+            raise ImageError(
+                "too_large",
+                f"a data: URL without ;base64 holds at most {_MOST_ESCAPED:,} characters; write it in base64",
+            )
         data = unquote_to_bytes(url[head.end() :])
     else:
         if coded > 4 * (largest_bytes // 3 + 2):

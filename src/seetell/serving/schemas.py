@@ -39,7 +39,12 @@ class CaptionRequest(PhotoRequest):
 class AskRequest(PhotoRequest):
     question: Text
     answers: Texts | None = Field(None, description="Choose among these only.")
-    top: int = Field(5, ge=1, le=100, description="How many alternatives to give.")
+    top: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description=f"How many alternatives to give; at most {MOST_BEAMS} where the model writes them.",
+    )
     min_confidence: float | None = Field(None, ge=0, le=1, description="Abstain below it.")
 
 

@@ -18,11 +18,16 @@ from seetell.tasks.model import Model
 
 @dataclass(slots=True)
 class Note:
-    """What the log line and the metrics of a request say besides its status. error: why it is a 500."""
+    """What the log line and the metrics of a request say besides its status. error: why it is a 500.
+
+    hold: told of bytes that are held for the request until it ends, besides its body. Raises FetchError and
+    ServerBusy where they are too many.
+    """
 
     task: str = ""
     model: str = ""
     error: BaseException | None = None
+    hold: Callable[[int], None] = lambda size_bytes: None
 
 
 # Set anew for each request by the gate.
@@ -76,6 +81,6 @@ class Serving:
     async def photo(self, given: str, param: str = "photo") -> bytes:
         """The bytes of a request's photo. Raises Problem naming ``param``."""
         try:
-            return await self.photos.read(given)
+            return await self.photos.read(given, current.get().hold)
         except SeetellError as error:
             raise problem_of(error, param) from error

@@ -17,6 +17,8 @@ from seetell.tasks.context import Context, Seen, at_least_one, checked_texts, to
 
 # Answers are short; "a man riding a horse on a beach" fits.
 _MOST_TOKENS = 12
+# Beams of the search that writes: how many alternatives are asked for must not change which is found first.
+_BEAMS = 5
 
 
 def available(context: Context) -> bool:
@@ -45,7 +47,8 @@ class Asker:
 
     With ``answers``, the decoder ranks them (softmax over the list of log p(answer)); a model without one
     restricts its own list to them. Without, the head over the model's own list answers, else the decoder
-    writes, and confidence is the probability of exactly that text.
+    writes, and confidence is the probability of exactly that text. It writes with five beams, or ``top``
+    where that is more.
 
     The bundle's calibration temperature was fitted on the way a question without ``answers`` takes, so it is
     applied on that way and no other. The confidence to abstain below was fitted on questions without
@@ -113,12 +116,12 @@ class Asker:
         text = self._context.text
         options = GenerationOptions(
             max_tokens=min(_MOST_TOKENS, text.context_length),
-            beams=self._top,
+            beams=max(_BEAMS, self._top),
             # Beams are compared by the probability they are given out with.
             length_penalty=0.0,
         )
         written = generate(
-            self._context.decoder, fused.output, fused.mask, [self._start_id], options, count=self._top
+            self._context.decoder, fused.output, fused.mask, [self._start_id], options, count=options.beams
         )
         found = []
         for texts in written:

@@ -132,6 +132,33 @@ def test_a_key_is_asked_for_and_kept_for_the_visit(visit: Open, model: Model) ->
     assert page.evaluate("Object.values(localStorage).every(kept => !kept.includes('sesame'))")
 
 
+def test_a_key_that_cannot_be_sent_locks_nobody_out(visit: Open) -> None:
+    seen = visit(server={"keys": ["open-sesame"]})
+    page = seen.page
+    for wrong in ("sésame", "芝麻开门", "sesame→"):
+        page.get_by_label("API key").fill(wrong)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("The server does not know this key.")).to_be_visible()
+    # As a tab of an earlier page may have kept one.
+    page.evaluate("sessionStorage.setItem('seetell.key', '芝麻开门')")
+    page.reload()
+    page.get_by_label("API key").fill("open-sesame")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Drop photos here")).to_be_visible()
+
+
+def test_a_server_that_refuses_the_page_says_why(visit: Open) -> None:
+    seen = visit()
+    answer = {"error": {"type": "forbidden", "message": "without a key only localhost", "param": None}}
+    seen.page.route("**/v1/page", lambda route: route.fulfill(status=403, json=answer))
+    seen.page.reload()
+    banner = seen.page.get_by_role("alert").filter(has_text="without a key only localhost")
+    expect(banner).to_be_visible()
+    asked = len([url for url in seen.requests if url.endswith("/v1/page")])
+    seen.page.wait_for_timeout(1500)
+    assert len([url for url in seen.requests if url.endswith("/v1/page")]) == asked, "it is not asked again"
+
+
 def test_limits_of_the_server_and_page_agree() -> None:
     """Base64 grows a photo by a third; the largest photo allowed has to fit into a body."""
     assert Limits().photo_bytes * 4 / 3 + 1000 < Limits().body_bytes

@@ -128,3 +128,40 @@ def test_the_index_is_searched_and_its_photos_opened(visit: Open, model: Model, 
     page.locator(".results .photo").first.click()
     expect(page.get_by_role("heading", name=best)).to_be_visible()
     expect(page.locator("figcaption")).not_to_be_empty()
+
+
+def test_a_small_picture_that_failed_is_asked_for_again(visit: Open, model: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for seed in SEEDS:
+        (folder / f"{seed}.png").write_bytes(jpeg(seed))
+    place = tmp_path / "photos.index"
+    PhotoIndex(place, model).add(folder)
+    seen = visit(server={"index": ServedIndex(place)})
+    page = seen.page
+    page.route("**/v1/page/photo*", lambda route: route.abort())
+    page.get_by_label("Search the photos").fill("a dog")
+    expect(page.locator(".results .score")).to_have_count(5)
+    page.wait_for_timeout(500)
+    page.unroute("**/v1/page/photo*")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".results")).to_have_count(0)
+    page.get_by_label("Search the photos").fill("a dog")
+    seen.until("[...document.querySelectorAll('.results img')].filter(i => i.naturalWidth).length === 5")
+
+
+def test_where_a_photo_the_browser_cannot_show_fits_is_not_known(visit: Open) -> None:
+    seen = dropped(visit)
+    page = seen.page
+    page.get_by_label("Search the photos").fill("red dog grass")
+    expect(page.locator(".results .score")).to_have_count(5)
+    seen.photo("1.png").get_by_role("button").click()
+    page.evaluate(
+        "() => { HTMLImageElement.prototype.decode ="
+        " () => Promise.reject(new DOMException('', 'EncodingError')); }"
+    )
+    page.get_by_role("button", name="Show where").click()
+    expect(page.locator(".why .error")).to_have_text(
+        "This kind of image is not read; convert it to JPEG or PNG."
+    )
+    expect(page.get_by_role("button", name="Show where")).to_be_enabled()
