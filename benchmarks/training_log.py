@@ -67,7 +67,7 @@ def plot(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
         seen.add(name)
         return name
 
-    for run in runs:
+    for number, run in enumerate(runs):
         for colour, loss in zip(colours, LOSSES, strict=False):
             points = [(start + row["step"], row[loss]) for row in run["train"] if loss in row]
             if points:
@@ -79,14 +79,17 @@ def plot(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
             below.plot(*zip(*points, strict=True), "o-", color=colour, label=label(shown))
         for axis in (above, below):
             axis.axvline(start, color="grey", linestyle=":")
-        above.text(start + 8, 0.98, run["name"], va="top", fontsize=8, transform=above.get_xaxis_transform())
+        height = 0.98 - 0.07 * (number % 2)  # names of short runs would run into one another
+        above.text(
+            start + 8, height, run["name"], va="top", fontsize=8, transform=above.get_xaxis_transform()
+        )
         start += run["steps"]
     above.set_ylabel("loss, mean of 20 steps")
     below.set_ylabel("R@10 on the dev photos, %")
     below.set_xlabel("step")
     for axis in (above, below):
         axis.grid(alpha=0.3)
-        axis.legend(loc="best", fontsize=8)
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8, frameon=False)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

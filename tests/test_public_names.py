@@ -51,7 +51,15 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "convert": (
         ["checkpoint", "out"],
-        {"--checkpoint", "--revision", "--offline", "--allow-pickle", "--overwrite", "--interpolate"},
+        {
+            "--checkpoint",
+            "--revision",
+            "--offline",
+            "--allow-pickle",
+            "--average",
+            "--overwrite",
+            "--interpolate",
+        },
     ),
     "serve": (
         [],

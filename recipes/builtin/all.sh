@@ -21,4 +21,5 @@ average 7-image-more
 learn 8-image-longer
 average 8-image-longer
 learn 9-all
-seetell convert runs/builtin/9-all "$out"
+seetell convert runs/builtin/9-all "$out" \
+    --average runs/builtin/7-image-more-half=0.4 --average runs/builtin/4-captions=0.2

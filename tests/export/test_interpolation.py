@@ -1,16 +1,96 @@
-"""Half-way between two models, where there is a way."""
+"""Weights between those of several models, where there is anything between."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from seetell.core.errors import UsageError
-from seetell.modeling.export.interpolation import towards_start
+from seetell.bundle.store import open_bundle
+from seetell.core.errors import BundleNotFound, UsageError
+from seetell.learning.training.run import run
+from seetell.modeling.export.conversion import convert_run
+from seetell.modeling.export.interpolation import average, averaged_with, towards_start
+from seetell.modeling.export.start import read_start
+from tests.learning.training.test_run import scenes, small
+
+__all__ = ["scenes"]
 
 
 def test_blocks_that_began_as_others_are_not_averaged(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("init: some/model\ninit_layers: even\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"by init_layers in .* blocks began as others of some/model"):
         towards_start(tmp_path, 0.5)
+
+
+@given(shares=st.lists(st.floats(0.05, 0.3), min_size=1, max_size=3), seed=st.integers(0, 99))
+def test_the_average_is_the_weighted_mean(shares: list[float], seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    own, *others = (
+        {"w": torch.randn(3, 4, generator=draw), "n": torch.tensor(place), "head": torch.zeros(2 + place)}
+        for place in range(len(shares) + 1)
+    )
+    found = average(own, list(zip(others, shares, strict=True)))
+    expected = own["w"] * (1 - sum(shares)) + sum(one["w"] * s for one, s in zip(others, shares, strict=True))
+    torch.testing.assert_close(found["w"], expected)
+    assert int(found["n"]) == 0 and torch.equal(found["head"], own["head"]), "what has no mean stays"
+    alike = average(own, [(own, share) for share in shares])
+    torch.testing.assert_close(alike["w"], own["w"])
+
+
+@pytest.fixture(scope="module")
+def runs(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One run, and one that began from it."""
+    folder = tmp_path_factory.mktemp("runs")
+    run(small(scenes, folder / "one"))
+    run(small(scenes, folder / "two", f"init={folder / 'one'}", "seed=5"))
+    return folder / "one", folder / "two"
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return dict(read_start(str(folder)).model.state_dict())
+
+
+def test_a_run_is_averaged_with_a_bundle_and_with_a_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    one, two = runs
+    convert_run(one, tmp_path / "bundle")
+    convert_run(two, tmp_path / "plain")
+    for other in (tmp_path / "bundle", one):
+        out = tmp_path / f"out-{other.name}"
+        convert_run(two, out, average=[(str(other), 0.25)])
+        made = open_bundle(out)
+        made.verify(full=True)
+        # It says so, and not where the other one lay.
+        assert made.manifest.source.recipe == f"two, step 6, averaged with 0.25 of {other.name}"
+        first, second, found = weights(tmp_path / "bundle"), weights(tmp_path / "plain"), weights(out)
+        moved = [name for name in found if not torch.equal(first[name], second[name])]
+        assert moved
+        for name in moved:
+            if found[name].is_floating_point():
+                mean = 0.25 * first[name] + 0.75 * second[name]
+                torch.testing.assert_close(found[name], mean, atol=2e-3, rtol=2e-3)
+
+
+def test_what_cannot_be_averaged_says_why(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    one, two = runs
+    tokens = (two / "tokenizer.json").read_bytes()
+    with pytest.raises(UsageError, match=r"leave nothing for"):
+        averaged_with(two, [(str(one), 0.5), (str(one), 0.5)], tokens)
+    with pytest.raises(BundleNotFound, match="--average: nowhere at all is no folder"):
+        averaged_with(two, [("nowhere at all", 0.5)], tokens)
+    with pytest.raises(UsageError, match="give one of them"):
+        convert_run(two, tmp_path / "out", interpolate=0.5, average=[(str(one), 0.5)])
+    other = tmp_path / "other"
+    shutil.copytree(one, other)
+    document = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    (other / "tokenizer.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    with pytest.raises(UsageError, match="its tokens are others than those of"):
+        averaged_with(two, [(str(other), 0.5)], tokens)
+    assert not os.path.lexists(tmp_path / "out")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seetell.bundle.manifest import Manifest
+from seetell.bundle.store import TOKENIZER_NAME
+from seetell.core.errors import UsageError
+from seetell.modeling.export.adjustment import Adjustment
 from seetell.modeling.export.fine_tuned import default_checkpoint, export_fine_tuned, is_fine_tuned
-from seetell.modeling.export.interpolation import towards_start
+from seetell.modeling.export.interpolation import averaged_with, towards_start
 from seetell.modeling.export.run import export_run
 
 
@@ -18,6 +21,7 @@ def convert_run(
     *,
     checkpoint: str | None = None,
     interpolate: float | None = None,
+    average: Sequence[tuple[str, float]] = (),
     facts: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Manifest:
@@ -26,10 +30,18 @@ def convert_run(
     Args:
         checkpoint: ``latest``, ``best`` or a checkpoint's name; None for the one to expect of this run.
         interpolate: 0..1, weights between the run's start and its end; None for its end.
+        average: folders of bundles and runs of the same shape, and the share of each in the mean of all.
         facts: as in ``export_run``.
 
     Raises CheckpointError, ExportError, StorageError and UsageError.
     """
+    adjust: Adjustment | None = None
+    if interpolate is not None and average:
+        raise UsageError("--interpolate and --average: give one of them")
+    if interpolate is not None:
+        adjust = towards_start(run_folder, interpolate)
+    elif average:
+        adjust = averaged_with(run_folder, average, _tokenizer_of(run_folder))
     export = export_fine_tuned if is_fine_tuned(run_folder) else export_run
     return export(
         run_folder,
@@ -37,5 +49,10 @@ def convert_run(
         checkpoint=checkpoint or default_checkpoint(run_folder),
         facts=facts,
         overwrite=overwrite,
-        adjust=None if interpolate is None else towards_start(run_folder, interpolate),
+        adjust=adjust,
     )
+
+
+def _tokenizer_of(run_folder: Path) -> bytes | None:
+    path = run_folder / TOKENIZER_NAME
+    return path.read_bytes() if path.is_file() else None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from seetell.bundle.manifest import Manifest, Source
 from seetell.core.errors import CheckpointError
 from seetell.core.files import folder_name
 from seetell.modeling.checkpoints.own import checkpoint_of, load_run_weights
+from seetell.modeling.export.adjustment import Adjustment
 from seetell.modeling.export.run import ANSWERING, completed
 from seetell.modeling.export.start import DESCRIPTION_NAME, read_description
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import write_bundle
-from seetell.modeling.models.assembled import AssembledModel
 
 
 def is_fine_tuned(run_folder: Path) -> bool:
@@ -48,7 +48,7 @@ def export_fine_tuned(
     weights_dtype: WeightsDtype = "fp16",
     facts: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    adjust: Callable[[AssembledModel], None] | None = None,
+    adjust: Adjustment | None = None,
 ) -> Manifest:
     """Write the model as a bundle, adapters put into its weights. It says where it comes from, keeps the
     licence and the data's terms of what it began as, and is called like the run, unless ``facts`` or the
@@ -67,11 +67,14 @@ def export_fine_tuned(
     if ANSWERING & {spec["name"] for spec in recipe.get("objectives") or []}:
         # Fitted to answers that it no longer gives.
         del defaults["calibration"]
+    complete = completed(defaults, recipe, run_folder, facts)
+    if adjust is not None:
+        complete = adjust.described(complete)
     return write_bundle(
         lambda: copy.deepcopy(start.model).cpu().float(),
         start.tokenizer_json,
         out,
-        completed(defaults, recipe, run_folder, facts),
+        complete,
         weights_dtype=weights_dtype,
         overwrite=overwrite,
     )

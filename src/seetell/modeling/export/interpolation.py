@@ -1,13 +1,18 @@
-"""Between the weights a run began with and those it ended with: WiSE-FT (Wortsman et al. 2022, section 3).
+"""Weights between those of several models.
+
+Between what a run began with and what it ended with lies what fine-tuning gained, mostly, and what it forgot:
+WiSE-FT (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", section 3).
 
     theta = (1 - share) * theta_start + share * theta_end
 
-What fine-tuning gained is mostly kept half-way, and what it forgot mostly comes back.
+Models that were taught from one another can be averaged too, and are often better than each of them at the
+cost of one: model soups (Wortsman et al. 2022, "Model soups", section 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +20,7 @@ import yaml
 from torch import Tensor
 
 from seetell.core.errors import CheckpointError, SeetellError, UsageError
+from seetell.modeling.export.adjustment import Adjustment, short_name
 from seetell.modeling.export.start import read_start
 from seetell.modeling.models.assembled import AssembledModel
 
@@ -34,8 +40,64 @@ def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: f
     return found
 
 
-def towards_start(run_folder: Path, share: float) -> Callable[[AssembledModel], None]:
-    """A function that moves the model of a run, in place, to ``share`` of the way from where it began.
+def average(
+    own: Mapping[str, Tensor], others: Sequence[tuple[Mapping[str, Tensor], float]]
+) -> dict[str, Tensor]:
+    """State dicts: of ``others`` each its share, of ``own`` the rest.
+
+    What one of ``others`` lacks, or has in another shape, and what is no floating-point number stays as in
+    ``own``.
+    """
+    rest = 1.0 - math.fsum(share for _, share in others)
+    found: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        there = [(state.get(name), share) for state, share in others]
+        alike = [(one, share) for one, share in there if one is not None and one.shape == tensor.shape]
+        if not tensor.is_floating_point() or len(alike) < len(others):
+            found[name] = tensor
+            continue
+        mean = tensor.double() * rest
+        for one, share in alike:
+            mean += one.to(tensor.device).double() * share
+        found[name] = mean.to(tensor.dtype)
+    return found
+
+
+def averaged_with(
+    run_folder: Path, others: Sequence[tuple[str, float]], tokenizer_json: bytes | None
+) -> Adjustment:
+    """Moves the model of a run to its average with ``others``: (a bundle's or a
+    run's folder, its share of the whole). tokenizer_json: the run's.
+
+    Raises UsageError for shares that leave the run none or a model with other words, and BundleError and
+    CheckpointError for one that cannot be read.
+    """
+    for name, share in others:
+        if not 0.0 < share < 1.0:
+            raise UsageError(f"--average {name}={share:g}: a share lies between 0 and 1")
+    if math.fsum(share for _, share in others) >= 1.0 - 1e-9:
+        raise UsageError(f"--average: the shares leave nothing for {run_folder}; they add up to 1 or more")
+    states: list[tuple[Mapping[str, Tensor], float]] = []
+    for name, share in others:
+        start = read_start(name, "--average")
+        if start.tokenizer_json != tokenizer_json:
+            raise UsageError(f"--average {name}: its tokens are others than those of {run_folder}")
+        states.append((start.model.state_dict(), share))
+
+    def move(model: AssembledModel) -> None:
+        own = model.state_dict()
+        for (name, _), (state, _) in zip(others, states, strict=True):
+            fits = sum(key in state and state[key].shape == tensor.shape for key, tensor in own.items())
+            if 2 * fits < len(own):
+                raise UsageError(f"--average {name}: a model of another shape than that of {run_folder}")
+        model.load_state_dict(average(own, states))
+
+    parts = ", ".join(f"{share:g} of {short_name(name)}" for name, share in others)
+    return Adjustment(move, f"averaged with {parts}")
+
+
+def towards_start(run_folder: Path, share: float) -> Adjustment:
+    """Moves the model of a run to ``share`` of the way from where it began.
 
     Raises UsageError for a share outside 0..1 or a run that began from nothing, and CheckpointError where
     what it began from is gone.
@@ -56,7 +118,7 @@ def towards_start(run_folder: Path, share: float) -> Callable[[AssembledModel], 
             raise CheckpointError(f"{run_folder}: {init} is another model than it began from")
         model.load_state_dict(interpolate(start, own, share))
 
-    return move
+    return Adjustment(move, f"{share:g} of the way from {short_name(init)}")
 
 
 def _init(path: Path) -> str:

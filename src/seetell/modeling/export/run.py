@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from seetell.core.errors import ExportError
 from seetell.core.files import folder_name
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.own import Run, read_run
+from seetell.modeling.export.adjustment import Adjustment
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
-from seetell.modeling.models.assembled import AssembledModel
 
 _LICENCE = "Not stated. The terms of the training data apply; find out before passing these weights on."
 _PROMPTS = {"classify": {"en": ("a photo of a {}", "{}"), "zh": ("一张{}的照片", "{}")}}
@@ -56,7 +56,7 @@ def export_run(
     weights_dtype: WeightsDtype = "fp16",
     facts: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    adjust: Callable[[AssembledModel], None] | None = None,
+    adjust: Adjustment | None = None,
 ) -> Manifest:
     """Write the model of a training run as a bundle.
 
@@ -75,6 +75,8 @@ def export_run(
     if adjust is not None:
         adjust(run.model)
     complete = described_facts(run, run_folder, facts)
+    if adjust is not None:
+        complete = adjust.described(complete)
     return write_bundle(
         lambda: copy.deepcopy(run.model).cpu().float(),
         run.tokenizer_json,
