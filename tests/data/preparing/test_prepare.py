@@ -312,6 +312,85 @@ def test_a_shard_that_is_lost_is_written_again(tmp_path: Path) -> None:
     assert tree(out) == before
 
 
+def test_a_split_that_changes_is_prepared_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, out = plain(tmp_path / "heap"), tmp_path / "out"
+    prepare(table, out, OPTIONS)
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.replace("thing 0,train", "thing 0,val"), encoding="utf-8")
+    with pytest.raises(StorageError, match="changed since"):
+        prepare(table, out, OPTIONS)
+    seen = forbid_measuring(monkeypatch)
+    assert not prepare(table, out, replace(OPTIONS, overwrite=True))["unchanged"]
+    keys = {split: {sample.key for sample, _ in open_shards(out, split).read()} for split in ("train", "val")}
+    assert "0000.jpg" in keys["val"] and "0000.jpg" not in keys["train"]
+    assert seen == [], "no photo is decoded for it"
+    prepare(table, tmp_path / "fresh", OPTIONS)
+    assert tree(out) == tree(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "rubbish", "another's"])
+def test_a_sidecar_that_is_lost_or_damaged_is_written_again(tmp_path: Path, harm: str) -> None:
+    table, out = plain(tmp_path / "heap"), tmp_path / "out"
+    prepare(table, out, OPTIONS)
+    before = tree(out)
+    sidecar = out / "train-000000.parquet"
+    if harm == "gone":
+        sidecar.unlink()
+    elif harm == "cut":
+        sidecar.write_bytes(sidecar.read_bytes()[:-20])
+    elif harm == "rubbish":
+        # The footer alone is whole.
+        data = sidecar.read_bytes()
+        sidecar.write_bytes(b"\xff" * 2000 + data[2000:])
+    else:
+        shutil.copyfile(out / "train-000001.parquet", sidecar)
+    with pytest.raises(StorageError, match="--overwrite replaces it"):
+        prepare(table, out, OPTIONS)
+    prepare(table, out, replace(OPTIONS, overwrite=True))
+    assert tree(out) == before
+    assert prepare(table, out, OPTIONS)["unchanged"]
+
+
+def one_shard_with(out: Path, words: str) -> None:
+    """Prepare four photos with words of the same length: a shard of the same size to the byte."""
+    table = plain(out.parent / words, 4)
+    text = table.read_text(encoding="utf-8").replace("a picture of", words)
+    table.write_text(text, encoding="utf-8")
+    prepare(table, out, replace(OPTIONS, overwrite=True))
+
+
+def test_a_kill_between_a_shard_and_its_sidecar_leaves_no_false_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    one_shard_with(out, "a picture of")
+    before = tree(out)
+
+    def killed(path: Path, data: bytes) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(writing, "atomic_write_bytes", killed)
+    with pytest.raises(Interrupted):
+        one_shard_with(out, "b picture of")
+    monkeypatch.undo()
+    assert not (out / "train-000000.parquet").exists()
+    one_shard_with(out, "a picture of")
+    assert tree(out) == before
+
+
+def test_a_false_pair_that_an_older_version_left_is_noticed(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    one_shard_with(out, "a picture of")
+    before = tree(out)
+    one_shard_with(other, "b picture of")
+    sizes = [(folder / "train-000000.tar").stat().st_size for folder in (out, other)]
+    assert sizes[0] == sizes[1]
+    shutil.copyfile(other / "train-000000.tar", out / "train-000000.tar")
+    (out / "prepared.json").unlink()
+    one_shard_with(out, "a picture of")
+    assert tree(out) == before
+
+
 def test_a_source_that_changes_is_looked_at_where_it_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,9 +137,16 @@ class Given:
         return self.values.pop(0)
 
 
-def guarded(folder: Path, measure: Given, *, best: list[float] | None = None, **settings: Any) -> Any:
+def guarded(
+    folder: Path,
+    measure: Given,
+    *,
+    best: list[float] | None = None,
+    name: str = "photos.zero_shot.top_1",
+    **settings: Any,
+) -> Any:
     told = {"data": LABELLED, "every": 2, **settings}
-    guard = ForgettingGuard(GuardSettings.model_validate(told), "photos.zero_shot.top_1", measure, folder)
+    guard = ForgettingGuard(GuardSettings.model_validate(told), name, measure, folder)
     given = iter(best or [])
     validate = {"every": 2, "stop_on": "r5"} if best else None
     return loop(
@@ -175,12 +182,43 @@ def test_a_crossed_floor_stops_keeps_the_step_and_offers_a_way_back(tmp_path: Pa
     assert checkpoints.read_progress(steps[4]).best_step == 2
 
 
-def test_a_run_that_goes_on_remembers_where_it_began(tmp_path: Path) -> None:
-    with pytest.raises(GateFailed):
+@pytest.mark.parametrize("value", [60, float("nan")])
+def test_the_same_command_again_does_not_pass_where_it_has_failed(tmp_path: Path, value: float) -> None:
+    with pytest.raises(GateFailed) as first:
+        guarded(tmp_path, Given(80, 79, value), max_drop=5)
+    for _ in range(2):
+        # Nothing is learned and nothing measured.
+        with pytest.raises(GateFailed) as again:
+            guarded(tmp_path, Given(), max_drop=5)
+        assert str(again.value) == str(first.value)
+        assert max(row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")) == 4
+
+
+def test_a_floor_crossed_by_the_last_step_stays_crossed(tmp_path: Path) -> None:
+    with pytest.raises(GateFailed, match="step 8"):
+        guarded(tmp_path, Given(80, 79, 78, 77, 60), max_drop=5)
+    with pytest.raises(GateFailed, match=r"step 8: .* fell from 80\.00 to 60\.00, below the floor of 75\.00"):
+        guarded(tmp_path, Given(), max_drop=5)
+    assert guarded(tmp_path, Given(), max_drop=30).outcome == "finished"
+
+
+def test_a_larger_drop_lets_a_run_go_on_from_where_it_began(tmp_path: Path) -> None:
+    with pytest.raises(GateFailed, match=r"or let it go on with a larger guard\.max_drop$"):
         guarded(tmp_path, Given(80, 79, 60), max_drop=5)
-    with pytest.raises(GateFailed, match=r"step 6: .* fell from 80\.00 to 61\.00"):
-        guarded(tmp_path, Given(61), max_drop=5)
-    assert guarded(tmp_path, Given(61), max_drop=30).outcome == "finished"
+    with pytest.raises(GateFailed, match=r"step 6: .* fell from 80\.00 to 49\.00, below the floor of 50\.00"):
+        guarded(tmp_path, Given(49), max_drop=30)
+    assert guarded(tmp_path, Given(61), max_drop=40).outcome == "finished"
+    # A smaller one is held against what was measured last, and another metric is measured first.
+    with pytest.raises(GateFailed, match=r"step 8: .* to 61\.00, below the floor of 75\.00"):
+        guarded(tmp_path, Given(), max_drop=5)
+    assert guarded(tmp_path, Given(), name="photos.zero_shot.top_5", max_drop=5).outcome == "finished"
+
+
+def test_a_run_that_goes_on_from_before_the_crossing_is_measured_again(tmp_path: Path) -> None:
+    with pytest.raises(GateFailed, match="step 4"):
+        guarded(tmp_path, Given(80, 79, 60), max_drop=5, best=[50])
+    shutil.rmtree(tmp_path / "checkpoints" / "step-0000004")
+    assert guarded(tmp_path, Given(78, 78, 78), max_drop=5, best=[50, 50, 50]).outcome == "finished"
 
 
 def test_a_floor_above_the_start_is_a_mistake_in_the_recipe(tmp_path: Path) -> None:

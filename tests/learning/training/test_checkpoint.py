@@ -67,6 +67,26 @@ def test_tied_weights_moments_averages_and_random_state_come_back(tmp_path: Path
     assert all(torch.equal(ema.state_dict()[name], value) for name, value in other_ema.state_dict().items())
 
 
+def test_what_a_guard_measured_comes_back_and_an_older_state_has_none(tmp_path: Path) -> None:
+    model, optimizer, ema = trained()
+    progress = Progress(2, "run", guard_start=80.0, guard_metric="top_1", guard_step=2, guard_value=60.0)
+    path = checkpoints.save_checkpoint(tmp_path, progress, model, optimizer, ema)
+    assert checkpoints.read_progress(path) == progress
+    document = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    older = {key: value for key, value in document.items() if not key.startswith("guard_")}
+    (path / "state.json").write_text(json.dumps(older), encoding="utf-8")
+    assert checkpoints.read_progress(path) == Progress(2, "run")
+
+
+def test_whose_a_checkpoint_is_costs_no_look_at_its_weights(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    flip_a_byte(path / "step.safetensors")
+    assert checkpoints.read_fingerprint(path) == "run"
+    (path / "state.json").unlink()
+    with pytest.raises(CheckpointError, match=r"state\.json is missing"):
+        checkpoints.read_fingerprint(path)
+
+
 def test_a_save_that_fails_leaves_no_checkpoint_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

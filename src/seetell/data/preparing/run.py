@@ -26,7 +26,14 @@ from seetell.data.preparing.deciding import apply_scores, drop_silent, judge
 from seetell.data.preparing.measuring import Looked, measure
 from seetell.data.preparing.report import Outcome, report_page
 from seetell.data.preparing.scoring import Captioner, Scorer, add_captions, add_scores
-from seetell.data.preparing.writing import Plan, plan_shards, source_state, storable, write_shards
+from seetell.data.preparing.writing import (
+    Plan,
+    fitting_index,
+    plan_shards,
+    source_state,
+    storable,
+    write_shards,
+)
 from seetell.data.sources.detect import Source, SourceOptions, read_source
 
 T = TypeVar("T")
@@ -116,8 +123,8 @@ def prepare(
             return {**done, "unchanged": True}
         if done is not None and not options.overwrite:
             raise StorageError(
-                f"{out} was prepared with other options, or its source or files have changed since; "
-                "--overwrite replaces it"
+                f"{out} was prepared with other options or by an older seetell, or its source or files have "
+                "changed since; --overwrite replaces it"
             )
         folder.remove_summary(out)
         outcome = _decide(source, out, options, scorer, captioner, track)
@@ -141,10 +148,11 @@ def _check_options(limits: Limits, scorer: Scorer | None, captioner: Captioner |
 
 
 def _whole(out: Path, summary: dict[str, Any]) -> bool:
-    """Whether every shard of a summary is there in its size."""
+    """Whether every shard of a summary is there in its size, with its sidecar."""
     try:
         return all(
             (out / one["name"]).stat().st_size == one["size_bytes"]
+            and fitting_index(out / one["name"], one["samples"], one["digest"]) is not None
             for part in summary["splits"].values()
             for one in part["shards"]
         )
@@ -260,6 +268,7 @@ def _summary(outcome: Outcome, plans: list[Plan], out: Path, identity: str, seco
                 "name": plan.tar.name,
                 "samples": len(plan.entries),
                 "size_bytes": plan.tar.stat().st_size,
+                "digest": plan.digest,
             }
         )
     counts = outcome.counts()

@@ -2,7 +2,8 @@
 
 Which sample goes into which shard depends on the samples alone, and a shard's bytes on its samples alone: a
 run that was killed and goes on writes the very same files. A sidecar holds the digest of what its shard was
-made from and is written after it, so a shard with a fitting sidecar is whole and is not written again.
+made from. It is removed before its shard is written and written after it, so a shard with a fitting sidecar
+is whole and is not written again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seetell.core.errors import StorageError
-from seetell.core.files import atomic_file, atomic_write_bytes
+from seetell.core.errors import DataError, StorageError
+from seetell.core.files import atomic_file, atomic_write_bytes, storage_error
 from seetell.data.parquet import parquet_bytes, parquet_digest
 from seetell.data.photo_refs import PhotoRef, ref_state
 from seetell.data.preparing.deciding import Verdict
@@ -24,6 +25,7 @@ from seetell.data.preparing.folder import FORMAT_VERSION, digest_of
 from seetell.data.preparing.measuring import Looked, photo_bytes
 from seetell.data.preparing.parallel import WorkerDied, check_stopped, in_parallel
 from seetell.data.records import Sample
+from seetell.data.shard_index import ShardIndex, read_index
 from seetell.data.shards import NO_SPLIT
 
 # The last three say where in the shard a sample is, so that one can be read without those before it.
@@ -158,7 +160,7 @@ def write_shards(plans: Sequence[Plan], workers: int) -> Iterator[Plan]:
     """
     waiting: list[Plan] = []
     for plan in plans:
-        if plan.tar.is_file() and parquet_digest_of(plan.sidecar) == plan.digest:
+        if _is_written(plan):
             yield plan
         else:
             waiting.append(plan)
@@ -171,13 +173,43 @@ def write_shards(plans: Sequence[Plan], workers: int) -> Iterator[Plan]:
         yield waiting[place]
 
 
-def parquet_digest_of(path: Path) -> str | None:
-    """The digest in a sidecar, None where it is missing or damaged."""
-    return parquet_digest(path) if path.is_file() else None
+def _is_written(plan: Plan) -> bool:
+    """Whether the shard is there with its sidecar, and they are a pair."""
+    index = fitting_index(plan.tar, len(plan.entries), plan.digest)
+    if index is None:
+        return False
+    # Before the sidecar went first, a kill could leave a new shard beside an old sidecar.
+    try:
+        with open(plan.tar, "rb") as file:
+            for entry, (_, _, offset, size_bytes) in zip(plan.entries, index.places.tolist(), strict=True):
+                file.seek(offset)
+                if file.read(size_bytes) != _document_bytes(entry):
+                    return False
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def fitting_index(tar: Path, count: int, digest: str | None) -> ShardIndex | None:
+    """The index of a shard of ``count`` samples, where its sidecar says that it was made from what has this
+    digest; None where that is missing, damaged or another's, or the shard is not of the size it says."""
+    sidecar = tar.with_suffix(".parquet")
+    # The digest is in the last bytes: most that does not fit is known by it alone.
+    if digest is None or not sidecar.is_file() or parquet_digest(sidecar) != digest:
+        return None
+    try:
+        return read_index(tar, count)
+    except DataError:
+        return None
 
 
 def write_shard(plan: Plan) -> None:
     """Write one shard and its sidecar. Raises StorageError and ImageError."""
+    try:
+        # A kill between the two leaves a shard without a sidecar, never one beside another's.
+        plan.sidecar.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, plan.sidecar) from error
     with atomic_file(plan.tar) as file:
         places = _write_tar(file, plan.entries)
     rows = [{**_row(entry), **place} for entry, place in zip(plan.entries, places, strict=True)]
@@ -196,7 +228,7 @@ def _write_tar(file: BinaryIO, entries: Sequence[Entry]) -> list[dict[str, int]]
             photo_offset = _add(archive, f"{entry.name}.{entry.looked.photo.extension}", data)
             if captions:
                 _add(archive, f"{entry.name}.txt", captions[0]["text"].encode())
-            text = json.dumps(entry.document, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            text = _document_bytes(entry)
             places.append(
                 {
                     "photo_offset": photo_offset,
@@ -205,6 +237,10 @@ def _write_tar(file: BinaryIO, entries: Sequence[Entry]) -> list[dict[str, int]]
                 }
             )
     return places
+
+
+def _document_bytes(entry: Entry) -> bytes:
+    return json.dumps(entry.document, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> int:
@@ -250,7 +286,10 @@ def source_state(samples: Sequence[Sample[PhotoRef]]) -> str:
     """A digest of everything in a source that a result depends on, by the files' sizes and times."""
     return digest_of(
         [
-            (one.key, ref_state(one.photo), one.captions, [asdict(q) for q in one.questions], one.label)
+            (
+                *(one.key, one.split, ref_state(one.photo), one.captions),
+                *([asdict(question) for question in one.questions], one.label),
+            )
             for one in samples
         ]
     )

@@ -43,7 +43,8 @@ class Progress:
 
     step: optimiser steps done. fingerprint: which run it is. best_step, best_value: the best validation
     so far. misses: validations since then without improvement. guard_start: what the forgetting guard
-    measured before training.
+    measured before training. guard_metric, guard_step, guard_value: what it measured last, and after which
+    step.
     """
 
     step: int
@@ -53,6 +54,9 @@ class Progress:
     misses: int = 0
     ema_updates: int = 0
     guard_start: float | None = None
+    guard_metric: str | None = None
+    guard_step: int | None = None
+    guard_value: float | None = None
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -117,6 +121,32 @@ def read_progress(path: Path) -> Progress:
 
     Raises CheckpointError naming the file that is missing or damaged.
     """
+    progress, recorded = _read_state(path)
+    for name, expected in recorded.items():
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path}: {name} is missing; {_ADVICE}")
+        found = _record(path / name)
+        if (found["size_bytes"], found["sha256"]) != expected:
+            raise CheckpointError(f"{path}: {name} is damaged; {_ADVICE}")
+    return progress
+
+
+def read_fingerprint(path: Path) -> str:
+    """Which run the checkpoint ``path`` is of, its large files not looked at. Raises CheckpointError."""
+    return _read_state(path)[0].fingerprint
+
+
+def another_run(path: Path, difference: str | None = None) -> CheckpointError:
+    """What to say where the checkpoint ``path`` is of another run. difference: the setting that makes it so,
+    where that is known."""
+    named = "" if difference is None else f" ({difference} has changed)"
+    return CheckpointError(
+        f"{path}: is of a run with another model, data or seed{named}; give checkpoint.dir another folder"
+    )
+
+
+def _read_state(path: Path) -> tuple[Progress, dict[str, tuple[int, str]]]:
+    """``state.json``: the progress, and (size in bytes, hash) of each file."""
     try:
         document = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         version, files = document.pop("format"), document.pop("files")
@@ -130,13 +160,7 @@ def read_progress(path: Path) -> Progress:
         raise CheckpointError(
             f"{path}: checkpoint format {version} is not the one this seetell reads ({FORMAT})"
         )
-    for name, expected in recorded.items():
-        if not (path / name).is_file():
-            raise CheckpointError(f"{path}: {name} is missing; {_ADVICE}")
-        found = _record(path / name)
-        if (found["size_bytes"], found["sha256"]) != expected:
-            raise CheckpointError(f"{path}: {name} is damaged; {_ADVICE}")
-    return progress
+    return progress, recorded
 
 
 _ADVICE = "delete this folder to go on from the one before"

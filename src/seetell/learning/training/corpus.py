@@ -61,6 +61,11 @@ class CaptionData:
         """Every caption that may be drawn."""
         yield from self.texts()
 
+    def identities(self) -> Iterator[tuple[Any, ...]]:
+        """What JSON can hold of each record, wherever its photo is."""
+        for record in self.records:
+            yield record.photo_id, record.photo.name, record.captions
+
 
 @dataclass(frozen=True, slots=True)
 class QuestionData:
@@ -87,6 +92,11 @@ class QuestionData:
     def questions(self) -> Iterator[QuestionRecord]:
         """Every question."""
         yield from self.records
+
+    def identities(self) -> Iterator[tuple[Any, ...]]:
+        """What JSON can hold of each record, wherever its photo is."""
+        for one in self.records:
+            yield one.question_id, one.photo_id, one.photo.name, one.question, one.answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,11 @@ class LabelData:
         if "caption" in self.settings.tasks:
             for label in label_list(self.records):
                 yield from self._named(label)
+
+    def identities(self) -> Iterator[tuple[Any, ...]]:
+        """What JSON can hold of each record, wherever its photo is."""
+        for record in self.records:
+            yield record.label, record.photo.name
 
 
 @dataclass(frozen=True, slots=True)

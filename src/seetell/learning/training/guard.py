@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -13,8 +14,17 @@ from seetell.learning.training.sections import GuardSettings
 Measure = Callable[[nn.Module], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value, and after which step it was measured."""
+
+    step: int
+    value: float
+
+
 class ForgettingGuard:
-    """Measures once before training, by :meth:`begin`, and then by :meth:`check`.
+    """Measures once before training, by :meth:`begin`, and then by :meth:`check`. ``start`` and ``last`` are
+    what it has measured so far; whoever goes on with a run restores them.
 
     Args:
         settings: the floor, or how far below its beginning the metric may fall.
@@ -29,6 +39,7 @@ class ForgettingGuard:
         self._folder = run_folder
         self.name = name
         self.start: float | None = None
+        self.last: Measured | None = None
 
     @property
     def floor(self) -> float:
@@ -57,12 +68,19 @@ class ForgettingGuard:
         """Measure the model as it is now."""
         return self._measure(model)
 
-    def crossed(self, step: int, value: float, best_step: int | None) -> GateFailed:
-        """What to say of a value below the floor at ``step``. best_step: the best one that was above it."""
+    @property
+    def is_crossed(self) -> bool:
+        """Whether what was measured last is below the floor, or not a number."""
+        return self.last is not None and not self.last.value >= self.floor
+
+    def crossed(self, best_step: int | None) -> GateFailed:
+        """What to say of the last value, below the floor. best_step: the best one that was above it."""
+        assert self.last is not None
         start = "" if self.start is None else f" from {self.start:.2f}"
-        kept = "" if best_step is None else f", or take step {best_step}, above the floor (--checkpoint best)"
+        kept = "" if best_step is None else f", take step {best_step}, above the floor (--checkpoint best),"
+        lower = "lower guard.floor" if self._settings.max_drop is None else "larger guard.max_drop"
         return GateFailed(
-            f"step {step}: {self.name} fell{start} to {value:.2f}, below the floor of {self.floor:.2f}, so "
-            "the run stopped; go half-way back to the weights it began with by "
-            f"`seetell convert {self._folder} OUT --interpolate 0.5`{kept}"
+            f"step {self.last.step}: {self.name} fell{start} to {self.last.value:.2f}, below the floor of "
+            f"{self.floor:.2f}, so the run stopped; go half-way back to the weights it began with by "
+            f"`seetell convert {self._folder} OUT --interpolate 0.5`{kept} or let it go on with a {lower}"
         )

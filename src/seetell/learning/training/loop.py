@@ -18,14 +18,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seetell.core.errors import CheckpointError, NonFiniteLoss
+from seetell.core.errors import NonFiniteLoss
 from seetell.learning.batch import Batch
 from seetell.learning.prefetch import Prefetch
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.allocation import keep_freed_memory
 from seetell.learning.training.devices import move_batch
 from seetell.learning.training.ema import Ema
-from seetell.learning.training.guard import ForgettingGuard
+from seetell.learning.training.guard import ForgettingGuard, Measured
 from seetell.learning.training.metrics_log import MetricsLog, NoLog
 from seetell.learning.training.optimisation import (
     build_optimizer,
@@ -67,7 +67,8 @@ class TrainingLoop:
         make_batch: the batch of a micro-step; micro-steps count on through accumulation.
         total_steps: optimiser steps of the whole run.
         folder: the run's folder, of metrics and checkpoints.
-        fingerprint: which run this is; a checkpoint of another is refused.
+        fingerprint: which run this is; a checkpoint of another is refused. older_fingerprint: what else it
+            may be called in a checkpoint.
         validate: measures the model, in evaluation mode and with averaged weights; None for no validation.
         guard: measures what must not be forgotten; None for nothing of the kind.
         skipped: photos left out so far, for the log.
@@ -84,6 +85,7 @@ class TrainingLoop:
         total_steps: int,
         folder: Path,
         fingerprint: str,
+        older_fingerprint: str | None = None,
         validate: Validate | None = None,
         guard: ForgettingGuard | None = None,
         skipped: Callable[[], int] = lambda: 0,
@@ -100,6 +102,7 @@ class TrainingLoop:
         self._total = total_steps
         self._folder = folder
         self._fingerprint = fingerprint
+        self._names = {fingerprint, older_fingerprint}
         self._validate = validate if recipe.validation is not None else None
         self._guard = guard
         self._skipped = skipped
@@ -123,11 +126,12 @@ class TrainingLoop:
         """Train to the end, or to a stop. Resumes from the folder's latest checkpoint.
 
         Raises NonFiniteLoss, CheckpointError, StorageError, GateFailed where the guard's floor is crossed,
-        and what batches raise.
+        or was by the checkpoint it goes on from, and what batches raise.
         """
         if self._device.type == "cpu":
             keep_freed_memory()
         self._resume()
+        self._stop_below_floor()
         outcome: Outcome = "finished"
         with ExitStack() as stack:
             stop = stack.enter_context(StopSignals())
@@ -306,9 +310,15 @@ class TrainingLoop:
         log.write(self._done, "guard", {self._guard.name: value})
         display.say(f"step {self._done}: {self._guard.name} {value:.2f}")
         display.restart_clock()
-        if not value >= self._guard.floor:
+        guard.last = Measured(self._done, value)
+        if guard.is_crossed:
             self._save()
-            raise self._guard.crossed(self._done, value, self._stopping.best_step if self._stopping else None)
+        self._stop_below_floor()
+
+    def _stop_below_floor(self) -> None:
+        # Kept in the checkpoint, so that the same command again does not pass where it has failed.
+        if self._guard is not None and self._guard.is_crossed:
+            raise self._guard.crossed(self._stopping.best_step if self._stopping else None)
 
     def _worth_logging(self, name: str) -> bool:
         settings = self._recipe.validation
@@ -337,20 +347,21 @@ class TrainingLoop:
         if path is None:
             return
         progress = checkpoints.read_progress(path)
-        if progress.fingerprint != self._fingerprint:
-            raise CheckpointError(
-                f"{path}: is of a run with another model, data or seed; give checkpoint.dir another folder"
-            )
+        if progress.fingerprint not in self._names:
+            raise checkpoints.another_run(path)
         checkpoints.load_checkpoint(path, progress, self._step, self._optimizer, self._ema)
         self._done = self._saved_step = progress.step
         if self._stopping is not None:
             self._stopping.restore(progress.best_step, progress.best_value, progress.misses)
         if self._guard is not None:
             self._guard.start = progress.guard_start
+            # Of another metric it says nothing.
+            if progress.guard_value is not None and progress.guard_metric == self._guard.name:
+                self._guard.last = Measured(progress.guard_step or 0, progress.guard_value)
 
     def _save(self) -> Path:
         """Write a checkpoint of the present step, unless there is one with the same content."""
-        best = self._stopping
+        best, last = self._stopping, self._guard.last if self._guard else None
         path = checkpoints.checkpoint_path(self._checkpoint_folder, self._done)
         if self._saved_step == self._done:
             return path
@@ -362,6 +373,9 @@ class TrainingLoop:
             misses=best.misses if best else 0,
             ema_updates=self._ema.updates if self._ema else 0,
             guard_start=self._guard.start if self._guard else None,
+            guard_metric=self._guard.name if self._guard else None,
+            guard_step=last.step if last else None,
+            guard_value=last.value if last else None,
         )
         if self._processes.is_first:
             checkpoints.save_checkpoint(

@@ -2,26 +2,25 @@
 
 The folder holds ``recipe.yaml`` as run, ``tokenizer.json``, ``answers.json``, ``labels.json``,
 ``metrics.jsonl`` and ``checkpoints/step-N/``, and ``holdout/SOURCE/``: the questions a source holds out, as
-files for ``seetell evaluate``.
+files for ``seetell evaluate``. One command at a time works in it: that one holds the file ``lock``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
-from torch import nn
 
 from seetell.bundle.tokenizer import Tokenizer
-from seetell.core.errors import RecipeError
+from seetell.core.errors import BundleDamaged, RecipeError
 from seetell.core.files import atomic_write_text
+from seetell.core.locking import locked
 from seetell.learning.collate import Collator
 from seetell.learning.length_pool import LengthPool
 from seetell.learning.objectives.self_critical import CaptionReward
@@ -32,17 +31,16 @@ from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import build_public_step, build_step
 from seetell.learning.training.corpus import (
     Corpus,
-    ShardData,
     build_sources,
     read_corpus,
     source_name,
     write_holdout,
 )
+from seetell.learning.training.fingerprint import check_same_run, fingerprint
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.processes import Processes
 from seetell.learning.training.recipe import Recipe
-from seetell.learning.training.sections import TuneSettings
 from seetell.learning.training.starting import ANSWERS_FILE, LABELS_FILE, settle, with_kept_lists
 from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.teacher import Teacher
@@ -53,14 +51,15 @@ from seetell.modeling.export.start import Start, locate, with_answers, write_des
 RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
 HOLDOUT = "holdout"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """All that a run needs and that does not change while it runs.
 
-    start: what is known of the model, where it is of a public family. teacher: what the objectives named
-    ``distil_...`` learn from.
+    fingerprint, older_fingerprint: as the loop takes them. start: what is known of the model, where it is of
+    a public family. teacher: what the objectives named ``distil_...`` learn from.
     """
 
     recipe: Recipe
@@ -71,6 +70,7 @@ class Prepared:
     step: TrainingStep
     total_steps: int
     fingerprint: str
+    older_fingerprint: str | None = None
     start: Start | None = None
     teacher: Teacher | None = None
 
@@ -85,10 +85,37 @@ def run(
     """Train by ``recipe``; a run that was stopped goes on from its latest checkpoint.
 
     ``build_validate`` makes the measuring function of the recipe's ``validate``, ``build_guard`` the guard of
-    its ``guard``. Raises RecipeError, DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError,
-    GateFailed.
+    its ``guard``. Raises RecipeError, DataError, ImageError, NonFiniteLoss, CheckpointError, StorageError
+    (where another process trains in the same folder, too), GateFailed.
     """
     processes = Processes(recipe.device)
+    if not processes.is_first:
+        return _run(recipe, processes, build_validate, build_guard)
+    with _held(Path(recipe.checkpoint.dir)):
+        return _run(recipe, processes, build_validate, build_guard)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Keep a run's folder for this process until the block ends, or the process dies. Raises StorageError
+    where another process has it: the two would write one another's checkpoints."""
+
+    def busy(holder: str) -> str:
+        return (
+            f"{folder} is being trained in by another process (number {holder}); wait for it, or give "
+            "checkpoint.dir another folder"
+        )
+
+    with locked(folder / _LOCK, busy):
+        yield
+
+
+def _run(
+    recipe: Recipe,
+    processes: Processes,
+    build_validate: BuildValidate | None,
+    build_guard: BuildGuard | None,
+) -> TrainingResult:
     with processes.first_first():
         # What the first has written the others read.
         prepared = prepare(recipe) if processes.is_first else prepare(recipe, writes=False)
@@ -114,6 +141,7 @@ def run(
         total_steps=prepared.total_steps,
         folder=prepared.folder,
         fingerprint=prepared.fingerprint,
+        older_fingerprint=prepared.older_fingerprint,
         validate=validate,
         guard=guard,
         skipped=lambda: collator.skipped,
@@ -133,7 +161,10 @@ def _check_divisible(prepared: Prepared, processes: int) -> None:
 
 def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     """Read the data, make or reuse the tokenizer, build the model, and write the run's small files, unless
-    another process has just done so (``writes`` false)."""
+    another process has just done so (``writes`` false).
+
+    Nothing is written where the folder is of another run, which is CheckpointError.
+    """
     folder = Path(recipe.checkpoint.dir)
     recipe, start = settle(recipe, folder)
     teacher = read_teacher(recipe)
@@ -144,17 +175,18 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     torch.manual_seed(recipe.seed)
     if start is None:
         corpus = with_kept_lists(corpus, recipe, folder)
-        tokenizer = _tokenizer(recipe, folder, corpus, teacher, writes)
-        step: TrainingStep = _own_step(recipe, folder, corpus, tokenizer, teacher)
+        document, where = _tokenizer_document(recipe, folder, corpus, teacher, writes)
+        tokenizer = Tokenizer(document, built_in_text_spec(recipe.tokenizer.context_length), where)
+        step: TrainingStep = _own_step(recipe, folder, corpus, document, tokenizer, teacher)
     else:
         start, corpus = _matched_answers(recipe, start, corpus)
         assert start.facts.text is not None
-        tokenizer = Tokenizer((start.tokenizer_json or b"").decode("utf-8"), start.facts.text)
+        document = (start.tokenizer_json or b"").decode("utf-8")
+        tokenizer = Tokenizer(document, start.facts.text)
         step = build_public_step(start.model, recipe, start.facts.text, teacher)
-        # One that goes on keeps its own: this may yet turn out to be of another run.
-        if writes and checkpoints.latest(folder / "checkpoints") is None:
-            write_description(folder, start)
     apply_tuning(step.model, recipe.tune)
+    found = fingerprint(recipe, corpus, step, document.encode("utf-8"), teacher)
+    check_same_run(folder, recipe, found, document.encode("utf-8"))
     prepared = Prepared(
         recipe=recipe,
         folder=folder,
@@ -163,21 +195,26 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
         sources=sources,
         step=step,
         total_steps=total_steps(recipe, sources),
-        fingerprint=fingerprint(recipe, corpus, step, teacher),
+        fingerprint=found.now,
+        older_fingerprint=found.older,
         start=start,
         teacher=teacher,
     )
     if writes:
-        _write_small_files(prepared)
+        _write_small_files(prepared, document)
     return prepared
 
 
 def _own_step(
-    recipe: Recipe, folder: Path, corpus: Corpus, tokenizer: Tokenizer, teacher: Teacher | None
+    recipe: Recipe,
+    folder: Path,
+    corpus: Corpus,
+    document: str,
+    tokenizer: Tokenizer,
+    teacher: Teacher | None,
 ) -> JointStep:
-    """The step of our own model, with the weights of ``init``."""
+    """The step of our own model, with the weights of ``init``. document: the tokenizer's."""
     if teacher is not None:
-        document = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
         check_teacher(recipe, teacher, document, tokenizer, corpus.answers)
     reward = None
     if any(objective.name == "self_critical" for objective in recipe.objectives):
@@ -254,64 +291,37 @@ def total_steps(recipe: Recipe, sources: tuple[Source, ...]) -> int:
     return max(1, round((recipe.epochs or 0.0) * sources[0].num_photos / per_step))
 
 
-def fingerprint(recipe: Recipe, corpus: Corpus, step: nn.Module, teacher: Teacher | None = None) -> str:
-    """A hash of what makes a checkpoint fit a run: the model, its teacher, the data and the seed.
-
-    Learning rate, number of steps, validation and the like may change when a run goes on.
-    """
-    document: dict[str, Any] = {
-        "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
-        "photos": [
-            (
-                part.settings.format,
-                part.settings.path,
-                part.state() if isinstance(part, ShardData) else len(part.records),
-            )
-            for part in corpus.parts
-        ],
-        "answers": corpus.answers,
-        "labels": corpus.labels,
-        "batch_sizes": recipe.batch_sizes(),
-        "accumulate": recipe.accumulate,
-        "seed": recipe.seed,
-        "ema": recipe.ema is not None,
-    }
-    if recipe.tune != TuneSettings():
-        document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay"})
-    if teacher is not None:
-        document["teacher"] = teacher.digest
-    pools = [part.settings.length_pool for part in corpus.parts]
-    if any(pool > 1 for pool in pools):
-        document["length_pools"] = pools
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-
-
-def _tokenizer(
-    recipe: Recipe, folder: Path, corpus: Corpus, teacher: Teacher | None, writes: bool = True
-) -> Tokenizer:
-    """The recipe's tokenizer, the one the run began with, that of ``init``, that of a teacher of ours, or a
-    new one of the corpus."""
-    spec = built_in_text_spec(recipe.tokenizer.context_length)
+def _tokenizer_document(
+    recipe: Recipe, folder: Path, corpus: Corpus, teacher: Teacher | None, writes: bool
+) -> tuple[str, str]:
+    """The JSON of the recipe's tokenizer, of the one the run began with, that of ``init``, that of a teacher
+    of ours, or of a new one of the corpus; and where it is from, for messages."""
     path = folder / TOKENIZER_FILE
-    if not writes:
-        return Tokenizer.from_file(path, spec)
     if recipe.tokenizer.path is not None:
         given = Path(recipe.data_root) / recipe.tokenizer.path
         if not given.is_file():
             raise RecipeError(f"tokenizer.path: {given} is no file")
-        write_tokenizer(path, given.read_text(encoding="utf-8"))
-    # A run that goes on must keep its words' numbers whatever the recipe says by now; the fingerprint
-    # notices where that cannot be.
-    elif checkpoints.latest(folder / "checkpoints") is None or not path.is_file():
-        # Weights learned with one tokenizer's numbers mean nothing with another's.
-        inherited = (locate(recipe.init) or Path(recipe.init)) / TOKENIZER_FILE if recipe.init else None
-        if inherited is not None and inherited.is_file():
-            write_tokenizer(path, inherited.read_text(encoding="utf-8"))
-        elif teacher is not None and teacher.vocabulary:
-            write_tokenizer(path, teacher.vocabulary.decode("utf-8"))
-        else:
-            write_tokenizer(path, train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size))
-    return Tokenizer.from_file(path, spec)
+        return _text_of(given), str(given)
+    # What the first process has written the others read. And a run that goes on must keep its words' numbers
+    # whatever the recipe says by now; the fingerprint notices where that cannot be.
+    if not writes or (checkpoints.latest(folder / "checkpoints") is not None and path.is_file()):
+        return _text_of(path), str(path)
+    # Weights learned with one tokenizer's numbers mean nothing with another's.
+    inherited = (locate(recipe.init) or Path(recipe.init)) / TOKENIZER_FILE if recipe.init else None
+    if inherited is not None and inherited.is_file():
+        return _text_of(inherited), str(inherited)
+    if teacher is not None and teacher.vocabulary:
+        return teacher.vocabulary.decode("utf-8"), "teacher"
+    return train_tokenizer(corpus.texts(), recipe.tokenizer.vocab_size), str(path)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        # As bytes: read as text, line endings may change, and the hash with them.
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise BundleDamaged(f"{path}: the tokenizer cannot be read ({reason}); copy it again") from error
 
 
 def _decode_size(recipe: Recipe, largest: int) -> int:
@@ -320,8 +330,15 @@ def _decode_size(recipe: Recipe, largest: int) -> int:
     return max(largest, math.ceil(largest / (2.0 * math.sqrt(smallest_area))))
 
 
-def _write_small_files(prepared: Prepared) -> None:
+def _write_small_files(prepared: Prepared, tokenizer_json: str) -> None:
     folder = prepared.folder
+    # Of a run that goes on they are what they were.
+    begins = checkpoints.latest(folder / "checkpoints") is None
+    if prepared.start is not None:
+        if begins:
+            write_description(folder, prepared.start)
+    elif begins or not (folder / TOKENIZER_FILE).is_file():
+        write_tokenizer(folder / TOKENIZER_FILE, tokenizer_json)
     document = prepared.recipe.model_dump(mode="json", by_alias=True)
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     atomic_write_text(folder / RECIPE_FILE, text)

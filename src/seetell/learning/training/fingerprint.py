@@ -1,0 +1,161 @@
+"""Which run a checkpoint is of: a hash of what must stay the same for a run to go on from it, and the refusal
+of another run's folder before anything in it is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from torch import nn
+
+from seetell.core.errors import CheckpointError
+from seetell.learning.training import checkpoint as checkpoints
+from seetell.learning.training.corpus import Corpus, Part, ShardData
+from seetell.learning.training.recipe import Recipe
+from seetell.learning.training.sections import DataSettings, TuneSettings
+from seetell.learning.training.teacher import Teacher
+
+# Of a source's settings, those that say which photos and texts of it are learned from.
+_CHOOSING = ("split", "limit", "holdout", "languages")
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """now: the hash. older: what a seetell that did not yet look at texts, at what is held out and at the
+    tokenizer called the same run."""
+
+    now: str
+    older: str
+
+
+def fingerprint(
+    recipe: Recipe, corpus: Corpus, step: nn.Module, tokenizer_json: bytes, teacher: Teacher | None = None
+) -> Fingerprint:
+    """A hash of what makes a checkpoint fit a run: the model, its tokenizer and teacher, the data and the
+    seed.
+
+    Learning rate, number of steps, validation and the like may change when a run goes on, and so may the
+    place of the data: photos and texts go by their names and numbers within a source.
+    """
+    document = _older_document(recipe, corpus, step, teacher)
+    older = _hash(document)
+    document["tokenizer"] = hashlib.sha256(tokenizer_json).hexdigest()
+    document["sources"] = [(_chosen(part.settings), _content(part)) for part in corpus.parts]
+    return Fingerprint(_hash(document), older)
+
+
+def _older_document(
+    recipe: Recipe, corpus: Corpus, step: nn.Module, teacher: Teacher | None
+) -> dict[str, Any]:
+    # Runs go by a hash of this to the letter, so nothing in it may change; what is new goes beside it.
+    document: dict[str, Any] = {
+        "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
+        "photos": [
+            (
+                part.settings.format,
+                part.settings.path,
+                part.state() if isinstance(part, ShardData) else len(part.records),
+            )
+            for part in corpus.parts
+        ],
+        "answers": corpus.answers,
+        "labels": corpus.labels,
+        "batch_sizes": recipe.batch_sizes(),
+        "accumulate": recipe.accumulate,
+        "seed": recipe.seed,
+        "ema": recipe.ema is not None,
+    }
+    if recipe.tune != TuneSettings():
+        document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay"})
+    if teacher is not None:
+        document["teacher"] = teacher.digest
+    pools = [part.settings.length_pool for part in corpus.parts]
+    if any(pool > 1 for pool in pools):
+        document["length_pools"] = pools
+    return document
+
+
+def _hash(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _chosen(settings: DataSettings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", include=set(_CHOOSING))
+
+
+def _content(part: Part) -> str:
+    """A digest of the photos and texts of a source, the same wherever its folder is."""
+    if isinstance(part, ShardData):
+        # The older part of the fingerprint has what its shards were made from.
+        return ""
+    digest = hashlib.sha256()
+    for row in part.identities():
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def check_same_run(folder: Path, recipe: Recipe, found: Fingerprint, tokenizer_json: bytes) -> None:
+    """Raises CheckpointError where the run in ``folder`` is another, or cannot be told from another.
+
+    To be called before anything is written there: what lies beside the checkpoints is theirs.
+    """
+    path = checkpoints.latest(folder / "checkpoints")
+    if path is None:
+        return
+    begun = checkpoints.read_fingerprint(path)
+    if begun == found.now:
+        return
+    before = _recipe_before(folder)
+    if begun != found.older:
+        raise checkpoints.another_run(path, None if before is None else _difference(before, recipe))
+    # What its fingerprint does not say its own files do, but for a change of a text.
+    fault: str | None = None
+    if before is None:
+        fault = "its recipe.yaml, which would say so, is missing or damaged; put it back"
+    elif key := _chosen_otherwise(before, recipe):
+        fault = f"{key} is not as in its recipe.yaml; put it back"
+    elif (own := folder / "tokenizer.json").is_file() and own.read_bytes() != tokenizer_json:
+        fault = "tokenizer.path is not its tokenizer.json; put it back"
+    if fault is not None:
+        raise CheckpointError(
+            f"{path}: is of a run that an older seetell began, which kept no account of what it learned "
+            f"from, and {fault}, or give checkpoint.dir another folder"
+        )
+
+
+def _recipe_before(folder: Path) -> Recipe | None:
+    try:
+        document = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        return Recipe.model_validate(document)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError):
+        return None
+
+
+def _chosen_otherwise(before: Recipe, now: Recipe) -> str | None:
+    """The first setting by which other photos or texts of a source are chosen."""
+    for place, (one, other) in enumerate(zip(before.data, now.data, strict=False)):
+        for key in _CHOOSING:
+            if getattr(one, key) != getattr(other, key):
+                return f"data.{place}.{key}"
+    return None
+
+
+def _difference(before: Recipe, now: Recipe) -> str | None:
+    """The first setting that makes ``now`` another run than ``before``, if it is one that is easily named."""
+    for key in ("seed", "accumulate"):
+        if getattr(before, key) != getattr(now, key):
+            return key
+    if len(before.data) != len(now.data):
+        return "data"
+    if (before.ema is None) != (now.ema is None):
+        return "ema"
+    for place, (one, other) in enumerate(zip(before.data, now.data, strict=True)):
+        for key in ("format", "path"):
+            if getattr(one, key) != getattr(other, key):
+                return f"data.{place}.{key}"
+    return _chosen_otherwise(before, now)
