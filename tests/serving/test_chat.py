@@ -81,10 +81,14 @@ def test_the_last_of_a_stream_counts_the_tokens(ai: openai.OpenAI, model: Model,
         model="toy", messages=talk, stream=True, stream_options={"include_usage": True}
     )
     *chunks, last = counted
-    assert len(chunks) == len(plain) and all(chunk.usage is None for chunk in chunks)
+    assert all(chunk.usage is None for chunk in chunks)
     assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == "stop"
     assert last.choices == [] and last.usage is not None
-    whole = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    # How a text is cut into chunks depends on how fast it is read.
+    whole, same = (
+        "".join(chunk.choices[0].delta.content or "" for chunk in some) for some in (chunks, plain)
+    )
+    assert whole == same
     questions = 2 * model.count_tokens(text)[0] if text.endswith("?") else 0
     answers = sum(model.count_tokens(whole.split("\n")))
     usage = (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens)
