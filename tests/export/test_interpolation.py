@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.bundle.store import open_bundle
-from seetell.core.errors import BundleNotFound, UsageError
+from seetell.core.errors import BundleNotFound, CheckpointError, UsageError
 from seetell.learning.training.run import run
 from seetell.modeling.export.conversion import convert_run
 from seetell.modeling.export.interpolation import average, averaged_with, towards_start
@@ -34,13 +34,12 @@ def test_blocks_that_began_as_others_are_not_averaged(tmp_path: Path) -> None:
 def test_the_average_is_the_weighted_mean(shares: list[float], seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     own, *others = (
-        {"w": torch.randn(3, 4, generator=draw), "n": torch.tensor(place), "head": torch.zeros(2 + place)}
-        for place in range(len(shares) + 1)
+        {"w": torch.randn(3, 4, generator=draw), "n": torch.tensor(place)} for place in range(len(shares) + 1)
     )
     found = average(own, list(zip(others, shares, strict=True)))
     expected = own["w"] * (1 - sum(shares)) + sum(one["w"] * s for one, s in zip(others, shares, strict=True))
     torch.testing.assert_close(found["w"], expected)
-    assert int(found["n"]) == 0 and torch.equal(found["head"], own["head"]), "what has no mean stays"
+    assert int(found["n"]) == 0, "what has no mean stays"
     alike = average(own, [(own, share) for share in shares])
     torch.testing.assert_close(alike["w"], own["w"])
 
@@ -54,31 +53,45 @@ def runs(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folder / "one", folder / "two"
 
 
-def weights(folder: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def mixed(runs: tuple[Path, Path]) -> Path:
+    """The bundle of three quarters of the second run and a quarter of the first."""
+    one, two = runs
+    convert_run(two, two.parent / "mixed", average=[(str(one), 0.25)])
+    return two.parent / "mixed"
+
+
+def state(folder: Path) -> dict[str, Any]:
     return dict(read_start(str(folder)).model.state_dict())
 
 
-def test_a_run_is_averaged_with_a_bundle_and_with_a_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    one, two = runs
-    convert_run(one, tmp_path / "bundle")
-    convert_run(two, tmp_path / "plain")
-    for other in (tmp_path / "bundle", one):
-        out = tmp_path / f"out-{other.name}"
-        convert_run(two, out, average=[(str(other), 0.25)])
-        made = open_bundle(out)
-        made.verify(full=True)
-        # It says so, and not where the other one lay.
-        assert made.manifest.source.recipe == f"two, step 6, averaged with 0.25 of {other.name}"
-        first, second, found = weights(tmp_path / "bundle"), weights(tmp_path / "plain"), weights(out)
-        moved = [name for name in found if not torch.equal(first[name], second[name])]
-        assert moved
-        for name in moved:
-            if found[name].is_floating_point():
-                mean = 0.25 * first[name] + 0.75 * second[name]
-                torch.testing.assert_close(found[name], mean, atol=2e-3, rtol=2e-3)
+def check_mean(found: dict[str, Any], first: dict[str, Any], second: dict[str, Any], share: float) -> None:
+    moved = [name for name in found if not torch.equal(first[name], second[name])]
+    assert moved
+    for name in moved:
+        if found[name].is_floating_point():
+            mean = share * first[name] + (1 - share) * second[name]
+            # As float16 stores it.
+            torch.testing.assert_close(found[name], mean, atol=2e-3, rtol=2e-3)
 
 
-def test_what_cannot_be_averaged_says_why(runs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_run_is_averaged_with_a_run(runs: tuple[Path, Path], mixed: Path) -> None:
+    made = open_bundle(mixed)
+    made.verify(full=True)
+    # It says so, and not where the other one lay.
+    assert made.manifest.source.recipe == "two, step 6, averaged with 0.25 of one"
+    check_mean(state(mixed), state(runs[0]), state(runs[1]), 0.25)
+
+
+def test_a_run_is_averaged_with_a_bundle(runs: tuple[Path, Path], mixed: Path) -> None:
+    start = read_start(str(runs[1]))
+    averaged_with(runs[1], [(str(mixed), 0.5)], start.tokenizer_json)(start.model)
+    check_mean(dict(start.model.state_dict()), state(mixed), state(runs[1]), 0.5)
+
+
+def test_what_cannot_be_averaged_says_why(
+    runs: tuple[Path, Path], mixed: Path, scenes: Path, tmp_path: Path
+) -> None:
     one, two = runs
     tokens = (two / "tokenizer.json").read_bytes()
     with pytest.raises(UsageError, match=r"leave nothing for"):
@@ -93,4 +106,17 @@ def test_what_cannot_be_averaged_says_why(runs: tuple[Path, Path], tmp_path: Pat
     (other / "tokenizer.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     with pytest.raises(UsageError, match="its tokens are others than those of"):
         averaged_with(two, [(str(other), 0.5)], tokens)
+    smaller = tmp_path / "smaller"
+    run(small(scenes, smaller, "model.text.depth=1"))
+    for source in (one, two):
+        shutil.copy(source / "tokenizer.json", smaller / "tokenizer.json")
+    with pytest.raises(UsageError, match=r"of another shape than that of .* \(\w+"):
+        convert_run(two, tmp_path / "out", average=[(str(smaller), 0.5)])
+    shutil.copytree(mixed, tmp_path / "int8")
+    manifest = json.loads((tmp_path / "int8" / "bundle.json").read_text(encoding="utf-8"))
+    for graph in manifest["graphs"].values():
+        graph["files"]["int8"] = graph["files"].pop("fp32")
+    (tmp_path / "int8" / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is in int8, which cannot be taught or averaged"):
+        averaged_with(two, [(str(tmp_path / "int8"), 0.5)], tokens)
     assert not os.path.lexists(tmp_path / "out")

@@ -43,22 +43,17 @@ def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: f
 def average(
     own: Mapping[str, Tensor], others: Sequence[tuple[Mapping[str, Tensor], float]]
 ) -> dict[str, Tensor]:
-    """State dicts: of ``others`` each its share, of ``own`` the rest.
-
-    What one of ``others`` lacks, or has in another shape, and what is no floating-point number stays as in
-    ``own``.
-    """
+    """State dicts of one shape: of ``others`` each its share, of ``own`` the rest. What is no floating-point
+    number stays as in ``own``."""
     rest = 1.0 - math.fsum(share for _, share in others)
     found: dict[str, Tensor] = {}
     for name, tensor in own.items():
-        there = [(state.get(name), share) for state, share in others]
-        alike = [(one, share) for one, share in there if one is not None and one.shape == tensor.shape]
-        if not tensor.is_floating_point() or len(alike) < len(others):
+        if not tensor.is_floating_point():
             found[name] = tensor
             continue
         mean = tensor.double() * rest
-        for one, share in alike:
-            mean += one.to(tensor.device).double() * share
+        for state, share in others:
+            mean += state[name].to(tensor.device).double() * share
         found[name] = mean.to(tensor.dtype)
     return found
 
@@ -69,8 +64,8 @@ def averaged_with(
     """Moves the model of a run to its average with ``others``: (a bundle's or a
     run's folder, its share of the whole). tokenizer_json: the run's.
 
-    Raises UsageError for shares that leave the run none or a model with other words, and BundleError and
-    CheckpointError for one that cannot be read.
+    Raises UsageError for shares that leave the run none and for a model with other tokens or of another
+    shape, and BundleError and CheckpointError for one that cannot be read.
     """
     for name, share in others:
         if not 0.0 < share < 1.0:
@@ -87,9 +82,12 @@ def averaged_with(
     def move(model: AssembledModel) -> None:
         own = model.state_dict()
         for (name, _), (state, _) in zip(others, states, strict=True):
-            fits = sum(key in state and state[key].shape == tensor.shape for key, tensor in own.items())
-            if 2 * fits < len(own):
-                raise UsageError(f"--average {name}: a model of another shape than that of {run_folder}")
+            # Some layers averaged and others not would be a model that nobody has taught.
+            for key, tensor in own.items():
+                if key not in state or state[key].shape != tensor.shape:
+                    raise UsageError(
+                        f"--average {name}: a model of another shape than that of {run_folder} ({key})"
+                    )
         model.load_state_dict(average(own, states))
 
     parts = ", ".join(f"{share:g} of {short_name(name)}" for name, share in others)
