@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from seetell.core.errors import BundleInvalid
 from seetell.media.preprocess import ImageSpec
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_NAME = "bundle.json"
 
 Task = Literal["embed", "match", "classify", "caption", "ask", "features", "fill", "chat"]
@@ -79,6 +79,25 @@ class TextSpec(_Strict):
     fill_start_ids: dict[str, int] = {}
 
 
+class AnswerKind(_Strict):
+    """What was fitted on held-out questions of one kind (seetell's ``question_kinds``). The temperature divides
+    answer logits before the softmax (Guo et al. 2017); an answer less probable is abstained from."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    abstain_below: float = Field(default=0.0, ge=0, le=1)
+
+
+class CaptionConfidence(_Strict):
+    """The probability that all objects a caption names are in its photo, by logistic regression fitted on
+    held-out photos: sigmoid(bias + log_prob_weight * mean log-probability per token + match_weight * cosine of
+    photo and caption). A caption less probable than ``unsure_below`` is replaced by one that says less."""
+
+    bias: float
+    log_prob_weight: float
+    match_weight: float
+    unsure_below: float = Field(default=0.0, ge=0, le=1)
+
+
 class ScoreSpec(_Strict):
     """How similarities and probabilities are made.
 
@@ -93,6 +112,10 @@ class ScoreSpec(_Strict):
     # Divides answer logits before the softmax; fitted on held-out data (Guo et al. 2017).
     answer_temperature: float = Field(default=1.0, gt=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
+    # Kind of question -> what holds for it in place of the two above; since format 2, like ``captions``.
+    answer_kinds: dict[str, AnswerKind] = {}
+    # Language -> how sure a caption in it is.
+    captions: dict[str, CaptionConfidence] = {}
 
 
 class AnswerCalibration(_Strict):
@@ -111,6 +134,8 @@ class GenerationDefaults(_Strict):
     min_tokens: int = Field(default=0, ge=0)
     length_penalty: float = 1.0
     repetition_penalty: float = Field(default=1.0, gt=0)
+    # No run of so many words (Chinese: characters) twice in a text; 0 for no such rule. Since format 2.
+    no_repeat: int = Field(default=0, ge=0)
     fit_weight: float = Field(default=0.0, ge=0)
 
 
@@ -169,7 +194,8 @@ class Manifest(_Strict):
     graphs: dict[Role, GraphSpec]
     image: ImageSpec | None = None
     text: TextSpec | None = None
-    # prompts[task][language] is a template; "{}" marks where the label goes.
+    # prompts[task][language] is a template; "{}" marks where the label goes. Under "unsure" stand captions
+    # that say little, of which the fitting one is given where the model is unsure of its own.
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec = ScoreSpec()
