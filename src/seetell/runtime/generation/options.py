@@ -21,6 +21,9 @@ class GenerationOptions:
         (``max_new_tokens``, ``min_new_tokens``).
     length_penalty: a finished beam's score is its log-probability / length ** length_penalty.
     repetition_penalty: over 1 discourages tokens already written (Keskar et al. 2019).
+    no_repeat: over 0, no run of so many words (Chinese: characters) stands twice in a text, nor what else
+        says the same again: a word twice in a row, an adjective with its noun. What the prompt repeats
+        itself is left alone.
     fit_weight: over 0 puts first the beam with the most of its mean log-probability plus this times the
         cosine of photo and text, for models that embed both; what a decoder finds likely fits many photos.
     prompt: text every caption starts with; it is part of the caption returned.
@@ -36,13 +39,14 @@ class GenerationOptions:
     min_tokens: int = 0
     length_penalty: float = 1.0
     repetition_penalty: float = 1.0
+    no_repeat: int = 0
     fit_weight: float = 0.0
     prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise UsageError(f"method {self.method!r} is unknown; choose from {', '.join(get_args(Method))}")
-        for name, least in (("beams", 1), ("max_tokens", 1), ("min_tokens", 0)):
+        for name, least in (("beams", 1), ("max_tokens", 1), ("min_tokens", 0), ("no_repeat", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} is a whole number of at least {least}, not {value!r}")
