@@ -15,11 +15,16 @@ def test_labels_are_folder_names_and_only_photos_count(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
+    for name in ("dog/._a.png", "dog/.trashed-1-c.jpg", "@eaDir/z.jpg", "$RECYCLE.BIN/z.jpg", "dog/c.heic"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     (tmp_path / "empty").mkdir()
     records = read_imagefolder(tmp_path)
     assert [(record.label, record.photo.name) for record in records] == [
         ("dog", "a.png"),
         ("dog", "b.JPG"),
+        ("dog", "c.heic"),
         ("french horn", "x.webp"),
     ]
 

@@ -29,13 +29,15 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
     """Paths of single photos, folders walked in sorted order.
 
     Files named outright are always given, so that a missing one is reported in its place; so is a folder
-    without photos that stands among others.
+    without photos that stands among others. What the walk left out is said at the end, on standard error.
     Raises UsageError for a folder without photos that is all there is, and, before anything is given, for an
     empty path.
     """
+    from seetell.cli.output import say
     from seetell.core.errors import UsageError
-    from seetell.media.listing import list_photos
+    from seetell.media.listing import Skipped, photo_paths
 
+    skipped = Skipped()
     named = list(photos)
     if not all(named):
         # Path("") is the current folder, which an unset variable of the shell does not mean.
@@ -45,14 +47,17 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
             yield from _stdin_paths()
             continue
         found = False
-        for path in list_photos([photo]):
+        for path in photo_paths([photo], skipped):
             found = True
-            yield str(path)
+            yield path
         if not found and len(named) > 1:
             # It fails by name where it is read, and costs the others nothing.
             yield photo
         elif not found:
-            raise UsageError(f"{photo}: no photos in this folder")
+            why = "".join(f" ({words})" for words in skipped.words())
+            raise UsageError(f"{photo}: no photos in this folder{why}")
+    for words in skipped.words():
+        say(words)
 
 
 def listed(photos: Iterable[str], wanted: bool) -> tuple[Iterable[str], int | None]:

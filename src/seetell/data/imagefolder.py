@@ -6,16 +6,15 @@ from pathlib import Path
 
 from seetell.core.errors import DataError
 from seetell.data.records import LabelRecord
-
-# What counts as a photo inside a label's folder; anything else there (a README, a list) is no record.
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+from seetell.media.listing import has_photo_name, is_passed_over
 
 
 def read_imagefolder(path: Path) -> list[LabelRecord]:
     """Read labelled photos; the label is the folder's name. Order: labels, then photos, by name.
 
-    Hidden folders and folders without photos are passed over. Photo files are not opened. Raises
-    DataError when ``path`` is no folder or holds no labelled photo.
+    What is hidden or the system's is passed over as in every walk, and so are folders without photos and
+    files that are none by their ending (a README, a list). Photo files are not opened. Raises DataError when
+    ``path`` is no folder or holds no labelled photo.
     """
     try:
         folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
@@ -23,10 +22,10 @@ def read_imagefolder(path: Path) -> list[LabelRecord]:
         raise DataError(f"{path}: cannot be listed ({error.strerror or error})") from error
     records: list[LabelRecord] = []
     for folder in folders:
-        if folder.name.startswith("."):
+        if is_passed_over(folder.name, folder=True):
             continue
         try:
-            photos = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in PHOTO_SUFFIXES)
+            photos = sorted(entry for entry in folder.iterdir() if has_photo_name(entry.name))
         except OSError as error:
             raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from error
         records.extend(LabelRecord(photo, folder.name) for photo in photos)

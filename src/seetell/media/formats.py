@@ -18,10 +18,18 @@ HEADER_BYTES = 64
 
 # Suffixes taken for photos when a folder is listed; a file named explicitly is tried whatever its name.
 PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".ico", ".qoi"}
-    # Not decoded, but a phone's photos are these: better a line that says so than silence.
-    | {".heic", ".heif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".gif", ".webp"}
+    | {".tif", ".tiff", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"}
+    | {".avif", ".ico", ".qoi"}
+    # Not everywhere decoded, but these are what phones and cameras write: better a line that says so than
+    # silence.
+    | {".heic", ".heif", ".hif", ".jxl", ".dng"}
+)
+# Pictures that are not read, and so many of them that a line for each would bury the others: counted.
+UNREAD_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"}
+    | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"}
+    | {".x3f", ".psd", ".psb", ".xcf", ".exr", ".tga", ".jxr", ".wdp"}
 )
 
 
