@@ -75,7 +75,8 @@ def list_photos(paths: Iterable[Path | str], skipped: Skipped | None = None) -> 
 def photo_paths(paths: Iterable[Path | str], skipped: Skipped | None = None) -> Iterator[str]:
     """As :func:`list_photos`, as text, which is faster for many."""
     skipped = Skipped() if skipped is None else skipped
-    for path in map(os.fspath, paths):
+    for one in paths:
+        path = os.fspath(one)
         if os.path.isdir(path):
             yield from _walk(path, skipped)
         else:
