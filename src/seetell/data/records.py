@@ -38,6 +38,8 @@ class QuestionRecord(Generic[P]):
 
     answers: what people answered, one entry per person, empty where the file has no annotations.
     majority: the file's ``multiple_choice_answer``, where it has one.
+    kind: what sort of question it is, as the file names it (``question_type``).
+    word: what it asks about, where the file says so: "dog" in "is there a dog?".
     """
 
     photo: P
@@ -46,6 +48,8 @@ class QuestionRecord(Generic[P]):
     question_id: int | str
     photo_id: PhotoId
     majority: str | None = None
+    kind: str | None = None
+    word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """VQAv2 JSON: a questions file, and an annotations file with the answers.
 
 https://visualqa.org/download.html. Two forms of naming photos are read: an ``image`` file name beside
-``image_id``, and VQAv2's own, where ``image_id`` 42 is COCO's ``..._000000000042.jpg``.
+``image_id``, and VQAv2's own, where ``image_id`` 42 is COCO's ``..._000000000042.jpg``. ``word`` on an
+annotation, what its question asks about, is ours.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,19 @@ from seetell.data.documents import entries, id_field, photo_path, read_document,
 from seetell.data.records import QuestionRecord
 
 _COCO_NAME = re.compile(r"^(?:.*_)?0*(\d+)\.(?:jpe?g|png)$", re.IGNORECASE)
-_Answers = tuple[tuple[str, ...], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """One entry of an annotations file, or what stands for it where there is none."""
+
+    texts: tuple[str, ...] = ()
+    majority: str | None = None
+    kind: str | None = None
+    word: str | None = None
+
+
+_NONE_GIVEN = _Answers()
 
 
 def read_vqa(questions: Path, annotations: Path | None, images: Path) -> list[QuestionRecord]:
@@ -45,9 +59,13 @@ def read_vqa(questions: Path, annotations: Path | None, images: Path) -> list[Qu
             photo = _photo_by_id(photo_id, names, images, where)
         if annotations is not None and question_id not in answers:
             raise DataError(f"{where}: {annotations} has no answer to it")
-        given, majority = answers.get(question_id, ((), None))
+        given = answers.get(question_id, _NONE_GIVEN)
         text = text_field(entry, "question", where).strip()
-        records.append(QuestionRecord(photo, text, given, question_id, photo_id, majority))
+        records.append(
+            QuestionRecord(
+                photo, text, given.texts, question_id, photo_id, given.majority, given.kind, given.word
+            )
+        )
     return records
 
 
@@ -58,14 +76,17 @@ def _read_answers(path: Path) -> dict[int | str, _Answers]:
         where = f"{path}: answer to question {question_id}"
         if question_id in found:
             raise DataError(f"{where}: occurs twice")
-        majority = (
-            text_field(entry, "multiple_choice_answer", where) if "multiple_choice_answer" in entry else None
-        )
+        majority = _optional_text(entry, "multiple_choice_answer", where)
         given = _answer_texts(entry, where) if "answers" in entry else ()
         if not given and majority is None:
             raise DataError(f"{where}: holds neither 'answers' nor 'multiple_choice_answer'")
-        found[question_id] = (given or (str(majority),), majority)
+        kind, word = (_optional_text(entry, field, where) for field in ("question_type", "word"))
+        found[question_id] = _Answers(given or (str(majority),), majority, kind, word)
     return found
+
+
+def _optional_text(entry: dict[str, Any], field: str, where: str) -> str | None:
+    return text_field(entry, field, where) if field in entry else None
 
 
 def _answer_texts(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
@@ -114,6 +135,8 @@ def write_vqa(records: Sequence[QuestionRecord], questions: Path, annotations: P
         if record.answers:
             majority = record.majority if record.majority is not None else record.answers[0]
             answers = [{"answer": text} for text in record.answers]
-            answered.append({**ids, "answers": answers, "multiple_choice_answer": majority})
+            named = {"question_type": record.kind, "word": record.word}
+            said = {field: text for field, text in named.items() if text is not None}
+            answered.append({**ids, "answers": answers, "multiple_choice_answer": majority, **said})
     atomic_write_text(questions, json.dumps({"questions": asked}, ensure_ascii=False))
     atomic_write_text(annotations, json.dumps({"annotations": answered}, ensure_ascii=False))
