@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -26,7 +26,8 @@ from seetell.core.errors import (
     PrecisionUnavailable,
     UsageError,
 )
-from seetell.runtime import onnxruntime_engine, openvino_engine, select
+from seetell.runtime import comparison, onnxruntime_engine, openvino_engine, select
+from seetell.runtime.comparison import Way
 from seetell.runtime.engine import Engine
 from seetell.runtime.onnxruntime_engine import ONNXRuntimeEngine
 from seetell.runtime.openvino_engine import OpenVINOEngine, has_bf16
@@ -152,6 +153,10 @@ def expected(given: NDArray[np.float32], seed: int = 0) -> NDArray[np.float64]:
     return np.tanh(given.astype(np.float64) @ weight(seed))
 
 
+def no_openvino() -> None:
+    raise ImportError("no openvino")
+
+
 needs_bf16 = pytest.mark.skipif(not has_bf16(), reason="this processor does not compute in bf16")
 
 
@@ -252,15 +257,77 @@ def with_int8(bundle: Bundle, passed: bool) -> Bundle:
     return Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs, "gate": gate}))
 
 
-def test_auto_takes_int8_only_past_a_gate(bundle: Bundle) -> None:
-    best_float = "bf16" if has_bf16() else "fp32"
-    assert choose_engine(bundle, device="cpu").precision == best_float
-    assert choose_engine(with_int8(bundle, passed=False), device="cpu").precision == best_float
+def taking(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
+    """Ways take these times, by the first word of their name; those not named ten seconds."""
+
+    def best_times_s(runs: Mapping[Way, Any], *, budget_s: float) -> dict[Way, float]:
+        return {way: seconds.get(way.name.partition(",")[0], 10.0) for way in runs}
+
+    monkeypatch.setattr(comparison, "best_times_s", best_times_s)
+
+
+def test_auto_takes_int8_only_past_a_gate(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    taking(monkeypatch, fp32=2.0, int8=1.0)
+    assert choose_engine(bundle, device="cpu").precision == "fp32"
+    assert choose_engine(with_int8(bundle, passed=False), device="cpu").precision == "fp32"
     engine = choose_engine(with_int8(bundle, passed=True), device="cpu")
     assert engine.precision == "int8"
     found = engine.run("image_encoder", {"pixel_values": pixels()}, ["image_embeds"])["image_embeds"]
-    np.testing.assert_allclose(found, expected(pixels(), seed=9), atol=0.1)
+    np.testing.assert_allclose(found, expected(pixels(), seed=9), atol=1e-5)
     assert engine.outputs("text_decoder"), "a role left in fp32 runs beside it"
+
+
+@pytest.mark.parametrize("without", ["nothing", "openvino"])
+def test_auto_takes_what_is_fastest(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, without: str) -> None:
+    if without == "openvino":
+        monkeypatch.setattr(openvino_engine, "import_openvino", no_openvino)
+    taking(monkeypatch, fp32=2.0, int8=3.0)
+    engine = choose_engine(with_int8(bundle, passed=True), device="cpu")
+    assert engine.precision == "fp32", "a gate that was passed makes int8 no faster"
+    assert engine.name == ("onnxruntime" if without == "openvino" else "openvino")
+    found = engine.run("image_encoder", {"pixel_values": pixels()}, ["image_embeds"])["image_embeds"]
+    np.testing.assert_allclose(found, expected(pixels()), atol=1e-5)
+
+
+@needs_bf16
+def test_bf16_is_taken_where_it_is_faster_and_not_for_being_there(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds, precision in ((1.0, "bf16"), (3.0, "fp32")):
+        taking(monkeypatch, fp32=2.0, bf16=seconds)
+        # Threads, so that the two questions are not one.
+        assert choose_engine(bundle, device="cpu", threads=int(seconds)).precision == precision
+
+
+@needs_bf16
+@pytest.mark.parametrize("floats", ["f32", "bf16"])
+def test_what_int8_leaves_in_floats(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, floats: Literal["f32", "bf16"]
+) -> None:
+    # Of this "int8" graph nothing is int8, so that all of it shows what it was computed in.
+    mixed, given = with_int8(bundle, passed=False), pixels(64)
+
+    def best_times_s(runs: Mapping[Way, Any], *, budget_s: float) -> dict[Way, float]:
+        return {way: 1.0 if way.floats == floats else 2.0 for way in runs}
+
+    monkeypatch.setattr(comparison, "best_times_s", best_times_s)
+    engine = choose_engine(mixed, precision="int8", device="cpu")
+    assert engine.precision == "int8", "known without measuring"
+    for one in (engine, OpenVINOEngine(mixed, precision="int8", floats=floats)):
+        found = one.run("image_encoder", {"pixel_values": given}, ["image_embeds"])["image_embeds"]
+        difference = np.abs(found - expected(given, seed=9)).max()
+        assert (difference < 1e-5) == (floats == "f32"), difference
+
+
+def test_int8_alone_without_a_gate_says_how_to_run_it(bundle: Bundle) -> None:
+    mixed = with_int8(bundle, passed=False)
+    graphs = dict(mixed.manifest.graphs)
+    encoder = graphs["image_encoder"]
+    graphs["image_encoder"] = encoder.model_copy(update={"files": {"int8": encoder.files["int8"]}})
+    alone = Bundle(mixed.folder, mixed.manifest.model_copy(update={"graphs": graphs}))
+    with pytest.raises(PrecisionUnavailable, match="ask for precision int8"):
+        choose_engine(alone, device="cpu")
+    assert choose_engine(alone, precision="int8", device="cpu").precision == "int8"
 
 
 @pytest.mark.parametrize(
@@ -289,10 +356,7 @@ def test_a_gpu_that_is_not_there(bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_openvino_the_other_engine_serves(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
-        raise ImportError("no openvino")
-
-    monkeypatch.setattr(openvino_engine, "import_openvino", missing)
+    monkeypatch.setattr(openvino_engine, "import_openvino", no_openvino)
     monkeypatch.setattr(select.onnxruntime_engine, "has_cuda", lambda: False)
     engine = choose_engine(bundle)
     assert (engine.name, engine.precision) == ("onnxruntime", "fp32")

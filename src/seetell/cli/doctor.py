@@ -58,7 +58,7 @@ def doctor(
     with Output(json=json) as out:
         rows = [*_machine(), *_devices(), _cache(), *_extras()]
         if model is None:
-            rows.append(_builtin())
+            rows += _builtin()
         out.results(rows, ("", ""), "This machine")
         if model is not None:
             _check(model, out)
@@ -148,15 +148,44 @@ def _extras() -> list[Row]:
     return rows
 
 
-def _builtin() -> Row:
+def _builtin() -> list[Row]:
     from seetell.bundle.store import resolve
     from seetell.core.errors import BundleError
 
     try:
         bundle = resolve()
     except BundleError as error:
-        return _row("built-in model", str(error), ok=False)
-    return _row("built-in model", f"{bundle.manifest.name} {bundle.manifest.version}", ok=True)
+        return [_row("built-in model", str(error), ok=False)]
+    manifest = bundle.manifest
+    return [_row("built-in model", f"{manifest.name} {manifest.version}", ok=True), *_speed(bundle)]
+
+
+def _speed(bundle: Bundle) -> list[Row]:
+    """What ``auto`` takes for this model here, and what was measured; measures where nothing was yet."""
+    from seetell.core import settings
+    from seetell.core.errors import SeetellError
+    from seetell.runtime.fastest_engine import FastestEngine
+    from seetell.runtime.select import choose_engine
+
+    try:
+        engine = choose_engine(bundle, threads=settings.threads())
+        if not isinstance(engine, FastestEngine):
+            return [_row("runs in", f"{engine.precision}, all that this model has here")]
+        found = engine.comparison
+        engine.close()
+    except SeetellError as error:
+        return [_row("runs in", f"nothing here: {error}", ok=False)]
+    why = "nothing could be measured"
+    if found.ms:
+        fastest = found.fastest
+        why = "fastest here" if fastest == found.chosen else f"as fast as {fastest.name}, and more exact"
+    rows = [_row("runs in", f"{found.chosen.name}: {why}", precision=found.chosen.precision)]
+    for way, times in found.ms.items():
+        took = ", ".join(f"{ms:.3g} ms for {batch}" for batch, ms in times.items())
+        text = f"{took} through {found.role}"
+        rows.append(_row(f"measured {way.name}", text, role=found.role, ms=dict(times)))
+    rows += [_row(f"not {way.name}", reason) for way, reason in found.left_out.items()]
+    return rows
 
 
 def _check(source: str, out: Output) -> None:
@@ -233,4 +262,5 @@ def _contents(bundle: Bundle) -> list[Row]:
     return [
         _row("files", f"{files} files, {size(bundle.size_bytes)}, all as recorded", ok=True),
         _row("precisions", ", ".join(available)),
+        *_speed(bundle),
     ]

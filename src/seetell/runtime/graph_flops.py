@@ -63,9 +63,11 @@ def count_flops(bundle: Bundle, role: Role, sizes: Mapping[str, int]) -> int:
 
     Raises EngineError for a graph that cannot be read or an axis without a length.
     """
-    path = bundle.graph_path(role)
+    graph = bundle.manifest.graphs.get(role)
+    # Those of int8 do the same arithmetic.
+    path = bundle.graph_path(role, "fp32" if graph is None or "fp32" in graph.files else "int8")
     inputs = bundle.manifest.graphs[role].inputs
-    shapes = {name: [_axis(axis, sizes, role) for axis in spec.axes] for name, spec in inputs.items()}
+    shapes = {name: [axis_length(axis, sizes, role) for axis in spec.axes] for name, spec in inputs.items()}
     try:
         model = import_openvino().Core().read_model(str(path))
         model.reshape(shapes)
@@ -74,8 +76,8 @@ def count_flops(bundle: Bundle, role: Role, sizes: Mapping[str, int]) -> int:
         raise EngineError(f"{role} ({path.name}) cannot be counted: {first_line(error)}") from error
 
 
-def _axis(axis: str | int, sizes: Mapping[str, int], role: str) -> int:
-    """The length of an axis; ``P+T`` is a sum."""
+def axis_length(axis: str | int, sizes: Mapping[str, int], role: str) -> int:
+    """The length of an axis; ``P+T`` is a sum. Raises EngineError for one that ``sizes`` lacks."""
     if isinstance(axis, int):
         return axis
     try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.core.errors import EngineError
+from seetell.core.errors import EngineError, StorageError
+from seetell.core.files import cache_folder
 
 if TYPE_CHECKING:
     from seetell.bundle.manifest import GraphSpec, Manifest
@@ -89,6 +91,17 @@ def fingerprint(bundle: Bundle, engine_version: str) -> str:
             status = path.stat()
             digest.update(f"{path.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def kept_folder(bundle: Bundle, engine: str, engine_version: str) -> Path | None:
+    """Where an engine keeps what it made of this very bundle; None where there is no cache.
+
+    It need not exist yet, and may be one that cannot be written.
+    """
+    try:
+        return cache_folder() / engine / fingerprint(bundle, engine_version)
+    except (OSError, StorageError):
+        return None
 
 
 def first_line(error: BaseException) -> str:

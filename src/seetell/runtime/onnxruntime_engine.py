@@ -43,6 +43,11 @@ def has_cuda() -> bool:
     return installed() and _CUDA in _import().get_available_providers()
 
 
+def version() -> str:
+    """Of ONNX Runtime. Raises MissingExtra."""
+    return str(_import().__version__)
+
+
 def _import() -> Any:
     try:
         import onnxruntime

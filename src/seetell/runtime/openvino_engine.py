@@ -14,21 +14,22 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavailable, StorageError
-from seetell.core.files import cache_folder
+from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavailable
 from seetell.runtime.engine import Arrays
-from seetell.runtime.graphs import GraphEngine, check_inputs, fingerprint, first_line
+from seetell.runtime.graphs import GraphEngine, check_inputs, first_line, kept_folder
 
 if TYPE_CHECKING:
     import openvino
 
     from seetell.bundle.manifest import Role
     from seetell.bundle.store import Bundle
+
+Floats = Literal["f32", "bf16"]
 
 _IMPORT_LOCK = threading.Lock()
 _CONVERTER = "openvino.tools.ovc"
@@ -51,10 +52,24 @@ def import_openvino() -> Any:
             del sys.modules[_CONVERTER]
 
 
+def version() -> str:
+    """Of OpenVINO, with its build."""
+    return str(import_openvino().get_version())
+
+
 def has_bf16(device: str = "cpu") -> bool:
-    """Whether ``device`` computes in bf16; False where OpenVINO finds no such device."""
+    """Whether ``device`` can compute in bf16, fast or slowly. Raises DeviceUnavailable."""
     core = import_openvino().Core()
-    return _has(core, device.upper()) and _computes_bf16(core, device.upper())
+    _check_device(core, device)
+    return _computes_bf16(core, device.upper())
+
+
+def _check_device(core: openvino.Core, device: str) -> None:
+    if not _has(core, device.upper()):
+        found = ", ".join(name.lower() for name in core.available_devices)
+        raise DeviceUnavailable(
+            f"OpenVINO finds no {device} here, only: {found} (an NVIDIA GPU needs onnxruntime-gpu)"
+        )
 
 
 def _has(core: openvino.Core, plugin: str) -> bool:
@@ -71,6 +86,7 @@ class OpenVINOEngine(GraphEngine):
     Args:
         bundle: gives the graphs.
         precision: ``fp32``, ``bf16`` or ``int8``.
+        floats: what an int8 graph leaves in floats is computed in; the other precisions say so themselves.
         device: ``cpu`` or ``gpu`` (Intel's).
         threads: processor threads to use, None for all.
         streams: runs of one graph that compute side by side, each on its share of the threads. Together they
@@ -84,22 +100,20 @@ class OpenVINOEngine(GraphEngine):
         bundle: Bundle,
         *,
         precision: str = "fp32",
+        floats: Floats = "f32",
         device: str = "cpu",
         threads: int | None = None,
         streams: int = 1,
     ) -> None:
         super().__init__(bundle, precision, device)
-        self._ov = import_openvino()
-        self._core: openvino.Core = self._ov.Core()
+        self._core: openvino.Core = import_openvino().Core()
         self._plugin = device.upper()
-        if not _has(self._core, self._plugin):
-            found = ", ".join(name.lower() for name in self._core.available_devices)
-            raise DeviceUnavailable(
-                f"OpenVINO finds no {device} here, only: {found} (an NVIDIA GPU needs onnxruntime-gpu)"
-            )
-        if precision == "bf16" and not _computes_bf16(self._core, self._plugin):
+        _check_device(self._core, device)
+        if precision != "int8":
+            floats = "bf16" if precision == "bf16" else "f32"
+        if floats == "bf16" and not _computes_bf16(self._core, self._plugin):
             raise PrecisionUnavailable(f"this {device} does not compute in bf16; use precision fp32")
-        self._properties = self._settings(threads, streams)
+        self._properties = self._settings(floats, threads, streams)
         self._lock = threading.Lock()
         self._role_locks: dict[str, threading.Lock] = {}
         self._compiled: dict[str, openvino.CompiledModel] = {}
@@ -130,12 +144,10 @@ class OpenVINOEngine(GraphEngine):
             self._idle.clear()
             self._compiled.clear()
 
-    def _settings(self, threads: int | None, streams: int) -> dict[str, Any]:
+    def _settings(self, floats: Floats, threads: int | None, streams: int) -> dict[str, Any]:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if streams > 1:
             settings = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
-        # What an INT8 graph leaves in floats runs in bf16 where that is native, like OpenVINO's default.
-        floats = "bf16" if self._precision != "fp32" and _computes_bf16(self._core, self._plugin) else "f32"
         settings["INFERENCE_PRECISION_HINT"] = floats
         if self._plugin == "CPU":
             settings["KV_CACHE_PRECISION"] = "f32"
@@ -193,9 +205,10 @@ class OpenVINOEngine(GraphEngine):
 
     def _cache_folder(self) -> Path | None:
         """Where compiled graphs of this very bundle go; None where nothing can be written."""
+        folder = kept_folder(self._bundle, self.name, version())
         try:
-            folder = cache_folder() / "openvino" / fingerprint(self._bundle, str(self._ov.get_version()))
-            folder.mkdir(parents=True, exist_ok=True)
-        except (OSError, StorageError):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
             return None
         return folder

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.bundle.architecture import CAPTION_TOKENS, QUESTION_TOKENS
 from seetell.bundle.manifest import Manifest
 from seetell.core.errors import EngineError
+from seetell.runtime.usual_inputs import usual_sizes
 
 _WARM, _TIMED = 3, 15
 # Two bundles take turns, so that a busy moment of the machine does not count against one of them.
@@ -101,7 +101,7 @@ def of_one(manifest: Manifest, role: str, recorded: Mapping[str, NDArray[Any]]) 
     """Inputs of the check set, made those of one photo and one text of usual length: a question, and the step
     in the middle of a caption. What they hold repeats itself; photos keep their size."""
     graph = manifest.graphs[role]  # type: ignore[index]  # roles are words
-    sizes = _usual_sizes(manifest, role)
+    sizes = usual_sizes(manifest, role)
     found = {}
     for name, value in recorded.items():
         for axis, size_name in enumerate(graph.inputs[name].axes):
@@ -111,18 +111,6 @@ def of_one(manifest: Manifest, role: str, recorded: Mapping[str, NDArray[Any]]) 
         # Rows to go on with: of one there is the first alone.
         found[name] = np.zeros_like(value) if name == "beam_idx" else value
     return found
-
-
-def _usual_sizes(manifest: Manifest, role: str) -> dict[str, int]:
-    room = 0 if manifest.text is None else manifest.text.context_length
-    sizes = {"B": 1, "T": max(1, min(QUESTION_TOKENS, room))}
-    if role == "text_decoder":
-        sizes |= {"T": 1, "P": max(1, min(CAPTION_TOKENS // 2, room - 1))}
-    image = manifest.graphs.get("image_encoder")
-    tokens = None if image is None else image.outputs.get("image_tokens")
-    if tokens is not None and isinstance(tokens.axes[1], int):
-        sizes["N"] = tokens.axes[1]
-    return sizes
 
 
 def _size(axis: int | str, sizes: Mapping[str, int]) -> int | None:
