@@ -25,7 +25,7 @@ def pictures(size: int, count: int = 4) -> Batch:
 
 
 def counted(model: nn.Module, batch: Batch) -> float:
-    found = Utilisation(CPU, "fp32", 1)
+    found = Utilisation(CPU, 1)
     assert not found.knows(batch)
     with found.counting(batch):
         model(batch.pixel_values).sum().backward()
@@ -75,7 +75,7 @@ def test_chunks_are_counted_as_often_as_they_are_encoded() -> None:
     batch = joint_batch(0)
 
     def flops(chunk: int | None, backward: bool) -> float:
-        step, found = build(chunk), Utilisation(CPU, "fp32", 1)
+        step, found = build(chunk), Utilisation(CPU, 1)
         with found.counting(batch):
             loss = step(batch)["loss"]
             if backward:
@@ -88,13 +88,13 @@ def test_chunks_are_counted_as_often_as_they_are_encoded() -> None:
 
 
 def test_processes_share_the_rate() -> None:
-    alone, shared = Utilisation(CPU, "fp32", 1), Utilisation(CPU, "fp32", 2)
+    alone, shared = Utilisation(CPU, 1), Utilisation(CPU, 2)
     batch = make_batch(0)
     for one in (alone, shared):
         with one.counting(batch):
             nn.functional.conv2d(batch.pixel_values, torch.randn(4, 3, 3, 3))
     assert shared.share(batch, 100.0) == alone.share(batch, 50.0) > 0
-    assert gemm_rate(CPU, "fp32") > 1e8
+    assert gemm_rate(CPU) > 1e8
 
 
 def test_a_step_that_is_counted_does_not_count_for_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def check_same_run(folder: Path, recipe: Recipe, found: Fingerprint, tokenizer_j
     begun = checkpoints.read_fingerprint(path)
     if begun == found.now:
         return
-    before = _recipe_before(folder)
+    before = recipe_before(folder)
     if begun != found.older:
         raise checkpoints.another_run(path, None if before is None else _difference(before, recipe))
     # What its fingerprint does not say its own files do, but for a change of a text.
@@ -128,7 +128,8 @@ def check_same_run(folder: Path, recipe: Recipe, found: Fingerprint, tokenizer_j
         )
 
 
-def _recipe_before(folder: Path) -> Recipe | None:
+def recipe_before(folder: Path) -> Recipe | None:
+    """The recipe of the run that was begun in ``folder``; None where it is missing or damaged."""
     try:
         document = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
         return Recipe.model_validate(document)

@@ -34,6 +34,7 @@ from seetell.learning.training.optimisation import (
     set_learning_rate,
     warmup_steps,
 )
+from seetell.learning.training.precision import settled_precision
 from seetell.learning.training.processes import Processes
 from seetell.learning.training.progress import ProgressDisplay
 from seetell.learning.training.recipe import Recipe
@@ -94,6 +95,7 @@ class TrainingLoop:
         self._recipe = recipe
         self._processes = processes or Processes(recipe.device)
         self._device = self._processes.device
+        self._precision = settled_precision(recipe.precision, self._device)
         # channels_last: convolutions on CPUs and tensor cores run faster so; batches arrive in it.
         self._step = step.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads forget device with memory_format
         self._called = self._processes.joined(self._step)
@@ -106,7 +108,7 @@ class TrainingLoop:
         self._validate = validate if recipe.validation is not None else None
         self._guard = guard
         self._skipped = skipped
-        self._utilisation = Utilisation(self._device, recipe.precision, self._processes.count)
+        self._utilisation = Utilisation(self._device, self._processes.count)
         scale = rate_scales(model, recipe.tune.layer_decay)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._optimizer = build_optimizer(
@@ -225,7 +227,7 @@ class TrainingLoop:
     def _backward(self, batch: Batch, last: bool) -> dict[str, float]:
         """Forward and backward of one batch, the ``last`` of its step or not; its losses as plain numbers."""
         on_device = move_batch(batch, self._device)
-        half = self._recipe.precision == "bf16"
+        half = self._precision == "bf16"
         with self._processes.accumulating(self._called, last), self._utilisation.counting(batch):
             with torch.autocast(self._device.type, dtype=torch.bfloat16) if half else nullcontext():
                 losses: dict[str, Tensor] = self._called(on_device)

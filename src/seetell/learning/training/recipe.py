@@ -77,6 +77,7 @@ class Recipe(Section):
     objectives: what to teach; a model of a public family has its own where they are left out.
     keeps: the objectives whose abilities a model of ours that is taught further had before, and keeps in its
         bundle although nothing here teaches them again; filled in where the recipe says nothing.
+    precision: what products are computed in; ``auto`` is what trains faster here.
     bundle: what a bundle made of the run says about itself.
     """
 
@@ -99,7 +100,7 @@ class Recipe(Section):
     schedule: ScheduleSettings = ScheduleSettings()
     batch_size: int | None = Field(default=None, gt=0)
     accumulate: int = Field(default=1, gt=0)
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     epochs: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, gt=0)

@@ -36,9 +36,11 @@ from seetell.learning.training.corpus import (
     source_name,
     write_holdout,
 )
+from seetell.learning.training.devices import choose_device
 from seetell.learning.training.fingerprint import check_same_run, fingerprint
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
+from seetell.learning.training.precision import precision_of_run
 from seetell.learning.training.processes import Processes
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.starting import ANSWERS_FILE, LABELS_FILE, settle, with_kept_lists
@@ -116,6 +118,10 @@ def _run(
     build_validate: BuildValidate | None,
     build_guard: BuildGuard | None,
 ) -> TrainingResult:
+    folder = Path(recipe.checkpoint.dir)
+    wanted = recipe.precision
+    precision = processes.on_first(lambda: precision_of_run(wanted, folder, processes.device))
+    recipe = recipe.model_copy(update={"precision": precision})
     with processes.first_first():
         # What the first has written the others read.
         prepared = prepare(recipe) if processes.is_first else prepare(recipe, writes=False)
@@ -166,7 +172,8 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     Nothing is written where the folder is of another run, which is CheckpointError.
     """
     folder = Path(recipe.checkpoint.dir)
-    recipe, start = settle(recipe, folder)
+    precision = precision_of_run(recipe.precision, folder, choose_device(recipe.device))
+    recipe, start = settle(recipe.model_copy(update={"precision": precision}), folder)
     teacher = read_teacher(recipe)
     corpus = read_corpus(recipe)
     if teacher is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
@@ -38,11 +38,10 @@ _CPU_ATTENTION = {
 class Utilisation:
     """Counts steps, and relates their pace to the device's rate, which is measured when first needed."""
 
-    def __init__(self, device: torch.device, precision: Literal["bf16", "fp32"], processes: int) -> None:
+    def __init__(self, device: torch.device, processes: int) -> None:
         """processes: how many share the photos. Each measures while the others do, so that those of one
         machine share its rate."""
         self._device = device
-        self._precision: Literal["bf16", "fp32"] = precision
         self._processes = processes
         self._flops_per_photo: dict[_Size, float] = {}
 
@@ -67,7 +66,7 @@ class Utilisation:
     def share(self, batch: Batch, photos_per_s: float) -> float:
         """The utilisation, 0 to 1, when all processes together train on so many photos a second."""
         wanted = self.flops_per_photo(batch) * photos_per_s / self._processes
-        return wanted / gemm_rate(self._device, self._precision)
+        return wanted / gemm_rate(self._device)
 
 
 def _size(batch: Batch) -> _Size:

@@ -33,8 +33,10 @@ from seetell.learning.training.corpus import (
     read_shard_records,
     source_name,
 )
+from seetell.learning.training.devices import choose_device
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import Validate
+from seetell.learning.training.precision import settled_precision
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.run import TOKENIZER_FILE, Prepared
 from seetell.learning.training.sections import DataSettings
@@ -103,13 +105,14 @@ def build_guard(prepared: Prepared) -> ForgettingGuard:
 def facade(module: AssembledModel, prepared: Prepared) -> Model:
     """The torch model behind the facade, in the precision it trains in."""
     recipe = prepared.recipe
+    precision = settled_precision(recipe.precision, choose_device(recipe.device))
     if prepared.start is not None:
-        public = TorchEngine(module, precision=recipe.precision)
+        public = TorchEngine(module, precision=precision)
         manifest = manifest_of(module, public.graphs, prepared.start.facts)
         return Model(manifest, prepared.tokenizer, public, batch_size=64)
     assert isinstance(module, UnifiedModel)
     objectives = objectives_of(recipe.model_dump(mode="json", include={"objectives", "keeps"}))
-    engine = TorchEngine(module, precision=recipe.precision, without=untrained(objectives))
+    engine = TorchEngine(module, precision=precision, without=untrained(objectives))
     document = (prepared.folder / TOKENIZER_FILE).read_bytes()
     text = text_spec(document, module.config.text.context_length, objectives)
     facts = BundleFacts(
