@@ -80,7 +80,7 @@ def test_alternatives_that_are_written_are_few(
     serve: Serve, client: httpx2.Client, tokenizer: Tokenizer
 ) -> None:
     """Each is a beam of the search."""
-    given = {"photo": data_url(jpeg(2)), "question": "is there a dog?"}
+    given = {"photo": data_url(jpeg(2)), "question": "what is this?"}
     engine = SlowEngine(tokenizer.vocab_size)
     writer = Model(make_manifest(engine, answers=()), tokenizer, engine)
     writes = serve(sources=[Source("writer", 1, lambda: writer)])

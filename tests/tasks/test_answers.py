@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import UsageError
+from seetell.runtime.engine import Arrays
 from seetell.tasks.model import Model
+from seetell.tasks.question_kinds import is_colour
 from tests.runtime.toy import ANSWERS, ToyEngine
 from tests.tasks.conftest import MakeModel
 
-QUESTION = "is there a dog?"
+# Its wording bounds its answer in no way.
+QUESTION = "what is this?"
 
 
 def softmax(values: Any) -> NDArray[np.float64]:
@@ -147,6 +151,172 @@ def test_the_fitted_threshold_is_for_questions_without_given_answers(
     model = make_model(score={"abstain_below": 0.999999})
     assert not model.ask(photos[0], QUESTION, answers=list(ANSWERS)[:2]).abstained
     assert model.ask(photos[0], QUESTION, answers=list(ANSWERS)[:2], min_confidence=1.0).abstained
+
+
+# --- what a question's wording bounds --------------------------------------------------------------------
+
+
+class Decided(ToyEngine):
+    """Whose head says the same of every photo and question: ``logits`` of its answers."""
+
+    def __init__(self, vocab_size: int, logits: Sequence[float]) -> None:
+        super().__init__(vocab_size)
+        self.logits = np.array(logits)
+
+    def _fusion_encoder(self, *inputs: Any, **named: Any) -> Arrays:
+        found = super()._fusion_encoder(*inputs, **named)
+        return {**found, "answer_logits": np.tile(self.logits, (len(found["answer_logits"]), 1))}
+
+
+def test_yes_or_no_is_chosen_among_the_two(make_model: MakeModel, photos: list[Path]) -> None:
+    model = make_model(score={"answer_temperature": 2.5})
+    question = "is there a dog?"
+    expected = softmax(fused(model, photos[0], question, "answer_logits")[0, :2] / 2.5)
+    found = model.ask(photos[0], question, top=99)
+    assert {one.answer: one.confidence for one in found.alternatives} == pytest.approx(
+        {"yes": expected[0], "no": expected[1]}, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("without", [(), ("text_decoder",), ("text_decoder", "text_encoder")])
+def test_day_or_night_is_never_3(
+    make_model: MakeModel, photos: list[Path], tokenizer: Tokenizer, without: tuple[str, ...]
+) -> None:
+    """The decoder ranks what is offered, else the list holds it, else photo and texts are compared."""
+    lists = [("yes", "no", "3", "day", "night"), ("yes", "no", "3", "red", "blue")]
+    for answers in lists if "text_encoder" not in without else lists[:1]:
+        for seed in range(8):
+            engine = ToyEngine(tokenizer.vocab_size, seed=seed, without=without)
+            model = make_model(engine, answers=answers)
+            for question in ("is it day or night?", "night or day"):
+                found = model.ask(photos[seed], question)
+                assert sorted(one.answer for one in found.alternatives) == ["day", "night"]
+                assert sum(one.confidence for one in found.alternatives) == pytest.approx(1)
+
+
+def test_what_a_question_offers_is_ranked_by_the_decoder(make_model: MakeModel, photos: list[Path]) -> None:
+    model = make_model(score={"answer_temperature": 3.0})
+    for question, offered in (("is it red or blue?", ["red", "blue"]), ("是猫还是狗？", ["猫", "狗"])):
+        found = model.ask(photos[0], question)
+        given = model.ask(photos[0], question, answers=offered)
+        assert [one.answer for one in found.alternatives] == [one.answer for one in given.alternatives]
+        assert found.confidence == pytest.approx(given.confidence, abs=1e-6)
+
+
+def test_without_a_decoder_photo_and_texts_are_compared(make_model: MakeModel, photos: list[Path]) -> None:
+    model = make_model(without=("text_decoder",), score={"logit_scale": 2.0})
+    found = model.ask(photos[0], "is it a cat or a bus?")
+    expected = model.classify(photos[0], ["cat", "bus"])
+    assert found.answer == expected.label
+    assert found.confidence == pytest.approx(expected.probability, abs=1e-6)
+
+
+def test_a_bound_that_cannot_be_kept_is_none(make_model: MakeModel, photos: list[Path]) -> None:
+    """No decoder, no space, no such answers in the list: any answer of the list."""
+    model = make_model(without=("text_decoder", "text_encoder"), answers=("cat", "dog", "bus", "car", "1"))
+    for question in (
+        "is it day or night?",
+        "is there a dog?",
+        "how many dogs are there?",
+        "what colour is it?",
+    ):
+        assert len(model.ask(photos[0], question, top=99).alternatives) == 5
+
+
+def test_a_language_the_decoder_was_not_taught_is_not_ranked(
+    make_model: MakeModel, photos: list[Path]
+) -> None:
+    english = make_model(languages=("en",), answers=())
+    written = {one.answer for one in english.ask(photos[0], "有狗吗？").alternatives}
+    assert written.isdisjoint({"有", "没有"})
+    both = make_model(answers=())
+    assert {one.answer for one in both.ask(photos[0], "有狗吗？").alternatives} == {"有", "没有"}
+
+
+def test_numbers_and_colours_of_the_list(make_model: MakeModel, photos: list[Path]) -> None:
+    model = make_model(answers=("1", "2", "red", "black and white", "no"))
+    count = model.ask(photos[0], "how many dogs are there?")
+    assert {one.answer for one in count.alternatives} == {"1", "2"}
+    colour = model.ask(photos[0], "what colour is it?")
+    assert {one.answer for one in colour.alternatives} == {"red", "black and white"}
+
+
+def test_without_a_list_the_decoder_ranks_numbers_and_colours(
+    make_model: MakeModel, photos: list[Path]
+) -> None:
+    model = make_model(answers=())
+    assert model.ask(photos[0], "how many dogs are there?").answer.isdecimal()
+    assert model.ask(photos[0], "有几只狗？").answer.isdecimal()
+    assert is_colour(model.ask(photos[0], "what colour is it?").answer, "en")
+    assert is_colour(model.ask(photos[0], "这是什么颜色？").answer, "zh")
+
+
+def test_the_colour_of_what_is_not_there(
+    make_model: MakeModel, photos: list[Path], tokenizer: Tokenizer
+) -> None:
+    # In the order of ANSWERS: yes, no, red, blue, two.
+    sure = [0.0, 3.0, 1.0, 0.0, 9.0]
+    no, red = softmax(sure[:2])[1], softmax(sure[2:4])[0]
+    model = make_model(Decided(tokenizer.vocab_size, sure))
+    found = model.ask(photos[0], "what colour is the car?")
+    assert (found.answer, found.abstained) == ("there is no car", False)
+    assert {one.answer: one.confidence for one in found.alternatives} == pytest.approx(
+        {"there is no car": no, "red": (1 - no) * red, "blue": (1 - no) * (1 - red)}
+    )
+    # Less sure of that, and asked about anything, it answers what was asked.
+    unsure = make_model(Decided(tokenizer.vocab_size, [0.0, 1.0, 1.0, 0.0, 9.0]))
+    assert unsure.ask(photos[0], "what colour is the car?").answer == "red"
+    assert model.ask(photos[0], "what colour is the shape?").answer == "red"
+    assert model.ask(photos[0], "what colour is the car?", answers=["red", "blue"]).answer in ("red", "blue")
+    chinese = make_model(
+        Decided(tokenizer.vocab_size, sure), answers=("有", "没有", "红色", "蓝色", "2"), languages=("zh",)
+    )
+    assert chinese.ask(photos[0], "车是什么颜色的？").answer == "没有车"
+
+
+def test_each_kind_has_its_calibration(
+    make_model: MakeModel, photos: list[Path], tokenizer: Tokenizer
+) -> None:
+    score = {
+        "answer_temperature": 1.0,
+        "abstain_below": 0.999,
+        "answer_kinds": {
+            "yes_no": {"temperature": 2.0, "abstain_below": 0.6},
+            "given": {"temperature": 4.0, "abstain_below": 0.999},
+        },
+    }
+    logits = [1.0, 0.0, 0.0, 0.0, 0.0]
+    model = make_model(Decided(tokenizer.vocab_size, logits), score=score)
+    asked = model.ask(photos[0], "is there a dog?")
+    assert asked.confidence == pytest.approx(softmax(np.array([1.0, 0.0]) / 2)[0])
+    assert not asked.abstained
+    other = model.ask(photos[0], QUESTION)
+    assert other.confidence == pytest.approx(softmax(logits)[0])
+    assert other.abstained
+    plain = make_model().ask(photos[0], QUESTION, answers=["yes", "no"])
+    given = model.ask(photos[0], QUESTION, answers=["yes", "no"])
+    odds = [np.log(one.confidence / (1 - one.confidence)) for one in (given, plain)]
+    assert odds[0] == pytest.approx(odds[1] / 4, rel=1e-3)
+    assert given.abstained
+    assert not model.ask(photos[0], QUESTION, answers=["yes", "no"], min_confidence=0.0).abstained
+
+
+def test_questions_of_all_kinds_side_by_side(make_model: MakeModel, photos: list[Path]) -> None:
+    questions = [
+        "is there a dog?",
+        QUESTION,
+        "is it day or night?",
+        "what colour is the bus?",
+        "有狗吗？",
+    ] * 2
+    pairs = list(zip(photos, questions, strict=False))
+    ways: list[dict[str, Any]] = [{}, {"answers": ()}, {"without": ("text_decoder",)}]
+    for changes in ways:
+        model = make_model(**changes)
+        for (photo, question), found in zip(pairs, model.stream("ask", pairs), strict=True):
+            alone = model.ask(photo, question)
+            assert found.answer == alone.answer
+            assert found.confidence == pytest.approx(alone.confidence, abs=1e-5)
 
 
 def test_pairs_of_photo_and_question(model: Model, photos: list[Path]) -> None:

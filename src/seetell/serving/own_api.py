@@ -13,7 +13,7 @@ from seetell.serving.limits import MOST_BEAMS
 from seetell.serving.problems import Problem
 from seetell.serving.schemas import AskRequest, CaptionRequest, ClassifyRequest, MatchRequest
 from seetell.serving.state import Serving
-from seetell.tasks.ask import chooses
+from seetell.tasks.answer_ways import chooses
 from seetell.tasks.context import Context
 from seetell.tasks.model import Model
 

@@ -7,39 +7,30 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from seetell.bundle.manifest import AnswerKind
 from seetell.core.errors import UsageError
-from seetell.core.results import Alternative, Answer
-from seetell.runtime.generation import GenerationOptions, answer_log_probs, generate
-from seetell.runtime.generation.probabilities import softmax
+from seetell.core.results import Answer
+from seetell.tasks import classify
+from seetell.tasks.answer_ways import Chances, Way, Ways, chooses, writes
 from seetell.tasks.context import Context, Seen, at_least_one, checked_texts, token_outputs
+from seetell.tasks.question import Question
+from seetell.tasks.question_kinds import (
+    GIVEN,
+    absence,
+    fitting,
+    presence_question,
+    read_question,
+    spelled,
+)
 
-# Answers are short; "a man riding a horse on a beach" fits.
-_MOST_TOKENS = 12
-# Beams of the search that writes: how many alternatives are asked for must not change which is found first.
-_BEAMS = 5
+# How sure the model has to be that what a question takes for given is not there before it says so.
+_ABSENT = 0.8
 
 
 def available(context: Context) -> bool:
     """Whether the model can answer questions in any way."""
     return context.has("image_encoder", "image_tokens") and (chooses(context) or writes(context))
-
-
-def chooses(context: Context) -> bool:
-    """Whether it has a head over a closed list of answers."""
-    return bool(context.manifest.answers) and context.has("fusion_encoder", "answer_logits")
-
-
-def writes(context: Context) -> bool:
-    """Whether it can write answers, and so rank any list of them."""
-    return (
-        context.manifest.text is not None
-        and context.manifest.text.answer_start_id is not None
-        and context.has("fusion_encoder", "fused_tokens")
-        and context.has("decoder_memory")
-        and context.has("text_decoder", "logits")
-    )
 
 
 class Asker:
@@ -50,10 +41,18 @@ class Asker:
     writes, and confidence is the probability of exactly that text. It writes with five beams, or ``top``
     where that is more.
 
-    The bundle's calibration temperature was fitted on the way a question without ``answers`` takes, so it is
-    applied on that way and no other. The confidence to abstain below was fitted on questions without
-    ``answers``: among given ones, of which one is to be chosen, the model abstains only below
-    ``min_confidence``.
+    Without ``answers`` the question's wording bounds its answer (tasks/question_kinds.py): yes or no, one of
+    those it offers, a number, a colour. What the question offers is ranked by the decoder, else by the
+    columns of the list, else by the vectors of photo and texts; in the other bounds the list is held to what
+    fits, else the decoder ranks what fits. A bound that neither the list nor the languages of the decoder can
+    keep is none. Of a thing whose colour is asked for the model is asked first whether it is there; where it
+    says no with a probability of 0.8 or more, that is the answer ("there is no car"), and colours are its
+    alternatives.
+
+    Calibration is the bundle's for the kind of question; where it has none, its ``answer_temperature`` and
+    ``abstain_below``, of which the temperature was fitted on the head, or on writing where there is none, and
+    applies to no ranking. Among given ``answers`` it is that of the kind ``given``; without it the model
+    abstains only below ``min_confidence``.
 
     Raises UsageError for an empty list, and one this model cannot choose from.
     """
@@ -68,97 +67,122 @@ class Asker:
     ) -> None:
         self._top = at_least_one(top, "top")
         self._context = context
-        score = context.manifest.score
-        fitted = score.abstain_below if answers is None else 0.0
-        self._threshold = fitted if min_confidence is None else _chance(min_confidence)
-        self._answers = None
-        self._columns: NDArray[np.intp] | None = None
-        self._answer_ids: list[list[int]] = []
+        self._min_confidence = None if min_confidence is None else _chance(min_confidence)
+        self._ways = Ways(context, self._top, lambda way: self._calibration(way).temperature)
+        self._given: Way | None = None
         if answers is not None:
             # Twice the same answer would share its probability between the two.
-            self._answers = list(dict.fromkeys(checked_texts(answers, "answer")))
+            chosen = tuple(dict.fromkeys(checked_texts(answers, "answer")))
             if writes(context):
-                self._answer_ids = [context.tokenizer.encode_words(one) for one in self._answers]
-                self._check_lengths()
+                self._check_lengths(chosen)
+                self._given = Way("rank", GIVEN, chosen)
             else:
-                self._columns = self._own_columns(self._answers)
-        self._on_main_way = answers is None or (self._columns is not None)
-        self._temperature = score.answer_temperature if self._on_main_way else 1.0
+                self._given = Way("list", GIVEN, chosen, self._own_columns(chosen))
 
     @property
     def image_outputs(self) -> tuple[str, ...]:
-        return token_outputs(self._context)
+        own = token_outputs(self._context)
+        return (*own, "image_embeds") if self._given is None and self._compares else own
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[Answer]:
-        if self._answer_ids:
-            return self._rank(seen, questions)
-        if chooses(self._context):
-            return self._choose(seen, questions)
-        return self._write(seen, questions)
+        if self._given is not None:
+            found = self._ways.chances(seen, questions, [self._given] * len(questions))
+            return [self._answer(chances, GIVEN) for chances in found]
+        read = [read_question(question) for question in questions]
+        ways = [self._way(question) for question in read]
+        found = self._ways.chances(seen, questions, ways)
+        absent = self._absent(seen, read, found)
+        return [
+            self._answer(absent[row], "yes_no") if row in absent else self._answer(found[row], way.kind)
+            for row, way in enumerate(ways)
+        ]
 
-    def _choose(self, seen: Seen, questions: Sequence[str]) -> list[Answer]:
-        logits = self._context.read_with_photos(seen, questions, np.arange(len(seen)), "answer_logits").output
-        candidates: Sequence[str] = self._context.manifest.answers
-        if self._columns is not None:
-            logits, candidates = logits[:, self._columns], self._answers or ()
-        probabilities = softmax(logits.astype(np.float64) / self._temperature)
-        return [self._answer(row, candidates) for row in probabilities]
+    # --- which way ---------------------------------------------------------------------------------------
 
-    def _rank(self, seen: Seen, questions: Sequence[str]) -> list[Answer]:
-        fused = self._context.read_with_photos(seen, questions, np.arange(len(seen)), "fused_tokens")
-        log_probs = answer_log_probs(
-            self._context.decoder, fused.output, fused.mask, self._start_id, self._answer_ids
+    def _way(self, question: Question) -> Way:
+        """How this question is answered: in its bounds where the model can keep them."""
+        kind, answers = question.kind, self._context.manifest.answers
+        columns = fitting(question, answers) if chooses(self._context) else ()
+        candidates = spelled(question)
+        if kind == "choice" and self._ranks(question, candidates):
+            return Way("rank", kind, candidates)
+        if columns:
+            # A choice is answered in the question's own spelling.
+            own = candidates if kind == "choice" else tuple(answers[one] for one in columns)
+            return Way("list", kind, own, columns)
+        if candidates and self._ranks(question, candidates):
+            return Way("rank", kind, candidates)
+        if kind == "choice" and self._compares:
+            return Way("compare", kind, candidates)
+        return Way("list", kind, answers) if chooses(self._context) else Way("write", kind)
+
+    def _ranks(self, question: Question, candidates: Sequence[str]) -> bool:
+        """Whether the decoder can rank these, in a language it was taught."""
+        languages = self._context.manifest.languages or ("en",)
+        return (
+            writes(self._context)
+            and question.language in languages
+            and all(0 < len(ids) <= self._ways.room for ids in self._ways.encoded(candidates))
         )
-        return [self._answer(row, self._answers or ()) for row in softmax(log_probs / self._temperature)]
 
-    def _write(self, seen: Seen, questions: Sequence[str]) -> list[Answer]:
-        fused = self._context.read_with_photos(seen, questions, np.arange(len(seen)), "fused_tokens")
-        text = self._context.text
-        options = GenerationOptions(
-            max_tokens=min(_MOST_TOKENS, text.context_length),
-            beams=max(_BEAMS, self._top),
-            # Beams are compared by the probability they are given out with.
-            length_penalty=0.0,
-        )
-        written = generate(
-            self._context.decoder, fused.output, fused.mask, [self._start_id], options, count=options.beams
-        )
-        found = []
-        for texts in written:
-            confidence: dict[str, float] = {}
-            for one in texts:
-                # Several spellings of one text, as tokens, count together.
-                answer = self._context.tokenizer.decode(one.ids)
-                chance = float(np.exp(one.log_prob / self._temperature))
-                confidence[answer] = min(1.0, confidence.get(answer, 0.0) + chance)
-            found.append(self._answer(np.array(list(confidence.values())), list(confidence)))
-        return found
+    @property
+    def _compares(self) -> bool:
+        return not writes(self._context) and classify.zero_shot(self._context)
 
-    def _answer(self, confidences: NDArray[np.float64], candidates: Sequence[str]) -> Answer:
-        order = np.argsort(-confidences, kind="stable")[: self._top]
-        alternatives = tuple(Alternative(candidates[one], float(confidences[one])) for one in order)
+    def _absent(self, seen: Seen, read: Sequence[Question], found: Sequence[Chances]) -> dict[int, Chances]:
+        """Row -> that there is no such thing, then the answers found, where the model is sure of it."""
+        asked = {row: text for row, one in enumerate(read) if (text := presence_question(one)) is not None}
+        ways = {row: self._way(read_question(text)) for row, text in asked.items()}
+        # Only where yes or no is all that can be answered.
+        rows = [row for row, way in ways.items() if len(way.candidates) == 2]
+        if not rows:
+            return {}
+        own = Seen({name: value[rows] for name, value in seen.outputs.items()}, ())
+        there = self._ways.chances(own, [asked[row] for row in rows], [ways[row] for row in rows])
+        told: dict[int, Chances] = {}
+        for row, chances in zip(rows, there, strict=True):
+            chance = float(chances.values[1])
+            if chance >= _ABSENT:
+                values = np.append(chance, (1 - chance) * found[row].values)
+                told[row] = Chances([absence(read[row]), *found[row].answers], values)
+        return told
+
+    # --- what is given out -------------------------------------------------------------------------------
+
+    def _answer(self, chances: Chances, kind: str) -> Answer:
+        alternatives = chances.best(self._top)
+        threshold = self._threshold(kind) if self._min_confidence is None else self._min_confidence
         return Answer(
             answer=alternatives[0].answer,
             confidence=alternatives[0].confidence,
             alternatives=alternatives,
-            abstained=alternatives[0].confidence < self._threshold,
+            abstained=alternatives[0].confidence < threshold,
             model=self._context.manifest.name,
             precision=self._context.engine.precision,
         )
 
-    @property
-    def _start_id(self) -> int:
-        start = self._context.text.answer_start_id
-        assert start is not None  # `writes` was asked first
-        return start
+    def _calibration(self, way: Way) -> AnswerKind:
+        score = self._context.manifest.score
+        fitted = score.answer_kinds.get(way.kind)
+        if fitted is not None:
+            return fitted
+        return AnswerKind(temperature=score.answer_temperature if way.by in ("list", "write") else 1.0)
 
-    def _check_lengths(self) -> None:
-        room = self._context.text.context_length - 1
-        for answer, ids in zip(self._answers or (), self._answer_ids, strict=True):
-            if len(ids) > room:
-                raise UsageError(f"the answer {answer[:40]!r} has {len(ids)} tokens; at most {room} fit")
+    def _threshold(self, kind: str) -> float:
+        score = self._context.manifest.score
+        fitted = score.answer_kinds.get(kind)
+        if fitted is not None:
+            return fitted.abstain_below
+        return 0.0 if kind == GIVEN else score.abstain_below
 
-    def _own_columns(self, answers: Sequence[str]) -> NDArray[np.intp]:
+    def _check_lengths(self, answers: Sequence[str]) -> None:
+        for answer, ids in zip(answers, self._ways.encoded(answers), strict=True):
+            if len(ids) > self._ways.room:
+                raise UsageError(
+                    f"the answer {answer[:40]!r} has {len(ids)} tokens; at most {self._ways.room} fit"
+                )
+
+    def _own_columns(self, answers: Sequence[str]) -> tuple[int, ...]:
         own = {answer.casefold(): place for place, answer in enumerate(self._context.manifest.answers)}
         unknown = [answer for answer in answers if answer.strip().casefold() not in own]
         if unknown:
@@ -166,7 +190,7 @@ class Asker:
                 f"{self._context.manifest.name} answers only from its own list of {len(own)}, "
                 f"which lacks: {', '.join(unknown[:5])}"
             )
-        return np.array([own[answer.strip().casefold()] for answer in answers], np.intp)
+        return tuple(own[answer.strip().casefold()] for answer in answers)
 
 
 def _chance(value: Any) -> float:
