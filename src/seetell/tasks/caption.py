@@ -8,7 +8,7 @@ import numpy as np
 
 from seetell.core.errors import UsageError
 from seetell.core.results import Caption
-from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, Watch, generate
+from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, NoRepeat, Watch, generate
 from seetell.tasks import embed
 from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
 
@@ -111,7 +111,13 @@ class Captioner:
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[list[Caption]]:
         if self._options.method == "mask_predict":
-            written = masked_language(self._context, seen).write(self._lead, self._lengths, count=self._count)
+            run = self._options.no_repeat
+            written = masked_language(self._context, seen).write(
+                self._lead,
+                self._lengths,
+                count=self._count,
+                rule=NoRepeat(run, self._context.spelling) if run else None,
+            )
         else:
             written = generate(
                 self._context.decoder,
@@ -122,6 +128,7 @@ class Captioner:
                 count=max(self._choices, self._count),
                 choices=self._choices,
                 watch=self._watch(seen),
+                spelling=self._context.spelling,
             )
         captions = [[self._caption(one) for one in texts] for texts in written]
         if self._choices > 1:

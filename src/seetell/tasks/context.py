@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import BundleInvalid, TaskUnavailable, TextError, UsageError
 from seetell.runtime.engine import Arrays, Engine
-from seetell.runtime.generation import TextDecoder
+from seetell.runtime.generation import Spelling, TextDecoder
 
 if TYPE_CHECKING:
     from seetell.bundle.manifest import Manifest, TextSpec
@@ -59,6 +59,10 @@ class Context:
         return TextDecoder(
             self.engine, graph, eos_id=self.text.eos_id, context_length=self.text.context_length
         )
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        return Spelling(self.tokenizer.decode)
 
     def has(self, role: str, *outputs: str) -> bool:
         """Whether the model has ``role`` with all these outputs."""

@@ -11,12 +11,15 @@ from seetell.runtime.generation.mask_predict import MaskedLanguage, Refined
 from seetell.runtime.generation.options import GenerationOptions
 from seetell.runtime.generation.probabilities import Generated
 from seetell.runtime.generation.ranking import answer_log_probs
+from seetell.runtime.generation.said import NoRepeat, Spelling
 
 __all__ = [
     "Generated",
     "GenerationOptions",
     "MaskedLanguage",
+    "NoRepeat",
     "Refined",
+    "Spelling",
     "TextDecoder",
     "Watch",
     "answer_log_probs",

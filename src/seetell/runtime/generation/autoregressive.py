@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seetell.core.errors import UsageError
 from seetell.runtime.generation.beams import RULED_OUT, Beams, certain_starts
 from seetell.runtime.generation.decoder import Decoding, TextDecoder
 from seetell.runtime.generation.options import GenerationOptions
 from seetell.runtime.generation.probabilities import Generated, best, log_softmax
+from seetell.runtime.generation.said import Said, SaidBeams, Spelling
 
 _ROLE = "text_decoder"
 
@@ -34,6 +36,7 @@ def generate(
     count: int = 1,
     choices: int = 1,
     watch: Watch | None = None,
+    spelling: Spelling | None = None,
 ) -> list[list[Generated]]:
     """Write one text, or the ``count`` best beams, for every memory.
 
@@ -47,19 +50,25 @@ def generate(
         watch: called after every token with each memory whose text is not done yet, and the tokens its best
             text is certain to begin with: no fewer than before, and with beams often fewer than are written.
             Where it answers False nobody waits for that text any more, and what is there is returned.
+        spelling: what words tokens spell; ``no_repeat`` needs it.
 
     Raises UsageError when prompt and ``max_tokens`` exceed the model's context.
     """
     decoder.check_room(len(prompt_ids), options.max_tokens)
+    said = None
+    if options.no_repeat:
+        if spelling is None:
+            raise UsageError("no_repeat is a rule about words; say how tokens spell them")
+        said = Said.prompt(options.no_repeat, spelling, prompt_ids)
     if memory_tokens.shape[0] == 0:
         return []
     decoding = Decoding(decoder, memory_tokens, memory_mask)
     prompt = np.tile(np.asarray(prompt_ids, np.int64), (decoding.rows, 1))
     beams = max(options.beams, count)
     if beams == 1:
-        return [[one] for one in _greedy(decoding, prompt, decoder.eos_id, options, watch)]
+        return [[one] for one in _greedy(decoding, prompt, decoder.eos_id, options, watch, said)]
     watching = None if watch is None else _Watching(watch, min(choices, beams))
-    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count, watching)
+    return _beam_search(decoding, prompt, decoder.eos_id, options, beams, count, watching, said)
 
 
 def _penalise(
@@ -88,8 +97,10 @@ def _greedy(
     eos_id: int,
     options: GenerationOptions,
     watch: Watch | None,
+    said: Said | None,
 ) -> list[Generated]:
     photos, lead = prompt.shape
+    texts = [said] * photos
     written = np.concatenate([prompt, np.full((photos, options.max_tokens), eos_id, np.int64)], axis=1)
     log_prob = np.zeros(photos)
     length = np.zeros(photos, np.int64)
@@ -102,6 +113,9 @@ def _greedy(
         scores = _penalise(logits.astype(np.float64), written[alive, : lead + step], step, eos_id, options)
         chosen = scores.argmax(axis=1)
         now = running[alive]
+        for row in np.flatnonzero(now):
+            if (text := texts[alive[row]]) is not None:
+                chosen[row], texts[alive[row]] = text.best(scores[row], eos_id)
         written[alive[now], lead + step] = chosen[now]
         log_prob[alive[now]] += log_probs[now.nonzero()[0], chosen[now]]
         length[alive[now]] += 1
@@ -139,8 +153,9 @@ def _continuations(
     step: int,
     eos_id: int,
     options: GenerationOptions,
-) -> tuple[Beams, NDArray[np.intp]]:
-    """The best 2K ways to go on from K beams, and the beam each came from: intp[B, 2K].
+    said: SaidBeams | None,
+) -> tuple[Beams, NDArray[np.intp], SaidBeams | None]:
+    """The best 2K ways to go on from K beams, the beam each came from, intp[B, 2K], and what they say.
 
     2K, because at most K of them can be [EOS], which leaves K to run on (K * vocabulary must reach that).
     """
@@ -151,7 +166,13 @@ def _continuations(
     steered = _penalise(own, written, step, eos_id, options)
     vocabulary = own.shape[1]
     total = steered.reshape(photos, beams, vocabulary) + running.scores[:, :, None]
-    top = best(total.reshape(photos, -1), 2 * beams)
+    if said is None:
+        top = best(total.reshape(photos, -1), 2 * beams)
+    else:
+        own_end = own[:, eos_id].reshape(photos, beams)
+        # A model that gives [EOS] no chance is overruled, too: a text has to end somehow.
+        ended = running.scores + np.where(own_end == -np.inf, 0, own_end)
+        top, said = said.best(total, ended, eos_id)
     source, token = top // vocabulary, top % vocabulary
     found = running.take(source)
     found.scores = np.take_along_axis(total.reshape(photos, -1), top, axis=1)
@@ -159,7 +180,7 @@ def _continuations(
     found.tokens[:, :, step] = token
     found.length[:] = step + 1
     found.ended = (token == eos_id) | (step + 1 == options.max_tokens)
-    return found, source
+    return found, source, said
 
 
 def _beam_search(
@@ -170,8 +191,10 @@ def _beam_search(
     beams: int,
     count: int,
     watching: _Watching | None,
+    prompt_said: Said | None,
 ) -> list[list[Generated]]:
     photos = prompt.shape[0]
+    said = None if prompt_said is None else SaidBeams.prompts(prompt_said, photos, beams)
     results: list[list[Generated]] = [[] for _ in range(photos)]
     alive = np.arange(photos)
     finished = Beams.empty(photos, beams, options.max_tokens)
@@ -183,12 +206,15 @@ def _beam_search(
     decoding.select(np.repeat(np.arange(photos), beams))
     logits = np.repeat(logits, beams, axis=0)
     for step in range(options.max_tokens):
-        found, source = _continuations(running, logits, prompt[alive], step, eos_id, options)
+        found, source, said = _continuations(running, logits, prompt[alive], step, eos_id, options, said)
         going_on = found.scores + found.ended * RULED_OUT
         next_beams = best(going_on, beams)
         running = found.take(next_beams)
         running.scores = np.take_along_axis(going_on, next_beams, axis=1)
         running.ended[:] = False
+        if said is not None:
+            said = said.take(next_beams)
+            running.scores[said.over] = -np.inf
 
         # Only the best K of a step may finish; the others are there to run on.
         found.ended[:, beams:] = False
@@ -218,6 +244,7 @@ def _beam_search(
             rows = np.repeat(is_open, beams)
             decoding.select(beam_idx[rows])
             alive, finished, running = alive[is_open], finished.photos(is_open), running.photos(is_open)
+            said = None if said is None else said.photos(is_open)
             beam_idx = np.arange(len(alive) * beams)
         logits = decoding.advance(running.tokens[:, :, step].reshape(-1, 1), beam_idx.astype(np.int64))
     for place, photo in enumerate(alive):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from seetell.core.errors import UsageError
 from seetell.runtime.engine import Engine
 from seetell.runtime.generation.probabilities import Generated, best, log_softmax
+from seetell.runtime.generation.said import NoRepeat
 
 # Ghazvininejad et al. find most of the gain within 4 passes.
 ITERATIONS = 4
@@ -72,12 +73,19 @@ class MaskedLanguage:
         return int(self._image_tokens.shape[0])
 
     def write(
-        self, lead: Sequence[int], lengths: Sequence[int], *, iterations: int = ITERATIONS, count: int = 1
+        self,
+        lead: Sequence[int],
+        lengths: Sequence[int],
+        *,
+        iterations: int = ITERATIONS,
+        count: int = 1,
+        rule: NoRepeat | None = None,
     ) -> list[list[Generated]]:
         """Write a text for every photo, trying every length; the ``count`` best, best first.
 
         lead: tokens each text starts with (fill token, then a prompt), never rewritten.
-        lengths: numbers of words to try, distinct.
+        lengths: numbers of words to try, distinct; with a rule, a text becomes shorter where no word is left
+            that says nothing again.
         """
         longest = max(lengths)
         if len(lead) + longest + 1 > self._context_length:
@@ -87,7 +95,11 @@ class MaskedLanguage:
         rows = [[*lead, *[self._mask_id] * length, self._eos_id] for length in lengths]
         photo = np.repeat(np.arange(self.photos), len(lengths))
         ids, attention = self._pad(rows * self.photos)
-        ids, log_probs, open_places = self._refine(ids, attention, photo, iterations)
+        ids, log_probs, open_places = self._refine(ids, attention, photo, iterations, rule)
+        if rule is not None:
+            open_places &= ids != self._mask_id
+            for row, written in enumerate(open_places):
+                written[written] = rule.kept(lead, ids[row, written].tolist())
         found: list[list[Generated]] = []
         for one in range(self.photos):
             texts = [
@@ -98,7 +110,8 @@ class MaskedLanguage:
                 )
                 for row in np.flatnonzero(photo == one)
             ]
-            found.append(sorted(texts, key=lambda text: -text.score)[:count])
+            # A text without a word has no score that says anything.
+            found.append(sorted(texts, key=lambda text: (not text.ids, -text.score))[:count])
         return found
 
     def fill(self, row: Sequence[int], *, top: int) -> list[list[Refined]]:
@@ -154,6 +167,7 @@ class MaskedLanguage:
         attention: NDArray[np.bool_],
         photo: NDArray[np.intp],
         iterations: int,
+        rule: NoRepeat | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
         """Mask-predict over rows of any lengths.
 
@@ -171,7 +185,7 @@ class MaskedLanguage:
                     break
                 masked = _lowest(np.where(open_places, scores, np.inf), again)
                 ids = np.where(masked, self._mask_id, ids)
-            words, likeliest = self._predict(ids, attention, photo, masked)
+            words, likeliest = self._predict(ids, attention, photo, masked, rule)
             ids = np.where(masked, words, ids)
             scores = np.where(masked, likeliest, scores)
         return ids, scores, open_places
@@ -182,8 +196,12 @@ class MaskedLanguage:
         attention: NDArray[np.bool_],
         photo: NDArray[np.intp],
         places: NDArray[np.bool_],
+        rule: NoRepeat | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The likeliest word at each of ``places`` bool[R, T] and its log-probability, -inf elsewhere.
+
+        With a rule, the most certain word is put in first, and each of the others where it says nothing again
+        beside those that are there; where none can be, the mask stays.
 
         Returns int64[R, T] and float64[R, T].
         """
@@ -193,9 +211,28 @@ class MaskedLanguage:
         for first in range(0, len(ids), _ROWS_AT_ONCE):
             part = slice(first, first + _ROWS_AT_ONCE)
             log_probs = self._log_probs(ids[part], attention[part], photo[part], places[part])
-            words[part][places[part]] = log_probs.argmax(axis=-1)
-            likeliest[part][places[part]] = log_probs.max(axis=-1)
+            chosen = log_probs.argmax(axis=-1)
+            if rule is not None:
+                chosen = self._filled(ids[part], places[part], log_probs, rule)
+            words[part][places[part]] = chosen
+            likeliest[part][places[part]] = log_probs[np.arange(len(chosen)), chosen]
         return words, likeliest
+
+    def _filled(
+        self,
+        ids: NDArray[np.int64],
+        places: NDArray[np.bool_],
+        log_probs: NDArray[np.float64],
+        rule: NoRepeat,
+    ) -> NDArray[np.int64]:
+        """Words int64[M] for the M ``places`` bool[R, T] of texts int64[R, T], by log_probs float64[M, V]."""
+        chosen, first = [], 0
+        for row, open_places in zip(ids, places, strict=True):
+            where = np.flatnonzero(open_places)
+            own = log_probs[first : first + len(where)]
+            first += len(where)
+            chosen += rule.filled(row, where, own, self._mask_id)
+        return np.array(chosen, np.int64)
 
     def _log_probs(
         self,
