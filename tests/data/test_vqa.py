@@ -45,6 +45,19 @@ def test_reads_answers_of_all_people_and_the_majority(tmp_path: Path) -> None:
     assert record == QuestionRecord(IMAGES / "a.png", "what?", ("dog", "puppy"), 1, 42, "dog")
 
 
+def test_reads_what_sort_of_question_it_is_and_what_it_is_about(tmp_path: Path) -> None:
+    answers = [answer(1, question_type="presence", word="dog"), answer(2, question_type="what is the")]
+    first, second = read_vqa(*written(tmp_path, [question(1), question(2)], answers), IMAGES)
+    assert (first.kind, first.word) == ("presence", "dog")
+    assert (second.kind, second.word) == ("what is the", None)
+
+
+@pytest.mark.parametrize("field", ["question_type", "word"])
+def test_a_kind_that_is_no_text_is_refused(tmp_path: Path, field: str) -> None:
+    with pytest.raises(DataError, match=f"answer to question 1: '{field}' is not a text"):
+        read_vqa(*written(tmp_path, [question()], [answer(**{field: 3})]), IMAGES)
+
+
 def test_answers_are_found_by_question_not_by_place(tmp_path: Path) -> None:
     answers = [answer(2, answers=None, multiple_choice_answer="two"), answer(1, multiple_choice_answer=None)]
     first, second = read_vqa(*written(tmp_path, [question(1), question(2)], answers), IMAGES)
@@ -115,11 +128,13 @@ def test_written_questions_read_back_the_same(tmp_path: Path) -> None:
     records = [
         QuestionRecord(images / "sub" / "a.png", "什么颜色?", ("红",), 5, 42, "红"),
         QuestionRecord(images / "b.png", "how many?", ("2", "two"), "q6", 43, None),
+        QuestionRecord(images / "b.png", "is there a dog?", ("yes",), 7, 43, "yes", "presence", "dog"),
     ]
     questions, annotations = tmp_path / "q.json", tmp_path / "a.json"
     write_vqa(records, questions, annotations, images)
     again = read_vqa(questions, annotations, images)
     assert again[0] == records[0]
     assert (again[1].answers, again[1].majority) == (("2", "two"), "2")
+    assert again[2] == records[2]
     with pytest.raises(DataError, match="outside the image folder"):
         write_vqa(records, questions, annotations, tmp_path / "other")

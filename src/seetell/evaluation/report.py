@@ -24,6 +24,7 @@ _PARTS = {
     "captions": ("caption", "captions"),
     "chair": ("caption", "objects in captions"),
     "vqa": ("ask", "answers"),
+    "vqa_kinds": ("ask", "answers:"),
     "zero_shot": ("classify", "zero-shot labels"),
     "own_labels": ("classify", "own labels"),
     "pope": ("ask", "POPE"),
@@ -54,6 +55,8 @@ _NAMES = {
     "top_1": "top-1",
     "top_5": "top-5",
     "mean_per_class": "mean per class",
+    "balanced": "yes and no, balanced",
+    "abstained": "abstained from",
     "ece": "calibration error (ECE)",
     "mean_confidence": "mean confidence",
     "coverage": "answered, not abstained",
@@ -79,7 +82,7 @@ class Figure:
 
 
 def heading(part: str) -> str:
-    """What a part of the evaluation is called; ``pope.random`` is a part of a part."""
+    """What a part of the evaluation is called; ``pope.random`` and ``vqa_kinds.count`` are parts of parts."""
     part, _, setting = part.partition(".")
     return f"{_PARTS[part][1]} {setting}".strip()
 
@@ -107,10 +110,9 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
     """
     document: dict[str, Any] = {}
     for part, scores in _parts(evaluation):
-        holder = document
-        for name in part.split(".")[:-1]:
-            holder = holder.setdefault(name, {})
-        holder[part.rpartition(".")[2]] = {
+        whole, _, of = part.partition(".")
+        holder = document.setdefault(whole, {}) if of else document
+        holder[of or whole] = {
             **{name: round(one.value, _DIGITS) for name, one in scores.items()},
             "intervals": {
                 name: [round(one.low, _DIGITS), round(one.high, _DIGITS)] for name, one in scores.items()
@@ -120,6 +122,11 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         document["n_unclear"] = evaluation.n_unclear
     if evaluation.answers_per_question is not None:
         document["vqa"]["answers_per_question"] = round(evaluation.answers_per_question, _DIGITS)
+    for kind, of_kind in (evaluation.vqa_kinds or {}).items():
+        words = {
+            word: {"n": n, "exact_match": round(one, _DIGITS)} for word, (n, one) in of_kind.words.items()
+        }
+        document["vqa_kinds"][kind] |= {"n": of_kind.n} | ({"words": words} if words else {})
     for part, labelled in _labelled(evaluation):
         document[part]["per_class"] = {
             one.label: {
@@ -266,6 +273,9 @@ def _parts(evaluation: Evaluation) -> Iterator[tuple[str, Mapping[str, Estimate]
         if part == "pope":
             for setting, of_setting in (evaluation.pope or {}).items():
                 yield f"pope.{setting}", of_setting
+        elif part == "vqa_kinds":
+            for kind, of_kind in (evaluation.vqa_kinds or {}).items():
+                yield f"vqa_kinds.{kind}", of_kind.scores
         elif scores is not None:
             yield part, scores
 

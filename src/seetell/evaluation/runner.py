@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import DataError, InputError, UsageError
-from seetell.core.results import Failure
+from seetell.core.results import Answer, Failure
 from seetell.data.holdout import Holdout, split_holdout, split_labelled_holdout
 from seetell.data.records import CaptionRecord, LabelRecord, PhotoId, QuestionRecord
 from seetell.evaluation.bootstrap import Bootstrap, Estimate
@@ -29,6 +29,7 @@ from seetell.evaluation.predictors import Embeds, Predictors, Track, untracked
 from seetell.evaluation.retrieval import RetrievalScores, retrieval_ranks, score_ranks
 from seetell.evaluation.retrieval_examples import retrieval_examples
 from seetell.evaluation.vqa import ENOUGH_ANSWERS, exact_match, score_answers, vqa_accuracy
+from seetell.evaluation.vqa_kinds import KindScores, score_kinds
 from seetell.evaluation.zero_shot import ZeroShotScores, score_labels
 
 # Texts are short and run many at a time; the progress bar moves once per this many.
@@ -41,8 +42,9 @@ class Evaluation:
 
     n_images and n_texts: photos and texts (captions, questions or labels) that were to be measured, failed
     ones included. limit: only ``limit`` photos of more were measured. holdout: only what this rule holds out.
-    own_labels: classified by the model's own labels, and not zero-shot. answers_per_question: people's
-    answers, on average; VQA accuracy means little below four.
+    own_labels: classified by the model's own labels, and not zero-shot. vqa_kinds: answers by the kind of
+    question, where the file says it. answers_per_question: people's answers, on average; VQA accuracy means
+    little below four.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Evaluation:
     captions: dict[str, Estimate] | None = None
     chair: dict[str, Estimate] | None = None
     vqa: dict[str, Estimate] | None = None
+    vqa_kinds: dict[str, KindScores] | None = None
     answers_per_question: float | None = None
     zero_shot: ZeroShotScores | None = None
     own_labels: ZeroShotScores | None = None
@@ -200,6 +203,7 @@ def evaluate_questions(
         limit=limit if len(chosen) < len(everything) else None,
         holdout=holdout,
         vqa=score_answers(said, people, majorities, photo_ids, bootstrap),
+        vqa_kinds=_by_kind(chosen, said, people, found, bootstrap),
         answers_per_question=sum(map(len, people)) / len(people),
         calibration=_calibration(
             [None if answer is None else answer.confidence for answer in found],
@@ -229,6 +233,30 @@ def evaluate_questions(
             ),
         ),
         failed=once_each(failed),
+    )
+
+
+def _by_kind(
+    records: Sequence[QuestionRecord],
+    said: Sequence[str],
+    people: Sequence[Sequence[str]],
+    found: Sequence[Answer | None],
+    bootstrap: Bootstrap | None,
+) -> dict[str, KindScores] | None:
+    """None where no question says its kind."""
+    if all(record.kind is None for record in records):
+        return None
+    return score_kinds(
+        [record.kind for record in records],
+        [record.word for record in records],
+        [record.majority or several[0] for record, several in zip(records, people, strict=True)],
+        [
+            exact_match(*one)
+            for one in zip(said, people, (record.majority for record in records), strict=True)
+        ],
+        [answer is not None and answer.abstained for answer in found],
+        [record.photo_id for record in records],
+        bootstrap,
     )
 
 
