@@ -18,13 +18,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A description. ``score`` is the mean log-probability per generated token (natural log)."""
+    """A description. ``score`` is the mean log-probability per generated token (natural log).
+
+    ``confidence`` is the probability that everything the model named is in the photo, None where its bundle
+    does not say how to tell. Below the bundle's threshold the caption is ``unsure``: ``text`` then says less,
+    and ``guess`` is what the model wrote. ``score`` and ``confidence`` are of what it wrote.
+    """
 
     text: str
     score: float
     language: str
     model: str
     precision: str
+    confidence: float | None = None
+    unsure: bool = False
+    guess: str | None = None
+
+    @property
+    def written(self) -> str:
+        """What the model wrote, sure of it or not."""
+        return self.text if self.guess is None else self.guess
 
 
 @dataclass(frozen=True, slots=True)

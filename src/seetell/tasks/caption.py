@@ -10,7 +10,9 @@ from seetell.core.errors import UsageError
 from seetell.core.results import Caption
 from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, NoRepeat, Watch, generate
 from seetell.tasks import embed
+from seetell.tasks.classify import LabelVectors
 from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
+from seetell.tasks.sureness import Sureness
 
 OnText = Callable[[int, str], bool]
 
@@ -55,6 +57,7 @@ class Captioner:
     ``Caption.text`` begins with the prompt; ``Caption.score`` is over what was generated after it.
     ``on_text`` is told, while texts are written left to right, a photo's place and the beginning of its first
     caption that is certain, which only ever grows. Where it answers False, nobody waits for that caption.
+    Where an unsure caption may be replaced, nothing is certain before the end, and it is told an empty text.
 
     Raises UsageError for an unknown language and options that do not fit this model.
     """
@@ -62,6 +65,7 @@ class Captioner:
     def __init__(
         self,
         context: Context,
+        vectors: LabelVectors,
         options: GenerationOptions,
         *,
         language: str | None = None,
@@ -98,6 +102,7 @@ class Captioner:
         if options.prompt is not None:
             self._prompt = context.tokenizer.encode_words(checked_text(options.prompt, "prompt"))
         self._lead = [start, *self._prompt]
+        self._sureness = self._fitted_sureness(vectors)
         self._lengths: tuple[int, ...] = ()
         if options.method == "mask_predict":
             self._lengths = self._candidate_lengths()
@@ -106,58 +111,86 @@ class Captioner:
 
     @property
     def image_outputs(self) -> tuple[str, ...]:
-        fitted = ("image_embeds",) if self._choices > 1 else ()
+        fitted = ("image_embeds",) if self._choices > 1 or self._sureness is not None else ()
         return (*token_outputs(self._context), *fitted)
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[list[Caption]]:
+        captions = [[self._caption(one) for one in texts] for texts in self._written(seen)]
+        if self._choices == 1 and self._sureness is None:
+            return captions
+        fit = self._fit(captions, seen)
+        if self._choices > 1:
+            captions = [self._fitting_first(*pair)[: self._count] for pair in zip(captions, fit, strict=True)]
+        if self._sureness is None:
+            return captions
+        return [
+            [self._sureness.judged(one, cosines[one.text], image) for one in several]
+            for several, cosines, image in zip(captions, fit, seen.embeds, strict=True)
+        ]
+
+    def _written(self, seen: Seen) -> list[list[Generated]]:
+        """For each photo ``count`` texts, or those to choose among."""
+        run = self._options.no_repeat
+        count = max(self._choices, self._count)
         if self._options.method == "mask_predict":
-            run = self._options.no_repeat
-            written = masked_language(self._context, seen).write(
+            return masked_language(self._context, seen).write(
                 self._lead,
                 self._lengths,
-                count=self._count,
+                count=count,
                 rule=NoRepeat(run, self._context.spelling) if run else None,
             )
-        else:
-            written = generate(
-                self._context.decoder,
-                seen.tokens,
-                seen.mask,
-                self._lead,
-                self._options,
-                count=max(self._choices, self._count),
-                choices=self._choices,
-                watch=self._watch(seen),
-                spelling=self._context.spelling,
-            )
-        captions = [[self._caption(one) for one in texts] for texts in written]
-        if self._choices > 1:
-            captions = self._fitting_first(captions, seen)
-        return [several[: self._count] for several in captions]
+        return generate(
+            self._context.decoder,
+            seen.tokens,
+            seen.mask,
+            self._lead,
+            self._options,
+            count=count,
+            choices=self._choices,
+            watch=self._watch(seen),
+            spelling=self._context.spelling if run else None,
+        )
 
-    def _fitting_first(self, captions: list[list[Caption]], seen: Seen) -> list[list[Caption]]:
-        """Each photo's captions, those first that are likely and fit it."""
+    def _fit(self, captions: list[list[Caption]], seen: Seen) -> list[dict[str, float]]:
+        """For each photo the cosine with each of its captions; 0 for a caption without a word, which fits no
+        photo, and no photo less than another."""
         texts = [one.text for several in captions for one in several]
-        # Nothing may have been written; an empty text fits no photo, and no photo less than another.
         said = {
             text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text.strip()))
         }
         if not said:
-            return captions
+            return [{one.text: 0.0 for one in several} for several in captions]
         embeds = embed.text_embeds(self._context, list(said), multiple=_FIT_ROWS)
+        return [
+            {one.text: float(image @ embeds[said[one.text]]) if one.text in said else 0.0 for one in several}
+            for several, image in zip(captions, seen.embeds, strict=True)
+        ]
 
-        def worth(one: Caption, photo: int) -> float:
-            cosine = seen.embeds[photo] @ embeds[said[one.text]] if one.text in said else 0.0
-            return one.score + self._options.fit_weight * float(cosine)
-
-        return [sorted(several, key=lambda one: -worth(one, photo)) for photo, several in enumerate(captions)]
+    def _fitting_first(self, several: list[Caption], cosines: dict[str, float]) -> list[Caption]:
+        """The captions of a photo, those first that are likely and fit it."""
+        return sorted(several, key=lambda one: -(one.score + self._options.fit_weight * cosines[one.text]))
 
     def _watch(self, seen: Seen) -> Watch | None:
         tell = self._on_text
         if tell is None:
             return None
+        if self._sureness is not None and self._sureness.may_replace:
+            # Nothing is certain before the caption is judged; but it may still be nobody's any more.
+            return lambda row, ids: tell(seen.places[row], "")
         start_of = self._context.tokenizer.decode_start
         return lambda row, ids: tell(seen.places[row], start_of([*self._prompt, *ids]))
+
+    def _fitted_sureness(self, vectors: LabelVectors) -> Sureness | None:
+        """None where the bundle has none, and for captions of another kind than those it was fitted on: of a
+        given beginning, or written by mask-predict, whose log-probabilities are others."""
+        manifest = self._context.manifest
+        fitted = manifest.score.captions.get(self._language)
+        as_fitted = self._options.prompt is None and self._options.method != "mask_predict"
+        if fitted is None or not as_fitted or not embeds_both(self._context):
+            return None
+        texts = manifest.prompts.get("unsure", {}).get(self._language, ())
+        of_texts = vectors.of(texts, ("{}",)) if texts else np.zeros((0, 0), np.float32)
+        return Sureness(fitted, texts, of_texts)
 
     def _caption(self, generated: Generated) -> Caption:
         return Caption(

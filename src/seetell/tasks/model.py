@@ -367,8 +367,9 @@ class Model:
             options: the method's other arguments. ``caption`` has one more here, ``on_text``: it is called
                 while captions are written, after every token, with a photo's place among ``photos`` and the
                 beginning of its caption that is certain, which only ever grows (with beams it is what they
-                all have in common), and returns whether anybody still waits for that caption. It is not
-                called for mask-predict, nor for a model with a policy, which has to see captions first.
+                all have in common), and returns whether anybody still waits for that caption. The beginning
+                is empty until the end where an unsure caption may be replaced by one that says less. It is
+                not called for mask-predict, nor for a model with a policy, which has to see captions first.
 
         Raises UsageError for an unknown verb or option, and for one photo, at once, before anything is read.
         """
@@ -420,7 +421,9 @@ class Model:
             )
         if self._policy is not None:
             on_text = None
-        task = caption.Captioner(self._context, chosen, language=language, count=count, on_text=on_text)
+        task = caption.Captioner(
+            self._context, self._labels, chosen, language=language, count=count, on_text=on_text
+        )
         return Plan("caption", task, () if chosen.prompt is None else (chosen.prompt,))
 
     def _plan_ask(
