@@ -130,6 +130,8 @@ _PLAIN: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
         ("这是什么车？", "这是什么交通工具？", "图里是什么交通工具？"),
     ),
 }
+# Kind -> the answers that captions give to it; others are names of things.
+_ANSWERS = {"where": KINDS["places"], "animal": KINDS["animals"], "sport": KINDS["sports"]}
 # Two answers to choose between: {a} and {b} stand in either order.
 _CHOICE = (
     "is it {a} or {b}?",
@@ -267,7 +269,8 @@ def _english(fact: Fact, names: Names) -> tuple[str, str]:
         several = fact.word in ("dogs", "people", "children") or who == "they"
         return _picked(_DOING, draw).format(x=who, **{"is": "are" if several else "is"}), fact.answer
     if kind in _PLAIN:
-        answer = names(fact.answer).english if kind == "object" else fact.answer
+        known = _ANSWERS.get(kind, {})
+        answer = fact.answer if fact.answer in known else names(fact.answer).english
         return _picked(_PLAIN[kind][0], draw), answer
     if kind in _YES_NO:
         text, right = _YES_NO[kind][draw % len(_YES_NO[kind])]
@@ -305,8 +308,7 @@ def _chinese(fact: Fact, names: Names) -> tuple[str, str]:
         who = _picked(KINDS["doers"][fact.word]["zh"], draw // 7)
         return _picked(_DOING_ZH, draw).format(x=who), KINDS["doing"][fact.answer][0]
     if kind in _PLAIN:
-        table = {"where": "places", "animal": "animals", "sport": "sports"}
-        named = KINDS[table[kind]].get(fact.answer) if kind in table else None
+        named = _ANSWERS.get(kind, {}).get(fact.answer)
         return _picked(_PLAIN[kind][1], draw), named[0] if named else names(fact.answer).chinese
     if kind in _YES_NO_ZH:
         text, right = _YES_NO_ZH[kind][draw % len(_YES_NO_ZH[kind])]

@@ -5,7 +5,7 @@
 reads ``DATA/flickr8k``, ``DATA/voc_traffic`` and ``DATA/labelled`` and writes folders in the recipe format
 ``vqa``: ``flickr8k_en``, ``flickr8k_zh``, ``voc_traffic``, ``voc_traffic_zh``, ``labelled``, ``labelled_zh``.
 In each are ``questions_train.json``, ``annotations_train.json``, the same for ``dev``, and ``images``, a link
-to the photos. Every annotation says its kind of question (``question_type``) and what it asks about (``word``).
+to the photos. Every annotation says its kind of question (``question_type``) and what it is about (``word``).
 
 Held out as ``dev``: Flickr8k's dev photos, the last fifth of voc_traffic by number, every tenth photo of a
 label. The same seed writes the same files.
