@@ -26,9 +26,10 @@ from seetell.core.errors import (
     PrecisionUnavailable,
     UsageError,
 )
-from seetell.runtime import comparison, onnxruntime_engine, openvino_engine, select
+from seetell.runtime import comparison, fastest_engine, onnxruntime_engine, openvino_engine, select
 from seetell.runtime.comparison import Way
 from seetell.runtime.engine import Engine
+from seetell.runtime.fastest_engine import FastestEngine
 from seetell.runtime.onnxruntime_engine import ONNXRuntimeEngine
 from seetell.runtime.openvino_engine import OpenVINOEngine, has_bf16
 from seetell.runtime.select import choose_engine
@@ -260,7 +261,7 @@ def with_int8(bundle: Bundle, passed: bool) -> Bundle:
 def taking(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
     """Ways take these times, by the first word of their name; those not named ten seconds."""
 
-    def best_times_s(runs: Mapping[Way, Any], *, budget_s: float) -> dict[Way, float]:
+    def best_times_s(runs: Mapping[Way, Any], **_: object) -> dict[Way, float]:
         return {way: seconds.get(way.name.partition(",")[0], 10.0) for way in runs}
 
     monkeypatch.setattr(comparison, "best_times_s", best_times_s)
@@ -299,6 +300,26 @@ def test_bf16_is_taken_where_it_is_faster_and_not_for_being_there(
         assert choose_engine(bundle, device="cpu", threads=int(seconds)).precision == precision
 
 
+def test_a_machine_measures_once_and_for_real(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEETELL_CACHE", str(tmp_path / "cache"))
+    mixed = with_int8(bundle, passed=True)
+    engine = choose_engine(mixed, device="cpu", threads=1)
+    assert isinstance(engine, FastestEngine)
+    found = engine.comparison
+    assert found.role == "image_encoder"
+    floats = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    assert [way.name for way in found.ms][: len(floats) + 1] == [*floats, "int8, rest f32"]
+    assert found.chosen.precision == engine.precision
+    [path] = (tmp_path / "cache").rglob("fastest-*.json")
+    assert blobs(path.parent), "beside the compiled graphs"
+    monkeypatch.setattr(fastest_engine, "compare", None)
+    again = choose_engine(mixed, device="cpu", threads=1)
+    assert isinstance(again, FastestEngine)
+    assert again.comparison == found
+
+
 @needs_bf16
 @pytest.mark.parametrize("floats", ["f32", "bf16"])
 def test_what_int8_leaves_in_floats(
@@ -307,7 +328,7 @@ def test_what_int8_leaves_in_floats(
     # Of this "int8" graph nothing is int8, so that all of it shows what it was computed in.
     mixed, given = with_int8(bundle, passed=False), pixels(64)
 
-    def best_times_s(runs: Mapping[Way, Any], *, budget_s: float) -> dict[Way, float]:
+    def best_times_s(runs: Mapping[Way, Any], **_: object) -> dict[Way, float]:
         return {way: 1.0 if way.floats == floats else 2.0 for way in runs}
 
     monkeypatch.setattr(comparison, "best_times_s", best_times_s)

@@ -132,6 +132,14 @@ def test_convolutions_worked_by_hand(bundle: Bundle) -> None:
     assert count_flops(bundle, "image_encoder", {"B": 3}) == 6 * IMAGE
 
 
+def test_a_graph_in_int8_alone_is_counted(bundle: Bundle) -> None:
+    graphs = dict(bundle.manifest.graphs)
+    encoder = graphs["image_encoder"]
+    graphs["image_encoder"] = encoder.model_copy(update={"files": {"int8": encoder.files["fp32"]}})
+    alone = Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
+    assert count_flops(alone, "image_encoder", {"B": 1}) == 2 * IMAGE
+
+
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_a_block_counts_as_the_formula_has_it(bundle: Bundle, tokens: int) -> None:
     counted = count_flops(bundle, "fusion_encoder", {"B": 1, "T": tokens, "N": 16})

@@ -175,15 +175,16 @@ def _speed(bundle: Bundle) -> list[Row]:
         engine.close()
     except SeetellError as error:
         return [_row("runs in", f"nothing here: {error}", ok=False)]
-    why = "nothing could be measured"
-    if found.ms:
-        fastest = found.fastest
-        why = "fastest here" if fastest == found.chosen else f"as fast as {fastest.name}, and more exact"
-    rows = [_row("runs in", f"{found.chosen.name}: {why}", precision=found.chosen.precision)]
+    chosen, fastest = found.chosen, found.fastest
+    why = "fastest here" if chosen == fastest else f"as fast as {fastest.name}, and more exact"
+    rows = [_row("runs in", f"{chosen.name}: {why if found.ms else 'nothing could be measured'}")]
+    for batches in list(found.ms.values())[:1]:
+        at_once = " / ".join(map(str, batches))
+        rows.append(_row("measured", f"{found.clock} of {found.role}, {at_once} at once"))
     for way, times in found.ms.items():
-        took = ", ".join(f"{ms:.3g} ms for {batch}" for batch, ms in times.items())
-        text = f"{took} through {found.role}"
-        rows.append(_row(f"measured {way.name}", text, role=found.role, ms=dict(times)))
+        took = " / ".join(f"{ms:.3g}" for ms in times.values()) + " ms"
+        fields = {"check": f"measured {way.name}", "found": took, "ms": dict(times)}
+        rows.append((fields, (f"  {way.name}", took)))
     rows += [_row(f"not {way.name}", reason) for way, reason in found.left_out.items()]
     return rows
 

@@ -18,7 +18,7 @@ from seetell.bundle.catalogue import RunPrecision
 from seetell.bundle.check import run_cosines
 from seetell.core.errors import BundleDamaged, EngineError
 from seetell.runtime.engine import Engine
-from seetell.runtime.timing import best_times_s
+from seetell.runtime.timing import Clock, best_times_s
 from seetell.runtime.usual_inputs import heaviest_role, usual_inputs
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 # One photo, and a few: what is fastest for one may not be for many.
 BATCHES = (1, 4)
 # For the runs of one batch size; compiling comes on top.
-_BUDGET_S = 0.5
+_BUDGET_S = 0.25
 # A run of one that is as long keeps the machine as busy as one of several, which would be waited for.
-_LONG_MS = 100
+_LONG_MS = 200
 # Ways as close as this are equally fast, and the more exact one is taken.
 _TIE = 1.03
 # bf16 rounds; a graph that cannot bear it points elsewhere than its recorded outputs do.
@@ -55,27 +55,29 @@ class Way:
 class Comparison:
     """What was found.
 
-    chosen: the way to take. role: the graph that was run. ms: way -> batch size -> milliseconds of its best
-    run, the most exact way first; empty where nothing could be measured. left_out: way -> why it may not be
-    taken.
+    chosen: the way to take. role: the graph that was run. clock: what was measured, as in Clock. ms: way ->
+    batch size -> milliseconds of its best run, the most exact way first; empty where nothing could be
+    measured. left_out: way -> why it may not be taken.
     """
 
     chosen: Way
     role: str
+    clock: str
     ms: Mapping[Way, Mapping[int, float]]
     left_out: Mapping[Way, str]
 
     @property
     def fastest(self) -> Way:
-        """Of those that may be taken, by however little. Raises ValueError where ``ms`` is empty."""
+        """Of those that may be taken, by however little; the chosen where none was measured."""
         able = {way: times for way, times in self.ms.items() if way not in self.left_out}
-        return min(able, key=partial(behind, able))
+        return min(able, key=partial(behind, able), default=self.chosen)
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "chosen": self.chosen.name,
             "role": self.role,
+            "clock": self.clock,
             "ms": {
                 way.name: {str(batch): took for batch, took in times.items()}
                 for way, times in self.ms.items()
@@ -91,6 +93,7 @@ class Comparison:
             found = Comparison(
                 named[document["chosen"]],
                 str(document["role"]),
+                str(document["clock"]),
                 {
                     named[name]: {int(batch): float(took) for batch, took in times.items()}
                     for name, times in document["ms"].items()
@@ -105,12 +108,12 @@ class Comparison:
 
 
 def compare(
-    bundle: Bundle, ways: Sequence[Way], make: Callable[[Way], Engine]
+    bundle: Bundle, ways: Sequence[Way], make: Callable[[Way], Engine], clock: Clock
 ) -> tuple[Comparison, dict[Way, Engine]]:
     """Run the bundle's heaviest graph each way, and choose; and the engines, which still hold it compiled.
 
     ways: the most exact first, which is chosen where nothing can be measured and then says itself what is
-    wrong: a comparison fails no one. make: the engine of a way.
+    wrong: a comparison fails no one. make: the engine of a way. clock: what tells how long it takes.
     """
     role = heaviest_role(bundle)
     engines: dict[Way, Engine] = {}
@@ -118,11 +121,11 @@ def compare(
     for way in ways:
         try:
             engine = make(way)
-            engine.run(role, usual_inputs(bundle.manifest, role))
+            engine.run(role, usual_inputs(bundle.manifest, role, BATCHES[0]))
             engines[way] = engine
         except (EngineError, BundleDamaged) as error:
             left_out[way] = str(error)
-    ms = _times(bundle, role, engines)
+    ms = _times(bundle, role, engines, clock)
     chosen = ways[0]
     while able := {way: times for way, times in ms.items() if way not in left_out}:
         chosen = choose(able)
@@ -130,10 +133,12 @@ def compare(
         if fault is None:
             break
         left_out[chosen], chosen = fault, ways[0]
-    return Comparison(chosen, role, ms, left_out), engines
+    return Comparison(chosen, role, clock.name, ms, left_out), engines
 
 
-def _times(bundle: Bundle, role: Role, engines: Mapping[Way, Engine]) -> dict[Way, dict[int, float]]:
+def _times(
+    bundle: Bundle, role: Role, engines: Mapping[Way, Engine], clock: Clock
+) -> dict[Way, dict[int, float]]:
     ms: dict[Way, dict[int, float]] = {}
     for batch in BATCHES if engines else ():
         if ms and min(times[1] for times in ms.values()) > _LONG_MS:
@@ -141,7 +146,9 @@ def _times(bundle: Bundle, role: Role, engines: Mapping[Way, Engine]) -> dict[Wa
         inputs = usual_inputs(bundle.manifest, role, batch)
         runs = {way: partial(engine.run, role, inputs) for way, engine in engines.items()}
         try:
-            found = best_times_s(runs, budget_s=_BUDGET_S)
+            for run in runs.values() if ms else ():
+                run()
+            found = best_times_s(runs, budget_s=_BUDGET_S, clock=clock)
         except EngineError:  # a graph for one photo alone
             break
         for way, took_s in found.items():

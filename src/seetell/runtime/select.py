@@ -9,6 +9,7 @@ from seetell.runtime import onnxruntime_engine
 from seetell.runtime.comparison import Way
 from seetell.runtime.engine import Engine
 from seetell.runtime.fastest_engine import FastestEngine, Setting
+from seetell.runtime.timing import PROCESSOR, WALL
 
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
@@ -78,7 +79,7 @@ def _openvino(bundle: Bundle, precision: str, device: str, threads: int | None, 
     if len(ways) == 1:
         return make(ways[0])
     setting = Setting("openvino", openvino_engine.version(), device, threads, streams)
-    return FastestEngine(bundle, ways, make, setting)
+    return FastestEngine(bundle, ways, make, setting, PROCESSOR if device == "cpu" else WALL)
 
 
 def _onnxruntime(bundle: Bundle, precision: str, device: str, threads: int | None) -> Engine:
@@ -90,9 +91,9 @@ def _onnxruntime(bundle: Bundle, precision: str, device: str, threads: int | Non
     ways = _ways(bundle, precision, bf16=False)
     if len(ways) == 1:
         return make(ways[0])
-    return FastestEngine(
-        bundle, ways, make, Setting("onnxruntime", onnxruntime_engine.version(), device, threads, 1)
-    )
+    # Its threads are busy while they wait for each other, so that processor time would tell nothing.
+    setting = Setting("onnxruntime", onnxruntime_engine.version(), device, threads, 1)
+    return FastestEngine(bundle, ways, make, setting, WALL)
 
 
 def _ways(bundle: Bundle, precision: str, bf16: bool) -> list[Way]:
