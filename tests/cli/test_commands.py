@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from seetell.core.errors import TextError, UsageError
+from seetell.core.results import Caption
 from tests.broken_files import make_broken_folder
+from tests.cli.fake_model import FakeModel
 
 MODEL_COMMANDS = {
     "caption": ["PHOTO"],
@@ -39,7 +41,10 @@ def test_caption_for_programs(seetell: Any, fake: Any, photos: Path) -> None:
     result = seetell("caption", photos, "--json", "--language", "zh")
     assert result.status == 0
     assert [Path(line["photo"]).name for line in result.lines] == ["blue.png", "green.png", "red.png"]
-    assert result.lines[0].keys() == {"photo", "text", "score", "language", "model", "precision"}
+    assert result.lines[0].keys() == {
+        *("photo", "text", "score", "language", "model", "precision"),
+        *("confidence", "unsure", "guess"),
+    }
     assert result.lines[0]["text"] == "一张30乘8的照片"
     assert "一张" in result.out, "not escaped"
 
@@ -47,6 +52,19 @@ def test_caption_for_programs(seetell: Any, fake: Any, photos: Path) -> None:
 def test_several_captions_are_several_lines(seetell: Any, fake: Any, photos: Path) -> None:
     result = seetell("caption", photos / "red.png", "--count", "3", "--json")
     assert [line["text"][-6:] for line in result.lines] == ["0 by 8", "take 2", "take 3"]
+
+
+def test_an_unsure_caption_is_shown_as_one(seetell: Any, fake: Any, photos: Path, monkeypatch: Any) -> None:
+    less = Caption("a picture", -2.0, "en", "fake", "fp32", 0.25, unsure=True, guess="a man")
+    monkeypatch.setattr(FakeModel, "captions", lambda *_, **__: [less])
+    photo = photos / "red.png"
+    assert seetell("caption", photo).out == f"{photo}\tnot sure: a picture\n"
+    (line,) = seetell("caption", photo, "--json").lines
+    assert (line["text"], line["guess"], line["unsure"], line["confidence"]) == (
+        *("a picture", "a man", True, 0.25),
+    )
+    # Of several it is also told what they would be.
+    assert seetell("caption", photo, "--count", "2").out == f"{photo}\tnot sure: a picture\tperhaps a man\n"
 
 
 def test_caption_options_reach_the_model(seetell: Any, fake: Any, photos: Path) -> None:

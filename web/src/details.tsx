@@ -1,7 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
+import { CaptionText } from "./caption-text";
 import { can } from "./connection";
 import { t } from "./language";
-import { captionOf, question, remove, retry, selected, type Asked, type Photo } from "./photos";
+import { captionOf, question, remove, retry, selected, type Asked, type Caption as CaptionOf, type Photo } from "./photos";
 import { findLike, text, vector } from "./find";
 import { Picture } from "./picture";
 import { narrow } from "./screen";
@@ -65,7 +66,7 @@ function Large({ photo }: { photo: Photo }) {
       <Picture src={photo.url} alt={text || photo.name} />
       {can("caption") && (
         <figcaption aria-live="polite">
-          {work.state === "done" ? <span lang={work.value.language}>{text}</span> : null}
+          {work.state === "done" ? <Caption caption={work.value} /> : null}
           <WorkLine work={work} working={t().captioning} />
           {work.state === "failed" && (
             <button type="button" onClick={() => retry(photo)}>
@@ -75,6 +76,21 @@ function Large({ photo }: { photo: Photo }) {
         </figcaption>
       )}
     </figure>
+  );
+}
+
+function Caption({ caption }: { caption: CaptionOf }) {
+  const sure = caption.confidence === null ? "" : t().sure(percent(caption.confidence));
+  return (
+    <>
+      <CaptionText caption={caption} />
+      {caption.unsure && caption.guess !== caption.text && (
+        <span class="muted small">
+          {t().perhaps} <span lang={caption.language}>{caption.guess}</span>
+        </span>
+      )}
+      {sure && <span class="muted small">{sure}</span>}
+    </>
   );
 }
 

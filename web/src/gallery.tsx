@@ -1,3 +1,4 @@
+import { CaptionText } from "./caption-text";
 import { abilities, can } from "./connection";
 import { t } from "./language";
 import { captionOf, failureOf, photos, remove, retry, selectedId, type Photo } from "./photos";
@@ -74,7 +75,7 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
         <Picture src={photo.url} alt="" lazy />
         <span class="words">
           {caption.state === "done" ? (
-            <span lang={caption.value.language}>{caption.value.text}</span>
+            <CaptionText caption={caption.value} />
           ) : (
             <WorkLine work={work} working={t().captioning} />
           )}

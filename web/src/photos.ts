@@ -13,6 +13,9 @@ export type Work<T> =
 export interface Caption {
   text: string;
   language: string;
+  confidence: number | null;
+  unsure: boolean;
+  guess: string | null;
 }
 
 export interface Answer {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from seetell.cli.inputs import PhotosArgument, listed, stream
 from seetell.cli.options import Shared, open_model, option, shared_options
 from seetell.cli.output import Output
+
+if TYPE_CHECKING:
+    from seetell.core.results import Caption
 
 Method = Literal["autoregressive", "mask-predict"]
 
@@ -37,7 +40,7 @@ def caption(
     *,
     shared: Shared,
 ) -> None:
-    """Describe photos in English or Chinese."""
+    """Describe photos in English or Chinese; says less where it is unsure."""
     with Output(json=shared.json) as out:
         model = open_model(shared)
         given = {
@@ -55,4 +58,11 @@ def caption(
                 out.failure(name, result.error)
                 continue
             for found in result:
-                out.result({"photo": name, **asdict(found)}, name, found.text)
+                # Who asks for several captions wants to know what else it may be.
+                guess = (f"perhaps {found.guess}",) if found.unsure and count > 1 else ()
+                out.result({"photo": name, **asdict(found)}, name, shown(found), *guess)
+
+
+def shown(caption: Caption) -> str:
+    """A caption for people."""
+    return f"not sure: {caption.text}" if caption.unsure else caption.text

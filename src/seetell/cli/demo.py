@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seetell.cli.caption import shown
 from seetell.cli.inputs import expand
 from seetell.cli.options import Shared, open_model, shared_options
 from seetell.cli.output import Output, percent
@@ -108,7 +109,7 @@ def _captions(model: Model, samples: Sequence[Sample], out: Output) -> None:
                 out.result({"photo": sample.name, **asdict(found)})
         return
     rows: list[tuple[dict[str, Any], tuple[str, ...]]] = [
-        ({}, (sample.name, *(written[language][number].text for language in languages)))
+        ({}, (sample.name, *(shown(written[language][number]) for language in languages)))
         for number, sample in enumerate(samples)
     ]
     out.results(rows, ("photo", *languages), "Captions")

@@ -3,7 +3,8 @@
 The photos are those of the last user message that has any; the text is the last user message's. A text that
 asks for a description, or none, is answered with a caption, any other as a question about each photo.
 Several photos are answered in one line each. A stream gives captions while they are written, as far as they
-are certain, and other answers whole.
+are certain, and other answers whole; where an unsure caption may be replaced, none of it is certain before it
+is whole.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.types import Receive, Scope, Send
 
 from seetell.core.errors import ImageError
-from seetell.core.results import Answer
+from seetell.core.results import Answer, Caption
 from seetell.serving.batching import Lane
 from seetell.serving.lanes import Watched, caption_lane, photo_lane
 from seetell.serving.limits import MOST_BEAMS, MOST_CHARACTERS, MOST_MESSAGES, MOST_PHOTOS
@@ -295,11 +296,11 @@ def _asked(messages: list[Message]) -> tuple[list[str], str]:
     )
 
 
-def _said(result: Any, language: str | None) -> str:
-    if not isinstance(result, Answer):
-        return str(result.text)
-    if not result.abstained:
-        return result.answer
-    return (
-        f"我不确定，也许是{result.answer}" if language == "zh" else f"I am not sure; perhaps {result.answer}"
-    )
+def _said(result: Answer | Caption, language: str | None) -> str:
+    if isinstance(result, Caption):
+        text, unsure, language = result.text, result.unsure, result.language
+    else:
+        text, unsure = result.answer, result.abstained
+    if not unsure:
+        return text
+    return f"我不确定，也许是{text}" if language == "zh" else f"I am not sure; perhaps {text}"
