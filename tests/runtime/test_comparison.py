@@ -17,6 +17,7 @@ from seetell.core.errors import BundleDamaged, EngineError
 from seetell.runtime import comparison
 from seetell.runtime.comparison import Comparison, Way, behind, choose, compare
 from seetell.runtime.timing import WALL, Clock
+from tests.runtime.toy import ToyEngine, make_manifest
 
 FP32, BF16 = Way("fp32"), Way("bf16", "bf16")
 INT8, INT8_BF16 = Way("int8", "f32"), Way("int8", "bf16")
@@ -92,9 +93,9 @@ def taking(monkeypatch: pytest.MonkeyPatch, seconds: Mapping[Way, float]) -> Non
     monkeypatch.setattr(comparison, "best_times_s", best_times_s)
 
 
-def times(**of_each: tuple[float, float]) -> dict[Way, dict[int, float]]:
+def times(**of_each: tuple[float, float]) -> dict[Way, dict[str, float]]:
     names = {"fp32": FP32, "bf16": BF16, "int8": INT8, "int8_bf16": INT8_BF16}
-    return {names[name]: {1: one, 4: four} for name, (one, four) in of_each.items()}
+    return {names[name]: {"read 1": one, "read 4": four} for name, (one, four) in of_each.items()}
 
 
 def test_the_fastest_is_chosen_and_a_tie_goes_to_the_more_exact() -> None:
@@ -119,9 +120,9 @@ def test_every_way_is_run_and_the_figures_are_milliseconds(
     engines = {way: StandIn() for way in WAYS}
     found, made = compare(bundle, WAYS, lambda way: engines[way], WALL)
     assert found.chosen == found.fastest == INT8
-    assert (found.role, found.clock) == ("image_encoder", "time")
+    assert found.clock == "time"
     assert list(found.ms) == list(WAYS), "the most exact first, as ties are settled"
-    assert found.ms[FP32] == pytest.approx({1: 20, 4: 80})
+    assert found.ms[FP32] == pytest.approx({"read 1": 20, "read 4": 80})
     assert found.left_out == {}
     assert made == engines
     assert all(set(engine.batches) == {1, 4} for engine in engines.values())
@@ -132,7 +133,7 @@ def test_a_graph_that_takes_long_is_run_for_one_alone(
 ) -> None:
     taking(monkeypatch, {FP32: 0.5, BF16: 0.3})
     found, _ = compare(bundle, (FP32, BF16), lambda way: StandIn(), WALL)
-    assert {way: set(batches) for way, batches in found.ms.items()} == {FP32: {1}, BF16: {1}}
+    assert {way: set(works) for way, works in found.ms.items()} == {FP32: {"read 1"}, BF16: {"read 1"}}
     assert found.chosen == BF16
 
 
@@ -163,7 +164,7 @@ def test_a_way_that_cannot_be_run_is_left_out(bundle: Bundle, monkeypatch: pytes
     assert found.chosen == FP32
     assert found.left_out == {BF16: "no bf16"}
     assert set(made) == {FP32, INT8}
-    assert {way: set(batches) for way, batches in found.ms.items()} == {FP32: {1}, INT8: {1}}
+    assert {way: set(works) for way, works in found.ms.items()} == {FP32: {"read 1"}, INT8: {"read 1"}}
 
 
 @pytest.mark.parametrize("error", [EngineError("broken"), BundleDamaged("a file is gone")])
@@ -177,7 +178,7 @@ def test_where_nothing_can_be_measured_the_most_exact_is_taken(bundle: Bundle, e
 
 
 def test_a_document_is_what_it_was_made_of_or_nothing() -> None:
-    found = Comparison(INT8, "image_encoder", "time", times(fp32=(2, 8), int8=(1, 4)), {BF16: "too coarse"})
+    found = Comparison(INT8, "time", times(fp32=(2, 8), int8=(1, 4)), {BF16: "too coarse"})
     document = found.document()
     assert Comparison.of_document(document, WAYS) == found
     assert Comparison.of_document(document, (FP32, BF16)) is None, "of ways that are no choice now"
@@ -185,11 +186,42 @@ def test_a_document_is_what_it_was_made_of_or_nothing() -> None:
         {"chosen": "fp16"},
         {"chosen": "bf16"},
         {"ms": {}},
-        {"ms": {"int8, rest f32": {"1": 0}}},
-        {"ms": {"int8, rest f32": {"1": float("nan")}}},
-        {"ms": {"int8, rest f32": {"one": 1.0}}},
+        {"ms": {"int8, rest f32": {"read 1": 0}}},
+        {"ms": {"int8, rest f32": {"read 1": float("nan")}}},
+        {"ms": {"int8, rest f32": {"read 1": "one"}}},
         {"ms": [1, 2]},
         {"left_out": None},
     ):
         assert Comparison.of_document({**document, **change}, WAYS) is None, change
     assert Comparison.of_document({}, WAYS) is None
+
+
+def test_a_decoder_counts_by_the_steps_of_a_caption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The toy's graphs are not there to be counted, so that the first is taken for the heaviest.
+    bundle = Bundle(tmp_path, make_manifest(ToyEngine()))
+    seconds = {
+        (FP32, "image_encoder"): 0.010,
+        (BF16, "image_encoder"): 0.013,
+        (FP32, "text_decoder"): 0.002,
+        (BF16, "text_decoder"): 0.001,
+    }
+
+    def best_times_s(runs: Mapping[Way, Any], **_: object) -> dict[Way, float]:
+        return {way: seconds[way, run.args[0]] for way, run in runs.items()}
+
+    monkeypatch.setattr(comparison, "best_times_s", best_times_s)
+    found, _ = compare(bundle, (FP32, BF16), lambda way: ToyEngine(), WALL)
+    assert found.ms[FP32] == pytest.approx({"read 1": 10, "write 1": 40, "read 4": 10, "write 4": 40})
+    assert found.ms[BF16] == pytest.approx({"read 1": 13, "write 1": 28, "read 4": 13, "write 4": 28})
+    assert found.chosen == BF16, "1.3 times the time to read, where fp32 takes 1.43 times that to write"
+    seconds[BF16, "image_encoder"] = 0.018
+    assert compare(bundle, (FP32, BF16), lambda way: ToyEngine(), WALL)[0].chosen == FP32
+
+
+def test_a_model_that_writes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest(ToyEngine())
+    graphs = {"text_decoder": manifest.graphs["text_decoder"]}
+    bundle = Bundle(tmp_path, manifest.model_copy(update={"graphs": graphs}))
+    monkeypatch.setattr(comparison, "best_times_s", lambda runs, **_: dict.fromkeys(runs, 0.001))
+    found, _ = compare(bundle, (FP32, INT8), lambda way: ToyEngine(), WALL)
+    assert found.ms[FP32] == pytest.approx({"write 1": 15, "write 4": 15})

@@ -54,7 +54,11 @@ class Machine:
     """Where ways take the times that ``ms`` says, and what has happened on it."""
 
     def __init__(self) -> None:
-        self.ms: dict[Way, dict[int, float]] = {FP32: {1: 2.0}, INT8: {1: 1.0}, INT8_BF16: {1: 3.0}}
+        self.ms: dict[Way, dict[str, float]] = {
+            FP32: {"read 1": 2.0},
+            INT8: {"read 1": 1.0},
+            INT8_BF16: {"read 1": 3.0},
+        }
         self.measured = 0
         self.made: list[StandIn] = []
         self.before: Any = lambda: None
@@ -69,8 +73,8 @@ class Machine:
         self.before()
         self.measured += 1
         ms = {way: self.ms[way] for way in ways if way in self.ms}
-        chosen = min(ms, key=lambda way: ms[way][1]) if ms else ways[0]
-        return Comparison(chosen, "image_encoder", clock.name, ms, {}), {way: make(way) for way in ms}
+        chosen = min(ms, key=lambda way: ms[way]["read 1"]) if ms else ways[0]
+        return Comparison(chosen, clock.name, ms, {}), {way: make(way) for way in ms}
 
 
 @pytest.fixture
@@ -173,7 +177,7 @@ def test_it_is_kept_beside_the_compiled_graphs_and_not_measured_again(
 )
 def test_what_makes_another_question(bundle: Bundle, machine: Machine, cache: Path, other: Setting) -> None:
     assert opened(bundle, machine).precision == "int8"
-    machine.ms[FP32] = {1: 0.5}
+    machine.ms[FP32] = {"read 1": 0.5}
     assert opened(bundle, machine).precision == "int8"
     assert opened(bundle, machine, setting=other).precision == "fp32"
     assert len(kept(cache)) == machine.measured == 2
@@ -241,7 +245,7 @@ def test_processes_that_measure_at_once_keep_to_the_first_answer(
     def meanwhile() -> None:
         # Another process is done before this one, and has found something else.
         machine.before = lambda: None
-        ms, machine.ms = machine.ms, {FP32: {1: 1.0}, INT8: {1: 2.0}}
+        ms, machine.ms = machine.ms, {FP32: {"read 1": 1.0}, INT8: {"read 1": 2.0}}
         assert which(opened(bundle, machine)) == "fp32"
         machine.ms = ms
         forgotten(monkeypatch)
@@ -267,7 +271,7 @@ def test_where_nothing_could_be_measured_nothing_is_kept(
     machine.ms = {}
     assert which(opened(bundle, machine)) == "fp32"
     assert kept(cache) == []
-    machine.ms = {FP32: {1: 2.0}, INT8: {1: 1.0}}
+    machine.ms = {FP32: {"read 1": 2.0}, INT8: {"read 1": 1.0}}
     assert which(opened(bundle, machine)) == "int8, rest f32"
 
 

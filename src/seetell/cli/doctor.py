@@ -178,9 +178,8 @@ def _speed(bundle: Bundle) -> list[Row]:
     chosen, fastest = found.chosen, found.fastest
     why = "fastest here" if chosen == fastest else f"as fast as {fastest.name}, and more exact"
     rows = [_row("runs in", f"{chosen.name}: {why if found.ms else 'nothing could be measured'}")]
-    for batches in list(found.ms.values())[:1]:
-        at_once = " / ".join(map(str, batches))
-        rows.append(_row("measured", f"{found.clock} of {found.role}, {at_once} at once"))
+    for works in list(found.ms.values())[:1]:
+        rows.append(_row("measured", f"{found.clock} to {', '.join(works)}"))
     for way, times in found.ms.items():
         took = " / ".join(f"{ms:.3g}" for ms in times.values()) + " ms"
         fields = {"check": f"measured {way.name}", "found": took, "ms": dict(times)}

@@ -1,9 +1,9 @@
 """Ways to run a bundle compared on this machine, by running its own graph in each for a moment.
 
 No flag tells which is fastest: a processor that lists bf16 may compute in it at half the speed of fp32, and
-what int8 layers leave in floats may be faster in either. One graph speaks for all, the one with most of the
-arithmetic, for what makes a way fast there makes it fast everywhere; all of them would have to be compiled
-each way, which takes longer than a caption.
+what int8 layers leave in floats may be faster in either. Two graphs speak for all, which would each have to
+be compiled every way: the one with most of the arithmetic, bound by that, and the decoder, bound by reading
+its weights for every token. What counts is to be near the fastest whatever is asked, of one and of several.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from seetell.bundle.architecture import CAPTION_TOKENS
 from seetell.bundle.catalogue import RunPrecision
 from seetell.bundle.check import run_cosines
 from seetell.core.errors import BundleDamaged, EngineError
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
     from seetell.runtime.openvino_engine import Floats
 
-# One photo, and a few: what is fastest for one may not be for many.
 BATCHES = (1, 4)
-# For the runs of one batch size; compiling comes on top.
-_BUDGET_S = 0.25
+# For the runs of one graph and batch size; compiling comes on top.
+_BUDGET_S = 0.2
 # A run of one that is as long keeps the machine as busy as one of several, which would be waited for.
 _LONG_MS = 200
 # Ways as close as this are equally fast, and the more exact one is taken.
@@ -55,15 +55,15 @@ class Way:
 class Comparison:
     """What was found.
 
-    chosen: the way to take. role: the graph that was run. clock: what was measured, as in Clock. ms: way ->
-    batch size -> milliseconds of its best run, the most exact way first; empty where nothing could be
-    measured. left_out: way -> why it may not be taken.
+    chosen: the way to take. clock: what was measured, as in Clock. ms: way -> work -> milliseconds, the most
+    exact way first; empty where nothing could be measured. A work is ``read 4``, four photos (texts, of a
+    model without photos) at once, or ``write 4``, these and captions of them. left_out: way -> why it may not
+    be taken.
     """
 
     chosen: Way
-    role: str
     clock: str
-    ms: Mapping[Way, Mapping[int, float]]
+    ms: Mapping[Way, Mapping[str, float]]
     left_out: Mapping[Way, str]
 
     @property
@@ -76,12 +76,8 @@ class Comparison:
         """As JSON has it."""
         return {
             "chosen": self.chosen.name,
-            "role": self.role,
             "clock": self.clock,
-            "ms": {
-                way.name: {str(batch): took for batch, took in times.items()}
-                for way, times in self.ms.items()
-            },
+            "ms": {way.name: dict(times) for way, times in self.ms.items()},
             "left_out": {way.name: why for way, why in self.left_out.items()},
         }
 
@@ -92,71 +88,92 @@ class Comparison:
         try:
             found = Comparison(
                 named[document["chosen"]],
-                str(document["role"]),
                 str(document["clock"]),
                 {
-                    named[name]: {int(batch): float(took) for batch, took in times.items()}
+                    named[name]: {work: float(took) for work, took in times.items()}
                     for name, times in document["ms"].items()
                 },
                 {named[name]: str(why) for name, why in document["left_out"].items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
-        times = [took for way in found.ms.values() for took in way.values()]
-        sensible = found.chosen in found.ms and all(math.isfinite(took) and took > 0 for took in times)
+        every = [took for times in found.ms.values() for took in times.values()]
+        sensible = found.chosen in found.ms and all(math.isfinite(took) and took > 0 for took in every)
         return found if sensible else None
 
 
 def compare(
     bundle: Bundle, ways: Sequence[Way], make: Callable[[Way], Engine], clock: Clock
 ) -> tuple[Comparison, dict[Way, Engine]]:
-    """Run the bundle's heaviest graph each way, and choose; and the engines, which still hold it compiled.
+    """Run the bundle's graphs each way, and choose; and the engines, which still hold them compiled.
 
     ways: the most exact first, which is chosen where nothing can be measured and then says itself what is
     wrong: a comparison fails no one. make: the engine of a way. clock: what tells how long it takes.
     """
-    role = heaviest_role(bundle)
+    works = _works(bundle)
+    roles = _roles(works)
     engines: dict[Way, Engine] = {}
     left_out: dict[Way, str] = {}
     for way in ways:
         try:
             engine = make(way)
-            engine.run(role, usual_inputs(bundle.manifest, role, BATCHES[0]))
+            for role in roles:
+                engine.run(role, usual_inputs(bundle.manifest, role, BATCHES[0]))
             engines[way] = engine
         except (EngineError, BundleDamaged) as error:
             left_out[way] = str(error)
-    ms = _times(bundle, role, engines, clock)
+    ms = _times(bundle, works, engines, clock)
     chosen = ways[0]
     while able := {way: times for way, times in ms.items() if way not in left_out}:
         chosen = choose(able)
-        fault = _disagreement(bundle, role, chosen, engines[chosen])
+        fault = _disagreement(bundle, roles, chosen, engines[chosen])
         if fault is None:
             break
         left_out[chosen], chosen = fault, ways[0]
-    return Comparison(chosen, role, clock.name, ms, left_out), engines
+    return Comparison(chosen, clock.name, ms, left_out), engines
+
+
+def _works(bundle: Bundle) -> dict[str, dict[Role, int]]:
+    """What is asked of a bundle: how often each graph is run for it."""
+    heaviest = heaviest_role(bundle)
+    if heaviest == "text_decoder":
+        return {"write": {heaviest: CAPTION_TOKENS}}
+    found: dict[str, dict[Role, int]] = {"read": {heaviest: 1}}
+    if "text_decoder" in bundle.manifest.graphs:
+        found["write"] = {heaviest: 1, "text_decoder": CAPTION_TOKENS}
+    return found
+
+
+def _roles(works: Mapping[str, Mapping[Role, int]]) -> list[Role]:
+    return list(dict.fromkeys(role for counts in works.values() for role in counts))
 
 
 def _times(
-    bundle: Bundle, role: Role, engines: Mapping[Way, Engine], clock: Clock
-) -> dict[Way, dict[int, float]]:
-    ms: dict[Way, dict[int, float]] = {}
+    bundle: Bundle, works: Mapping[str, Mapping[Role, int]], engines: Mapping[Way, Engine], clock: Clock
+) -> dict[Way, dict[str, float]]:
+    """The ``ms`` of a Comparison. Every graph has been run for one."""
+    ms: dict[Way, dict[str, float]] = {}
     for batch in BATCHES if engines else ():
-        if ms and min(times[1] for times in ms.values()) > _LONG_MS:
+        if ms and min(min(times.values()) for times in ms.values()) > _LONG_MS:
             break
-        inputs = usual_inputs(bundle.manifest, role, batch)
-        runs = {way: partial(engine.run, role, inputs) for way, engine in engines.items()}
+        took_s: dict[Role, dict[Way, float]] = {}
         try:
-            for run in runs.values() if ms else ():
-                run()
-            found = best_times_s(runs, budget_s=_BUDGET_S, clock=clock)
+            for role in _roles(works):
+                inputs = usual_inputs(bundle.manifest, role, batch)
+                runs = {way: partial(engine.run, role, inputs) for way, engine in engines.items()}
+                for run in runs.values() if ms else ():
+                    run()
+                took_s[role] = best_times_s(runs, budget_s=_BUDGET_S, clock=clock)
         except EngineError:  # a graph for one photo alone
             break
-        for way, took_s in found.items():
-            ms.setdefault(way, {})[batch] = 1000 * took_s
+        for way in engines:
+            for work, counts in works.items():
+                took = sum(count * took_s[role][way] for role, count in counts.items())
+                ms.setdefault(way, {})[f"{work} {batch}"] = 1000 * took
     return ms
 
 
-def choose(ms: Mapping[Way, Mapping[int, float]]) -> Way:
+def choose(ms: Mapping[Way, Mapping[str, float]]) -> Way:
     """The way that is nearest to the fastest where it is furthest from it; the first of several as near.
 
     ms: as in Comparison.
@@ -166,17 +183,17 @@ def choose(ms: Mapping[Way, Mapping[int, float]]) -> Way:
     return next(way for way in ms if worst[way] <= _TIE * least)
 
 
-def behind(ms: Mapping[Way, Mapping[int, float]], way: Way) -> float:
-    """How many times as long as the fastest way this one takes, at the batch size where that is most."""
-    return max(took / min(times[batch] for times in ms.values()) for batch, took in ms[way].items())
+def behind(ms: Mapping[Way, Mapping[str, float]], way: Way) -> float:
+    """How many times as long as the fastest way this one takes, for the work where that is most."""
+    return max(took / min(times[work] for times in ms.values()) for work, took in ms[way].items())
 
 
-def _disagreement(bundle: Bundle, role: Role, way: Way, engine: Engine) -> str | None:
+def _disagreement(bundle: Bundle, roles: Sequence[Role], way: Way, engine: Engine) -> str | None:
     """Why a way may not be taken. int8 is among them by its gate and fp32 is what was recorded; bf16 has to
     give what the check set says, where there is one."""
     if way.precision != "bf16":
         return None
-    outputs: dict[str, list[str]] = {role: list(bundle.manifest.graphs[role].outputs)}
+    outputs: dict[str, list[str]] = {role: list(bundle.manifest.graphs[role].outputs) for role in roles}
     try:
         cosines = run_cosines(bundle, engine, outputs).values()
     except (EngineError, BundleDamaged) as error:
