@@ -16,7 +16,6 @@ from seetell.bundle.store import Bundle
 from seetell.core.errors import BundleDamaged, EngineError
 from seetell.runtime import comparison
 from seetell.runtime.comparison import Comparison, Way, behind, choose, compare
-from seetell.runtime.timing import WALL, Clock
 from tests.runtime.toy import ToyEngine, make_manifest
 
 FP32, BF16 = Way("fp32"), Way("bf16", "bf16")
@@ -84,7 +83,7 @@ def bundle(tmp_path: Path) -> Bundle:
 def taking(monkeypatch: pytest.MonkeyPatch, seconds: Mapping[Way, float]) -> None:
     """Ways take these seconds for one, and as many times as long for several."""
 
-    def best_times_s(runs: Mapping[Way, Any], *, budget_s: float, clock: Clock) -> dict[Way, float]:
+    def best_times_s(runs: Mapping[Way, Any], **_: object) -> dict[Way, float]:
         rows = [len(run.args[1]["pixel_values"]) for run in runs.values()]
         for run in runs.values():
             run()
@@ -118,9 +117,8 @@ def test_every_way_is_run_and_the_figures_are_milliseconds(
 ) -> None:
     taking(monkeypatch, {FP32: 0.02, BF16: 0.05, INT8: 0.01, INT8_BF16: 0.03})
     engines = {way: StandIn() for way in WAYS}
-    found, made = compare(bundle, WAYS, lambda way: engines[way], WALL)
+    found, made = compare(bundle, WAYS, lambda way: engines[way], by_processor=True)
     assert found.chosen == found.fastest == INT8
-    assert found.clock == "time"
     assert list(found.ms) == list(WAYS), "the most exact first, as ties are settled"
     assert found.ms[FP32] == pytest.approx({"read 1": 20, "read 4": 80})
     assert found.left_out == {}
@@ -132,7 +130,7 @@ def test_a_graph_that_takes_long_is_run_for_one_alone(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taking(monkeypatch, {FP32: 0.5, BF16: 0.3})
-    found, _ = compare(bundle, (FP32, BF16), lambda way: StandIn(), WALL)
+    found, _ = compare(bundle, (FP32, BF16), lambda way: StandIn(), by_processor=True)
     assert {way: set(works) for way, works in found.ms.items()} == {FP32: {"read 1"}, BF16: {"read 1"}}
     assert found.chosen == BF16
 
@@ -140,15 +138,15 @@ def test_a_graph_that_takes_long_is_run_for_one_alone(
 def test_bf16_that_gives_something_else_is_left_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     taking(monkeypatch, {FP32: 0.03, BF16: 0.01, INT8: 0.02})
     engines = {FP32: StandIn(), BF16: StandIn((1.0, 0.2)), INT8: StandIn((1.0, 0.3))}
-    found, _ = compare(bundle, (FP32, BF16, INT8), lambda way: engines[way], WALL)
+    found, _ = compare(bundle, (FP32, BF16, INT8), lambda way: engines[way], by_processor=True)
     assert found.chosen == found.fastest == INT8, "int8 is judged by its gate"
     assert list(found.left_out) == [BF16]
     assert "cosine 0.981" in found.left_out[BF16]
     engines[BF16] = StandIn((1.0, 0.01))
-    assert compare(bundle, (FP32, BF16, INT8), lambda way: engines[way], WALL)[0].chosen == BF16
+    assert compare(bundle, (FP32, BF16, INT8), lambda way: engines[way], by_processor=True)[0].chosen == BF16
     (bundle.folder / "check.safetensors").unlink()
     engines[BF16] = StandIn((0.0, 1.0))
-    found, _ = compare(bundle, (FP32, BF16), lambda way: engines[way], WALL)
+    found, _ = compare(bundle, (FP32, BF16), lambda way: engines[way], by_processor=True)
     assert found.chosen == BF16, "there is nothing to hold it to"
 
 
@@ -160,7 +158,7 @@ def test_a_way_that_cannot_be_run_is_left_out(bundle: Bundle, monkeypatch: pytes
             raise EngineError("no bf16")
         return StandIn(most=1 if way == INT8 else 99)
 
-    found, made = compare(bundle, (FP32, BF16, INT8), make, WALL)
+    found, made = compare(bundle, (FP32, BF16, INT8), make, by_processor=True)
     assert found.chosen == FP32
     assert found.left_out == {BF16: "no bf16"}
     assert set(made) == {FP32, INT8}
@@ -172,13 +170,13 @@ def test_where_nothing_can_be_measured_the_most_exact_is_taken(bundle: Bundle, e
     def make(way: Way) -> StandIn:
         raise error
 
-    found, made = compare(bundle, (FP32, INT8), make, WALL)
+    found, made = compare(bundle, (FP32, INT8), make, by_processor=True)
     assert (found.chosen, found.ms, made) == (FP32, {}, {})
     assert set(found.left_out) == {FP32, INT8}
 
 
 def test_a_document_is_what_it_was_made_of_or_nothing() -> None:
-    found = Comparison(INT8, "time", times(fp32=(2, 8), int8=(1, 4)), {BF16: "too coarse"})
+    found = Comparison(INT8, times(fp32=(2, 8), int8=(1, 4)), {BF16: "too coarse"})
     document = found.document()
     assert Comparison.of_document(document, WAYS) == found
     assert Comparison.of_document(document, (FP32, BF16)) is None, "of ways that are no choice now"
@@ -210,12 +208,12 @@ def test_a_decoder_counts_by_the_steps_of_a_caption(tmp_path: Path, monkeypatch:
         return {way: seconds[way, run.args[0]] for way, run in runs.items()}
 
     monkeypatch.setattr(comparison, "best_times_s", best_times_s)
-    found, _ = compare(bundle, (FP32, BF16), lambda way: ToyEngine(), WALL)
+    found, _ = compare(bundle, (FP32, BF16), lambda way: ToyEngine(), by_processor=True)
     assert found.ms[FP32] == pytest.approx({"read 1": 10, "write 1": 40, "read 4": 10, "write 4": 40})
     assert found.ms[BF16] == pytest.approx({"read 1": 13, "write 1": 28, "read 4": 13, "write 4": 28})
     assert found.chosen == BF16, "1.3 times the time to read, where fp32 takes 1.43 times that to write"
     seconds[BF16, "image_encoder"] = 0.018
-    assert compare(bundle, (FP32, BF16), lambda way: ToyEngine(), WALL)[0].chosen == FP32
+    assert compare(bundle, (FP32, BF16), lambda way: ToyEngine(), by_processor=True)[0].chosen == FP32
 
 
 def test_a_model_that_writes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,5 +221,5 @@ def test_a_model_that_writes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     graphs = {"text_decoder": manifest.graphs["text_decoder"]}
     bundle = Bundle(tmp_path, manifest.model_copy(update={"graphs": graphs}))
     monkeypatch.setattr(comparison, "best_times_s", lambda runs, **_: dict.fromkeys(runs, 0.001))
-    found, _ = compare(bundle, (FP32, INT8), lambda way: ToyEngine(), WALL)
+    found, _ = compare(bundle, (FP32, INT8), lambda way: ToyEngine(), by_processor=True)
     assert found.ms[FP32] == pytest.approx({"write 1": 15, "write 4": 15})

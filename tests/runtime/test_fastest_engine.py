@@ -20,7 +20,6 @@ from seetell.runtime import fastest_engine
 from seetell.runtime.comparison import Comparison, Way
 from seetell.runtime.engine import Engine
 from seetell.runtime.fastest_engine import FastestEngine, Setting
-from seetell.runtime.timing import WALL, Clock
 
 FP32, INT8, INT8_BF16 = Way("fp32"), Way("int8", "f32"), Way("int8", "bf16")
 SETTING = Setting("openvino", "1.0", "cpu", None, 1)
@@ -68,13 +67,13 @@ class Machine:
         return self.made[-1]
 
     def compare(
-        self, bundle: Bundle, ways: Sequence[Way], make: Any, clock: Clock
+        self, bundle: Bundle, ways: Sequence[Way], make: Any, *, by_processor: bool
     ) -> tuple[Comparison, dict[Way, Engine]]:
         self.before()
         self.measured += 1
         ms = {way: self.ms[way] for way in ways if way in self.ms}
         chosen = min(ms, key=lambda way: ms[way]["read 1"]) if ms else ways[0]
-        return Comparison(chosen, clock.name, ms, {}), {way: make(way) for way in ms}
+        return Comparison(chosen, ms, {}), {way: make(way) for way in ms}
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def opened(bundle: Bundle, machine: Machine, *ways: Way, setting: Setting = SETTING) -> FastestEngine:
-    return FastestEngine(bundle, ways or (FP32, INT8), machine.make, setting, WALL)
+    return FastestEngine(bundle, ways or (FP32, INT8), machine.make, setting, by_processor=True)
 
 
 def kept(cache: Path) -> list[Path]:

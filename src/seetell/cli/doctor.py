@@ -179,7 +179,7 @@ def _speed(bundle: Bundle) -> list[Row]:
     why = "fastest here" if chosen == fastest else f"as fast as {fastest.name}, and more exact"
     rows = [_row("runs in", f"{chosen.name}: {why if found.ms else 'nothing could be measured'}")]
     for works in list(found.ms.values())[:1]:
-        rows.append(_row("measured", f"{found.clock} to {', '.join(works)}"))
+        rows.append(_row("measured", f"time to {', '.join(works)}"))
     for way, times in found.ms.items():
         took = " / ".join(f"{ms:.3g}" for ms in times.values()) + " ms"
         fields = {"check": f"measured {way.name}", "found": took, "ms": dict(times)}

@@ -19,7 +19,7 @@ from seetell.bundle.catalogue import RunPrecision
 from seetell.bundle.check import run_cosines
 from seetell.core.errors import BundleDamaged, EngineError
 from seetell.runtime.engine import Engine
-from seetell.runtime.timing import Clock, best_times_s
+from seetell.runtime.timing import best_times_s
 from seetell.runtime.usual_inputs import heaviest_role, usual_inputs
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 4)
 # For the runs of one graph and batch size; compiling comes on top.
-_BUDGET_S = 0.2
+_BUDGET_S = 0.4
 # A run of one that is as long keeps the machine as busy as one of several, which would be waited for.
-_LONG_MS = 200
+_LONG_MS = 100
 # Ways as close as this are equally fast, and the more exact one is taken.
 _TIE = 1.03
 # bf16 rounds; a graph that cannot bear it points elsewhere than its recorded outputs do.
@@ -55,14 +55,12 @@ class Way:
 class Comparison:
     """What was found.
 
-    chosen: the way to take. clock: what was measured, as in Clock. ms: way -> work -> milliseconds, the most
-    exact way first; empty where nothing could be measured. A work is ``read 4``, four photos (texts, of a
-    model without photos) at once, or ``write 4``, these and captions of them. left_out: way -> why it may not
-    be taken.
+    chosen: the way to take. ms: way -> work -> milliseconds, the most exact way first; empty where nothing
+    could be measured. A work is ``read 4``, four photos at once (texts, of a model without photos), or
+    ``write 4``, these and captions of them. left_out: way -> why it may not be taken.
     """
 
     chosen: Way
-    clock: str
     ms: Mapping[Way, Mapping[str, float]]
     left_out: Mapping[Way, str]
 
@@ -76,7 +74,6 @@ class Comparison:
         """As JSON has it."""
         return {
             "chosen": self.chosen.name,
-            "clock": self.clock,
             "ms": {way.name: dict(times) for way, times in self.ms.items()},
             "left_out": {way.name: why for way, why in self.left_out.items()},
         }
@@ -88,7 +85,6 @@ class Comparison:
         try:
             found = Comparison(
                 named[document["chosen"]],
-                str(document["clock"]),
                 {
                     named[name]: {work: float(took) for work, took in times.items()}
                     for name, times in document["ms"].items()
@@ -103,12 +99,12 @@ class Comparison:
 
 
 def compare(
-    bundle: Bundle, ways: Sequence[Way], make: Callable[[Way], Engine], clock: Clock
+    bundle: Bundle, ways: Sequence[Way], make: Callable[[Way], Engine], *, by_processor: bool
 ) -> tuple[Comparison, dict[Way, Engine]]:
     """Run the bundle's graphs each way, and choose; and the engines, which still hold them compiled.
 
     ways: the most exact first, which is chosen where nothing can be measured and then says itself what is
-    wrong: a comparison fails no one. make: the engine of a way. clock: what tells how long it takes.
+    wrong: a comparison fails no one. make: the engine of a way. by_processor: as ``best_times_s`` has it.
     """
     works = _works(bundle)
     roles = _roles(works)
@@ -122,7 +118,7 @@ def compare(
             engines[way] = engine
         except (EngineError, BundleDamaged) as error:
             left_out[way] = str(error)
-    ms = _times(bundle, works, engines, clock)
+    ms = _times(bundle, works, engines, by_processor)
     chosen = ways[0]
     while able := {way: times for way, times in ms.items() if way not in left_out}:
         chosen = choose(able)
@@ -130,7 +126,7 @@ def compare(
         if fault is None:
             break
         left_out[chosen], chosen = fault, ways[0]
-    return Comparison(chosen, clock.name, ms, left_out), engines
+    return Comparison(chosen, ms, left_out), engines
 
 
 def _works(bundle: Bundle) -> dict[str, dict[Role, int]]:
@@ -149,7 +145,10 @@ def _roles(works: Mapping[str, Mapping[Role, int]]) -> list[Role]:
 
 
 def _times(
-    bundle: Bundle, works: Mapping[str, Mapping[Role, int]], engines: Mapping[Way, Engine], clock: Clock
+    bundle: Bundle,
+    works: Mapping[str, Mapping[Role, int]],
+    engines: Mapping[Way, Engine],
+    by_processor: bool,
 ) -> dict[Way, dict[str, float]]:
     """The ``ms`` of a Comparison. Every graph has been run for one."""
     ms: dict[Way, dict[str, float]] = {}
@@ -163,7 +162,7 @@ def _times(
                 runs = {way: partial(engine.run, role, inputs) for way, engine in engines.items()}
                 for run in runs.values() if ms else ():
                     run()
-                took_s[role] = best_times_s(runs, budget_s=_BUDGET_S, clock=clock)
+                took_s[role] = best_times_s(runs, budget_s=_BUDGET_S, by_processor=by_processor)
         except EngineError:  # a graph for one photo alone
             break
         for way in engines:

@@ -21,7 +21,6 @@ from seetell.core.processors import identity
 from seetell.runtime.comparison import Comparison, Way, compare
 from seetell.runtime.engine import Arrays, Engine
 from seetell.runtime.graphs import GraphEngine, fingerprint, kept_folder
-from seetell.runtime.timing import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +53,7 @@ class FastestEngine(GraphEngine):
         ways: what to choose among, the most exact first.
         make: the engine of a way.
         setting: what ``make`` makes it with.
-        clock: what tells how long a way takes.
+        by_processor: as ``best_times_s`` has it.
     """
 
     def __init__(
@@ -63,12 +62,13 @@ class FastestEngine(GraphEngine):
         ways: Sequence[Way],
         make: Callable[[Way], Engine],
         setting: Setting,
-        clock: Clock,
+        *,
+        by_processor: bool,
     ) -> None:
         super().__init__(bundle, ways[0].precision, setting.device)
         self._ways = tuple(ways)
         self._make = make
-        self._clock = clock
+        self._by_processor = by_processor
         self._name = setting.engine
         asked = (_FORMAT, identity(), setting, [way.name for way in ways])
         key = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
@@ -128,7 +128,7 @@ class FastestEngine(GraphEngine):
             known = self._known()  # by another model of this process, while this one waited
             if known is not None:
                 return known, self._make(known.chosen)
-            found, engines = compare(self._bundle, self._ways, self._make, self._clock)
+            found, engines = compare(self._bundle, self._ways, self._make, by_processor=self._by_processor)
             found = self._known() or found  # by another process meanwhile
             if found.ms:
                 _FOUND[self._place] = found

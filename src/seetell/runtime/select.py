@@ -9,7 +9,6 @@ from seetell.runtime import onnxruntime_engine
 from seetell.runtime.comparison import Way
 from seetell.runtime.engine import Engine
 from seetell.runtime.fastest_engine import FastestEngine, Setting
-from seetell.runtime.timing import PROCESSOR, WALL
 
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
@@ -79,7 +78,7 @@ def _openvino(bundle: Bundle, precision: str, device: str, threads: int | None, 
     if len(ways) == 1:
         return make(ways[0])
     setting = Setting("openvino", openvino_engine.version(), device, threads, streams)
-    return FastestEngine(bundle, ways, make, setting, PROCESSOR if device == "cpu" else WALL)
+    return FastestEngine(bundle, ways, make, setting, by_processor=device == "cpu")
 
 
 def _onnxruntime(bundle: Bundle, precision: str, device: str, threads: int | None) -> Engine:
@@ -93,7 +92,7 @@ def _onnxruntime(bundle: Bundle, precision: str, device: str, threads: int | Non
         return make(ways[0])
     # Its threads are busy while they wait for each other, so that processor time would tell nothing.
     setting = Setting("onnxruntime", onnxruntime_engine.version(), device, threads, 1)
-    return FastestEngine(bundle, ways, make, setting, WALL)
+    return FastestEngine(bundle, ways, make, setting, by_processor=False)
 
 
 def _ways(bundle: Bundle, precision: str, bf16: bool) -> list[Way]:

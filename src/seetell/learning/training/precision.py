@@ -19,7 +19,7 @@ from seetell.core.kept import keep, read_kept
 from seetell.core.processors import identity
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.fingerprint import recipe_before
-from seetell.runtime.timing import PROCESSOR, WALL, best_times_s
+from seetell.runtime.timing import best_times_s
 
 TrainingPrecision = Literal["fp32", "bf16"]
 
@@ -97,8 +97,7 @@ def step_times_s(device: torch.device) -> dict[TrainingPrecision, float]:
         with torch.enable_grad():
             for run in runs.values():
                 run()
-            clock = PROCESSOR if device.type == "cpu" else WALL
-            return best_times_s(runs, budget_s=_BUDGET_S, clock=clock)
+            return best_times_s(runs, budget_s=_BUDGET_S, by_processor=device.type == "cpu")
     finally:
         torch.set_num_threads(threads)
 
