@@ -1,0 +1,185 @@
+"""Fit a bundle's confidence of captions on captions people wrote: `score.captions` of its manifest.
+
+    python benchmarks/caption_confidence.py BUNDLE CAPTIONS.json IMAGES --synonyms F [--keep]
+
+A caption is right where every object it names stands in one of its photo's captions (CHAIR's list of English
+words, `--synonyms`; a table of Chinese ones). The probability is fitted on every second photo by number. The
+model is unsure of a caption that is more probably wrong than right (`--least 0.5`), and of as many more as it
+takes for `--right 80` of 100 captions that are shown to be right on those photos. What comes of both is
+measured on the other photos and printed, a JSON object for each language. `--keep` writes the fit into the
+bundle's manifest, in place of an earlier one, which has no part in a new fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import seetell
+from seetell.bundle.manifest import FORMAT, MANIFEST_NAME, CaptionConfidence, manifest_json, read_manifest
+from seetell.core.errors import UsageError
+from seetell.core.files import atomic_write_text
+from seetell.data.coco import read_coco_captions
+from seetell.data.records import CaptionRecord
+from seetell.evaluation.bootstrap import Bootstrap
+from seetell.evaluation.calibration import pick_threshold, score_calibration
+from seetell.evaluation.caption_confidence import equal_mass_ece, fit_confidence, names_only
+from seetell.evaluation.chair import Vocabulary, read_synonyms
+
+RIGHT_PERCENT, LEAST = 80.0, 0.5
+
+
+def fit_captions(
+    model: seetell.Model,
+    records: Sequence[CaptionRecord],
+    language: str,
+    vocabulary: Vocabulary | None,
+    *,
+    right_percent: float = RIGHT_PERCENT,
+    least: float = LEAST,
+) -> tuple[CaptionConfidence, dict[str, Any]]:
+    """What is fitted on one half of the photos, and how it does on the other.
+
+    Raises UsageError where no threshold makes ``right_percent`` of the captions right.
+    """
+    photos = [record.photo for record in records]
+    captions = model.caption(photos, language=language)
+    texts = [one.written for one in captions]
+    said = {text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text.strip()))}
+    vectors = model.embed_texts(list(said))
+    cosines = np.array(
+        [
+            float(image @ vectors[said[text]]) if text in said else 0.0
+            for image, text in zip(model.embed_images(photos), texts, strict=True)
+        ]
+    )
+    scores = np.array([one.score for one in captions])
+    right = np.array(
+        [
+            names_only(text, language, record.captions, vocabulary)
+            for text, record in zip(texts, records, strict=True)
+        ]
+    )
+    numbers = {photo: place for place, photo in enumerate(sorted(record.photo_id for record in records))}
+    even = np.array([numbers[record.photo_id] % 2 == 0 for record in records])
+    fitted = fit_confidence(scores[even], cosines[even], right[even])
+    chances = fitted.chances(scores, cosines)
+    threshold = pick_threshold(chances[even].tolist(), right[even].astype(float).tolist(), right_percent)
+    if threshold is None:
+        raise UsageError(
+            f"{language}: no threshold makes {right_percent:g} of 100 captions right "
+            f"({100 * right[even].mean():.0f} are without one); ask for fewer with --right"
+        )
+    unsure_below = max(threshold, least)
+    confidence = CaptionConfidence(
+        bias=fitted.bias,
+        log_prob_weight=fitted.log_prob_weight,
+        match_weight=fitted.match_weight,
+        unsure_below=unsure_below,
+    )
+    return confidence, {
+        "language": language,
+        **{name: round(value, 4) for name, value in confidence.model_dump().items()},
+        "fitted_on": _judged(chances[even], right[even], unsure_below),
+        "others": _judged(chances[~even], right[~even], unsure_below),
+    }
+
+
+def _judged(chances: Any, right: Any, threshold: float) -> dict[str, Any]:
+    """Percentages with their 95% intervals, of the captions of one half."""
+    unsure = chances < threshold
+    scores = score_calibration(
+        chances.tolist(),
+        right.astype(float).tolist(),
+        range(len(right)),
+        of="right",
+        abstained=unsure.tolist(),
+        bootstrap=Bootstrap(),
+    ).scores
+    shown = scores.get("accuracy_answered")
+    return {
+        "n": len(right),
+        "right": _percent(right),
+        "unsure": _percent(unsure),
+        "right_of_shown": _percent(right[~unsure]),
+        "interval": None if shown is None else [round(shown.low, 1), round(shown.high, 1)],
+        "right_of_unsure": _percent(right[unsure]),
+        "ece": round(equal_mass_ece(chances.tolist(), right.tolist()), 1),
+    }
+
+
+def _percent(share: Any) -> float | None:
+    return round(100 * float(share.mean()), 1) if len(share) else None
+
+
+def fit_bundle(
+    folder: Path,
+    captions: Path,
+    images: Path,
+    *,
+    synonyms: Path,
+    right_percent: float = RIGHT_PERCENT,
+    least: float = LEAST,
+    precision: str = "auto",
+    keep: bool = True,
+) -> list[dict[str, Any]]:
+    """Fit every language that the bundle writes captions in; with ``keep`` into its manifest. The reports."""
+    records = read_coco_captions(captions, images)
+    vocabulary = read_synonyms(synonyms)
+    fitted: dict[str, CaptionConfidence] = {}
+    reports = []
+    with seetell.load(folder, precision=precision) as model:
+        assert model.manifest.text is not None  # it writes captions
+        for language in model.manifest.text.decoder_start_ids:
+            spoken = [record for record in records if record.texts(language)]
+            fitted[language], report = fit_captions(
+                model, spoken, language, vocabulary, right_percent=right_percent, least=least
+            )
+            reports.append({**report, "precision": model.precision})
+    if keep:
+        keep_fitted(folder, fitted)
+    return reports
+
+
+def keep_fitted(folder: Path, fitted: Mapping[str, CaptionConfidence]) -> None:
+    """Write into the manifest of a bundle what was fitted, by language."""
+    manifest = read_manifest(folder)
+    score = manifest.score.model_copy(update={"captions": {**manifest.score.captions, **fitted}})
+    # What an earlier format does not know makes it this one.
+    updated = manifest.model_copy(update={"format": FORMAT, "score": score})
+    atomic_write_text(folder / MANIFEST_NAME, manifest_json(updated))
+
+
+def main() -> None:
+    """Print a report for each language."""
+    parser = argparse.ArgumentParser(description="Fit a bundle's confidence of captions.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("captions", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--synonyms", type=Path, required=True, help="English words for objects")
+    parser.add_argument("--right", type=float, default=RIGHT_PERCENT, help="of 100 captions shown")
+    parser.add_argument("--least", type=float, default=LEAST, help="probability of one that is shown")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--keep", action="store_true", help="write into the manifest")
+    given = parser.parse_args()
+    reports = fit_bundle(
+        given.bundle,
+        given.captions,
+        given.images,
+        synonyms=given.synonyms,
+        right_percent=given.right,
+        least=given.least,
+        precision=given.precision,
+        keep=given.keep,
+    )
+    for report in reports:
+        print(json.dumps(report, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The probability that a caption names nothing that is not there: fitted, and whether it can be believed.
+
+A caption is right where every object it names was named by somebody who captioned the photo; one that names
+no object that is known is right, too. Its probability is a logistic regression on what a decoder and an
+encoder say of it: its mean log-probability per token, and the cosine of photo and caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seetell.core.errors import UsageError
+from seetell.evaluation.chair import Vocabulary
+from seetell.evaluation.chinese_objects import chinese_mentions, in_chinese
+
+# A weak pull towards 0, per weight of standardised features: without it captions that are told apart without
+# a mistake have no best weights.
+_RIDGE = 0.01
+_MOST_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FittedConfidence:
+    """The probability is sigmoid(bias + log_prob_weight * score + match_weight * cosine)."""
+
+    bias: float
+    log_prob_weight: float
+    match_weight: float
+
+    def chances(self, scores: NDArray[np.float64], cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probability of each of N captions, float64[N]."""
+        logits = self.bias + self.log_prob_weight * scores + self.match_weight * cosines
+        return _sigmoid(logits)
+
+
+def fit_confidence(
+    scores: Sequence[float], cosines: Sequence[float], right: Sequence[bool]
+) -> FittedConfidence:
+    """Fit by maximum likelihood (Newton's method).
+
+    Args:
+        scores: of N captions, the mean log-probability per token.
+        cosines: of photo and caption.
+        right: whether each is.
+
+    Raises UsageError for lists that do not fit, and where all are right or none is.
+    """
+    if not len(scores) == len(cosines) == len(right):
+        raise UsageError(
+            f"{len(scores)} scores, {len(cosines)} cosines and {len(right)} verdicts; give all of each"
+        )
+    y = np.array(right, np.float64)
+    if not 0 < y.sum() < len(y):
+        raise UsageError(f"of {len(y)} captions {int(y.sum())} are right: nothing to tell them apart by")
+    raw = np.array([scores, cosines], np.float64).T
+    mean, spread = raw.mean(axis=0), raw.std(axis=0)
+    spread[spread == 0] = 1
+    x = np.column_stack([np.ones(len(y)), (raw - mean) / spread])
+    ridge = _RIDGE * np.array([0.0, 1.0, 1.0])
+    weights = np.zeros(3)
+    for _ in range(_MOST_STEPS):
+        chance = _sigmoid(x @ weights)
+        slope = x.T @ (y - chance) - ridge * weights
+        curvature = x.T @ (x * (chance * (1 - chance))[:, None]) + np.diag(ridge)
+        step = np.linalg.solve(curvature, slope)
+        weights += step
+        if np.abs(step).max() < 1e-9:
+            break
+    slopes = weights[1:] / spread
+    return FittedConfidence(float(weights[0] - slopes @ mean), float(slopes[0]), float(slopes[1]))
+
+
+def equal_mass_ece(chances: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
+    """Expected calibration error over ``bins`` of equally many captions, 0..100.
+
+    Equal in number and not in width (Nixon et al. 2019): probabilities of captions crowd in a part of 0..1.
+    """
+    order = np.argsort(np.array(chances), kind="stable")
+    p, y = np.array(chances, np.float64)[order], np.array(right, np.float64)[order]
+    gaps = [abs(p[part].sum() - y[part].sum()) for part in np.array_split(np.arange(len(p)), bins)]
+    return 100 * float(np.sum(gaps)) / max(1, len(p))
+
+
+def names_only(
+    caption: str,
+    language: str,
+    references: Iterable[tuple[str, str]],
+    vocabulary: Vocabulary | None,
+) -> bool:
+    """Whether every object that a caption names was named in one of the photo's references.
+
+    Args:
+        caption: in ``language``, English or Chinese.
+        references: (text, language) of each. A Chinese caption may also name what English ones name.
+        vocabulary: English words for objects; None where there is none, and then of Chinese captions alone.
+
+    Raises UsageError for another language, and for English without a vocabulary.
+    """
+    there = [(text, spoken) for text, spoken in references]
+    if language == "en" and vocabulary is not None:
+        known = _objects(vocabulary.mentions(text) for text, spoken in there if spoken == "en")
+        return _objects([vocabulary.mentions(caption)]) <= known
+    if language == "zh":
+        known = _objects(chinese_mentions(text) for text, spoken in there if spoken == "zh")
+        if vocabulary is not None:
+            english = _objects(vocabulary.mentions(text) for text, spoken in there if spoken == "en")
+            known |= {in_chinese(name) for name in english}
+        return _objects([chinese_mentions(caption)]) <= known
+    raise UsageError(
+        f"no words for objects in {language!r}" + ("; give synonyms" if language == "en" else "")
+    )
+
+
+def _objects(mentions: Iterable[Collection[tuple[str, str]]]) -> set[str]:
+    return {name for one in mentions for _, name in one}
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Written with tanh, which cannot overflow.
+    return np.asarray(0.5 * (1 + np.tanh(logits / 2)))

@@ -1,0 +1,107 @@
+"""Fitting a bundle's confidence of captions: on one half of the photos, and into its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.caption_confidence import fit_captions, keep_fitted
+from numpy.typing import NDArray
+
+from seetell.bundle.manifest import MANIFEST_NAME, CaptionConfidence, manifest_json, read_manifest
+from seetell.core.errors import UsageError
+from seetell.core.results import Caption
+from seetell.data.records import CaptionRecord
+from seetell.evaluation.chair import Vocabulary
+from tests.runtime.toy import ToyEngine, make_manifest
+
+WORDS = Vocabulary([["dog"], ["person", "man"]])
+
+
+class Writer:
+    """Says "a dog" of every photo, the surer of it the nearer the photo's vector is to the text's."""
+
+    def __init__(self, unsure: bool = False) -> None:
+        self._unsure = unsure
+
+    def caption(self, photos: Sequence[Path], *, language: str) -> list[Caption]:
+        said = ("a room", 0.1, True, "a dog") if self._unsure else ("a dog", None, False, None)
+        text, *judged = said
+        return [Caption(text, -1.0 + _nearness(path), language, "m", "fp32", *judged) for path in photos]
+
+    def embed_images(self, photos: Sequence[Path]) -> NDArray[np.float32]:
+        return np.array([[_nearness(path), np.sqrt(1 - _nearness(path) ** 2)] for path in photos], np.float32)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        assert list(texts) == ["a dog"]
+        return np.array([[1.0, 0.0]], np.float32)
+
+
+def _nearness(path: Path) -> float:
+    return int(path.stem) % 97 / 100
+
+
+@pytest.fixture
+def records() -> list[CaptionRecord[Path]]:
+    """Photos with a dog, the more the nearer their vectors are to "a dog", and others with a man."""
+    draw = np.random.default_rng(0)
+    found = []
+    for number in range(400):
+        path = Path(f"{number}.png")
+        there = "the dog" if draw.random() < _nearness(path) else "a man"
+        found.append(CaptionRecord(path, ((there, "en"),), number))
+    return found
+
+
+def fit(records: Sequence[CaptionRecord[Path]], model: Writer | None = None, **more: float) -> Any:
+    return fit_captions(model or Writer(), records, "en", WORDS, **more)  # type: ignore[arg-type]
+
+
+def test_it_is_fitted_on_even_photos_and_measured_on_odd_ones(records: list[CaptionRecord[Path]]) -> None:
+    fitted, report = fit(records, right_percent=70, least=0.1)
+    assert report["fitted_on"]["n"] == report["others"]["n"] == 200
+    for half in ("fitted_on", "others"):
+        assert report[half]["right_of_unsure"] < 50 < 65 < report[half]["right_of_shown"]
+        assert report[half]["ece"] < 12
+    assert report["fitted_on"]["right_of_shown"] >= 70
+    assert 20 < report["others"]["unsure"] < 80
+    # What stands with the other photos has no part in it.
+    other = [
+        CaptionRecord(one.photo, (("a dog", "en"),), one.photo_id) if int(one.photo_id) % 2 else one
+        for one in records
+    ]
+    again, measured = fit(other, right_percent=70, least=0.1)
+    assert again == fitted
+    assert measured["others"]["right"] == 100.0
+
+
+def test_what_was_fitted_before_has_no_part_in_it(records: list[CaptionRecord[Path]]) -> None:
+    """What the model wrote is judged, and not what it says instead."""
+    assert fit(records, Writer(unsure=True), right_percent=60) == fit(records, right_percent=60)
+
+
+def test_a_caption_that_is_likelier_wrong_is_never_shown(records: list[CaptionRecord[Path]]) -> None:
+    assert fit(records, right_percent=1)[0].unsure_below == 0.5
+    assert fit(records, right_percent=1, least=0.77)[0].unsure_below == 0.77
+
+
+def test_what_cannot_be_reached_is_said(records: list[CaptionRecord[Path]]) -> None:
+    with pytest.raises(UsageError, match="100 of 100"):
+        fit(records, right_percent=100)
+
+
+def test_the_manifest_keeps_it(tmp_path: Path) -> None:
+    old = make_manifest(ToyEngine(), format=1)
+    (tmp_path / MANIFEST_NAME).write_text(manifest_json(old), "utf-8")
+    one, other = (
+        CaptionConfidence(bias=bias, log_prob_weight=1, match_weight=2, unsure_below=0.5) for bias in (1, 2)
+    )
+    keep_fitted(tmp_path, {"en": one, "zh": one})
+    keep_fitted(tmp_path, {"zh": other})
+    found = read_manifest(tmp_path)
+    assert found.score.captions == {"en": one, "zh": other}
+    assert found.format == 2
+    assert found.model_copy(update={"score": old.score, "format": 1}) == old
