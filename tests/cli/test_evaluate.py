@@ -13,8 +13,9 @@ from PIL import Image
 from seetell.bundle import conversion
 from seetell.bundle.manifest import read_manifest
 from seetell.bundle.store import open_bundle
-from seetell.core.results import Classification, RankedLabel
+from seetell.core.results import Caption, Classification, RankedLabel
 from tests.bundle.test_store import make_bundle
+from tests.cli.fake_model import FakeModel
 
 
 @pytest.fixture
@@ -63,6 +64,19 @@ def test_captions_as_one_object(seetell: Any, fake: Any, photos: Path, captions:
     assert (found["n_images"], found["n_texts"], found["language"]) == (3, 3, "en")
     assert (found["model"], found["precision"]) == ("fake", "fp32")
     assert "vqa" not in found
+
+
+def test_guesses_are_measured_where_asked_for(
+    seetell: Any, fake: Any, photos: Path, captions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less = Caption("something", -2.0, "en", "fake", "fp32", 0.25, unsure=True, guess="a photo of 10 by 8")
+    monkeypatch.setattr(FakeModel, "caption", lambda *_, **__: less)
+    words = ("evaluate", "--captions", captions, "--images", photos, "--json")
+    (shown,), (written,) = seetell(*words).lines, seetell(*words, "--guesses").lines
+    assert shown["captions"]["unsure"] == written["captions"]["unsure"] == 100
+    assert written["captions"]["rouge_l"] > shown["captions"]["rouge_l"]
+    refused = seetell("evaluate", "--labelled", photos, "--guesses")
+    assert refused.status == 2 and "--guesses goes with --captions" in refused.err
 
 
 def test_another_language_and_a_limit(seetell: Any, fake: Any, photos: Path, captions: Path) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.core.errors import UsageError
+from seetell.core.results import Caption
 from seetell.evaluation.bleu import bleu_counts, corpus_bleu
-from seetell.evaluation.captions import score_captions, score_tokens
+from seetell.evaluation.captions import score_captions, score_tokens, score_unsure
 from seetell.evaluation.cider import cider_d
 from seetell.evaluation.rouge import longest_common_subsequence, rouge_l
 
@@ -66,7 +67,7 @@ def bleu(caption: str, *references: str) -> list[float]:
 
 def test_the_published_example() -> None:
     found = score_captions(CAPTIONS, REFERENCES, "en")
-    assert {name: one.value for name, one in found.items()} == pytest.approx(PUBLISHED, abs=1e-10)
+    assert {name: found[name].value for name in PUBLISHED} == pytest.approx(PUBLISHED, abs=1e-10)
     captions, references = split(CAPTIONS), [split(several) for several in REFERENCES]
     assert [rouge_l(*pair) for pair in zip(captions, references, strict=True)] == pytest.approx(
         PUBLISHED_PER_PHOTO["rouge_l"], abs=1e-12
@@ -215,6 +216,29 @@ def test_a_photo_without_a_caption_scores_nothing_but_counts() -> None:
     # Nothing wrong was said, but 5 words stand where 11 should: the brevity penalty.
     assert half["bleu_4"].value == pytest.approx(100 * math.exp(1 - 11 / 5), abs=1e-4)
     assert score_captions(["", ""], references, "en")["bleu_1"].value == 0
+
+
+def test_captions_that_say_three_words_twice() -> None:
+    said = [
+        "a man in a hat and a man in a coat",
+        "A dog runs. A cat runs, a dog sleeps.",
+        "a man and a man",
+        "the dog's ball, the dog's bone",
+        "",
+    ]
+    share = score_captions(said, [["a dog"]] * 5, "en")["repeats"]
+    assert share.value == 40
+    assert share.low < 40 < share.high
+    assert (
+        score_captions(["一个男人和一个男孩", "一个女人和一只狗"], [["狗"]] * 2, "zh")["repeats"].value == 50
+    )
+
+
+def test_captions_the_model_is_unsure_of() -> None:
+    sure, unsure = (Caption("a dog", -1.0, "en", "m", "fp32", 0.6, unsure=one) for one in (False, True))
+    assert score_unsure([sure, unsure, None, sure])["unsure"].value == 25
+    assert score_unsure([sure])["unsure"].value == 0
+    assert score_unsure([Caption("a dog", -1.0, "en", "m", "fp32"), None]) == {}
 
 
 @pytest.mark.parametrize(("captions", "references"), [([], []), (["a"], []), (["a"], [[]])])

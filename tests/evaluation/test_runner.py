@@ -113,7 +113,10 @@ def test_a_model_that_knows_everything_is_measured_as_perfect() -> None:
             "intervals": {"r1": [100, 100], "r5": [100, 100], "r10": [100, 100], "median_rank": [1, 1]},
         }
     assert found["captions"]["bleu_4"] == pytest.approx(100, abs=1e-4)
-    assert set(found["captions"]) == {*(f"bleu_{k}" for k in (1, 2, 3, 4)), "rouge_l", "cider", "intervals"}
+    assert set(found["captions"]) == {
+        *(f"bleu_{k}" for k in (1, 2, 3, 4)),
+        *("rouge_l", "cider", "repeats", "intervals"),
+    }
     assert (found["n_images"], found["n_texts"], found["language"]) == (N, 2 * N, "en")
     assert (found["model"], found["precision"]) == ("oracle", "fp32")
     assert (found["n_failed"], found["failed"]) == (0, [])
@@ -405,6 +408,30 @@ def test_examples_are_what_the_model_did_best_and_worst_on() -> None:
     assert "7.jpg" not in {one.photo.name for one in shown.best}
     bad = evaluate_captions(Oracle(bad=["3"]).predictors(), records(), "en").examples
     assert all(one.photo.name != "3.jpg" for part in bad for one in (*part.best, *part.worst))
+
+
+def test_unsure_captions_are_measured_as_they_are_shown_or_as_they_were_written() -> None:
+    def caption(photos: Iterable[Path]) -> Iterator[Any]:
+        for photo in photos:
+            said = EN[int(photo.stem)]
+            unsure = ("something", -1.0, "en", "m", "fp32", 0.2, True, said)
+            sure = (said, -1.0, "en", "m", "fp32", 0.9)
+            yield Caption(*(unsure if int(photo.stem) % 4 == 0 else sure))
+
+    predict = Predictors("m", "fp32", caption=caption)
+    shown = evaluate_captions(predict, records(), "en")
+    written = evaluate_captions(predict, records(), "en", guesses=True)
+    assert shown.captions is not None and written.captions is not None
+    # Every fourth, and nothing that it says is right.
+    assert shown.captions["unsure"].value == written.captions["unsure"].value == 25
+    assert shown.captions["rouge_l"].value == pytest.approx(75)
+    assert written.captions["rouge_l"].value == pytest.approx(100)
+    assert "guesses" not in as_dict(shown) and as_dict(written)["guesses"] is True
+    assert "unsure of" in rendered(as_table(shown)) and "as they were written" in rendered(as_table(written))
+    assert {row["split"] for row in measurement_rows(shown, "pets", "dev")} == {"dev"}
+    assert {row["split"] for row in measurement_rows(written, "pets", "dev")} == {
+        "dev, unsure captions as written"
+    }
 
 
 def test_searches_that_went_wrong_are_shown_with_what_was_found() -> None:

@@ -24,6 +24,8 @@ from seetell.runtime.generation.repeats import repeats, words_of
         "黑白相间",
         "a t-shirt and a shirt",
         "the dog's ball and the dog",
+        "a man's hat and a boy's hat",
+        "a boy's white t-shirt and a black t-shirt",
     ],
 )
 def test_what_people_say(text: str) -> None:
@@ -48,6 +50,8 @@ def test_what_people_say(text: str) -> None:
         ("一个男人和一个男孩", 1),  # 一个男
         ("穿t恤的人和穿t恤的狗", 2),  # "穿 t 恤", "t 恤 的"
         ("22 2 2", 1),
+        # As the metrics of captions have words: the man 's.
+        ("the man's hat and the man's coat", 1),
     ],
 )
 def test_what_says_the_same_again(text: str, count: int) -> None:

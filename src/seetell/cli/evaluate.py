@@ -56,6 +56,10 @@ def evaluate(
         Path | None,
         option("--synonyms", metavar="F", help="Words for objects to look for in captions (CHAIR)."),
     ] = None,
+    guesses: Annotated[
+        bool,
+        option("--guesses", help="Measure captions as they were written, also those the model is unsure of."),
+    ] = False,
     language: Annotated[
         str | None,
         option(
@@ -132,6 +136,7 @@ def evaluate(
         pope=tuple(pope),
         objects=objects,
         synonyms=synonyms,
+        guesses=guesses,
         yes_or_no=yes_or_no,
     )
     task.check()

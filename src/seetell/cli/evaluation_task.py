@@ -33,6 +33,7 @@ class Task:
     pope: tuple[Path, ...] = ()
     objects: Path | None = None
     synonyms: Path | None = None
+    guesses: bool = False
     yes_or_no: bool = False
 
     def check(self, command: str = "evaluate") -> None:
@@ -52,6 +53,8 @@ class Task:
             raise UsageError(f"{command}: --yes-or-no goes with --pope and --objects")
         if self.synonyms is not None and self.captions is None:
             raise UsageError(f"{command}: --synonyms goes with --captions")
+        if self.guesses and self.captions is None:
+            raise UsageError(f"{command}: --guesses goes with --captions")
         if self.labelled is None and self.images is None:
             raise UsageError(f"{command}: where are the photos? Give --images DIR")
         if self.labelled is not None and self.images is not None:
@@ -113,6 +116,7 @@ def _captions(model: Model, task: Task, track: Track) -> Evaluation:
         records,
         language,
         objects=_known_objects(task),
+        guesses=task.guesses,
         limit=task.limit,
         track=track,
     )

@@ -30,7 +30,8 @@ def gate_tasks(
 
     tasks = []
     if captions is not None:
-        tasks.append(Task(captions=captions, images=images))
+        # What compression changes is what the model writes; how often it is unsure is fitted anew.
+        tasks.append(Task(captions=captions, images=images, guesses=True))
     if questions is not None:
         asked = images if question_images is None else question_images
         tasks.append(Task(questions=questions, annotations=annotations, images=asked))

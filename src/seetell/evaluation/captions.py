@@ -1,4 +1,4 @@
-"""Captions against references: BLEU-1..4, ROUGE-L and CIDEr-D, with intervals."""
+"""Captions against references: BLEU-1..4, ROUGE-L and CIDEr-D, with intervals; and what they say twice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import UsageError
+from seetell.core.results import Caption
 from seetell.evaluation.bleu import MAX_ORDER, Tokens, bleu_counts, corpus_bleu
 from seetell.evaluation.bootstrap import Bootstrap, Estimate, Weights, estimates
 from seetell.evaluation.caption_tokens import caption_tokens
@@ -29,7 +30,8 @@ def score_captions(
         language: ``zh`` is scored per character, others per word.
 
     Returns:
-        ``bleu_1`` to ``bleu_4`` and ``rouge_l`` in 0..100, and ``cider``, where 1.0 is 100 in papers.
+        ``bleu_1`` to ``bleu_4`` and ``rouge_l`` in 0..100, ``cider``, where 1.0 is 100 in papers, and
+        ``repeats``, the share of captions in 0..100 that say three words (``zh``: characters) in a row twice.
     """
     return score_each_caption(captions, references, language, bootstrap)[0]
 
@@ -56,6 +58,28 @@ def score_tokens(
     return _estimates(captions, references, cider_d(captions, references), bootstrap)
 
 
+def score_unsure(
+    captions: Sequence[Caption | None], bootstrap: Bootstrap | None = None
+) -> dict[str, Estimate]:
+    """``unsure``, the share of captions in 0..100 that the model is unsure of; nothing where it cannot tell.
+
+    None stands for a photo that failed; it is no unsure one.
+    """
+    if not any(caption is not None and caption.confidence is not None for caption in captions):
+        return {}
+    unsure = 100 * np.array([caption is not None and caption.unsure for caption in captions], np.float64)
+
+    def statistic(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        return {"unsure": weights @ unsure / len(unsure)}
+
+    return estimates(len(unsure), statistic, Bootstrap() if bootstrap is None else bootstrap)
+
+
+def _repeats(tokens: Tokens) -> bool:
+    runs = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+    return len(set(runs)) < len(runs)
+
+
 def _check(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> None:
     if not captions or len(captions) != len(references):
         raise UsageError(
@@ -77,6 +101,7 @@ def _estimates(
     per_photo = {
         "rouge_l": 100 * np.array([rouge_l(*pair) for pair in zip(captions, references, strict=True)]),
         "cider": cider,
+        "repeats": 100 * np.array([_repeats(caption) for caption in captions], np.float64),
     }
 
     def statistic(weights: Weights) -> dict[str, NDArray[np.float64]]:

@@ -42,6 +42,8 @@ _NAMES = {
     "bleu_4": "BLEU-4",
     "cider": "CIDEr-D",
     "rouge_l": "ROUGE-L",
+    "repeats": "say three words twice (lower is better)",
+    "unsure": "unsure of",
     "accuracy": "VQA accuracy",
     "exact_match": "exact match",
     "chair_i": "CHAIRi (lower is better)",
@@ -145,6 +147,8 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
         document["language"] = evaluation.language
     if evaluation.limit is not None:
         document["limit"] = evaluation.limit
+    if evaluation.guesses:
+        document["guesses"] = True
     if evaluation.holdout is not None:
         rule = asdict(evaluation.holdout)
         document["holdout"] = {name: value for name, value in rule.items() if value is not None}
@@ -211,6 +215,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         lines.append(f"{_limited(evaluation)} only: not the figures of the whole set")
     if evaluation.holdout is not None:
         lines.append(f"held out: {_rule(evaluation.holdout)}")
+    if evaluation.guesses:
+        lines.append("captions as they were written, also those the model is unsure of")
     if evaluation.n_unclear:
         unclear = f"{evaluation.n_unclear} of {evaluation.n_texts} answers"
         lines.append(f"{unclear} say neither yes nor no and are read as yes")
@@ -239,7 +245,6 @@ def measurement_rows(
         parts.append(_limited(evaluation))
     where = {
         "dataset": dataset if evaluation.language is None else f"{dataset} ({evaluation.language})",
-        "split": ", ".join(parts),
         "machine": describe_machine() if machine is None else machine,
     }
     return [
@@ -249,6 +254,7 @@ def measurement_rows(
             "metric": f"{part}.{name}",
             "value": round(one.value, _DIGITS),
             "interval": (round(one.low, _DIGITS), round(one.high, _DIGITS)),
+            "split": ", ".join([*parts, *_as_written(evaluation, part)]),
             **where,
         }
         for part, scores in _parts(evaluation)
@@ -335,6 +341,11 @@ def _labelled(evaluation: Evaluation) -> Iterator[tuple[str, ZeroShotScores]]:
     for part, scores in (("zero_shot", evaluation.zero_shot), ("own_labels", evaluation.own_labels)):
         if scores is not None:
             yield part, scores
+
+
+def _as_written(evaluation: Evaluation, part: str) -> list[str]:
+    of_captions = part in ("captions", "chair")
+    return ["unsure captions as written"] if evaluation.guesses and of_captions else []
 
 
 def _limited(evaluation: Evaluation) -> str:

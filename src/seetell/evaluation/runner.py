@@ -8,7 +8,7 @@ on a prediction for everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from seetell.data.holdout import Holdout, split_holdout, split_labelled_holdout
 from seetell.data.records import CaptionRecord, LabelRecord, PhotoId, QuestionRecord
 from seetell.evaluation.bootstrap import Bootstrap, Estimate
 from seetell.evaluation.calibration import Calibration, score_calibration
-from seetell.evaluation.captions import score_each_caption
+from seetell.evaluation.captions import score_each_caption, score_unsure
 from seetell.evaluation.collecting import once_each, results
 from seetell.evaluation.examples import Example, Examples, best_and_worst
 from seetell.evaluation.hallucination import KnownObjects, chair_of
@@ -42,6 +42,7 @@ class Evaluation:
 
     n_images and n_texts: photos and texts (captions, questions or labels) that were to be measured, failed
     ones included. limit: only ``limit`` photos of more were measured. holdout: only what this rule holds out.
+    guesses: captions were measured as they were written, and not as they are shown.
     own_labels: classified by the model's own labels, and not zero-shot. vqa_kinds: answers by the kind of
     question, where the file says it. answers_per_question: people's answers, on average; VQA accuracy means
     little below four.
@@ -54,6 +55,7 @@ class Evaluation:
     language: str | None = None
     limit: int | None = None
     holdout: Holdout | None = None
+    guesses: bool = False
     image_to_text: dict[str, Estimate] | None = None
     text_to_image: dict[str, Estimate] | None = None
     captions: dict[str, Estimate] | None = None
@@ -76,6 +78,7 @@ def evaluate_captions(
     language: str,
     *,
     objects: KnownObjects | None = None,
+    guesses: bool = False,
     limit: int | None = None,
     track: Track = untracked,
     bootstrap: Bootstrap | None = None,
@@ -83,7 +86,8 @@ def evaluate_captions(
     """Retrieval in both directions, and generated captions, against captions people wrote.
 
     Retrieval needs ``embed_images`` and ``embed_texts``, captions need ``caption``; what is there is
-    measured. Photos without a caption in ``language`` are left out. With ``objects`` captions are also looked
+    measured: captions as they are shown, or with ``guesses`` as the model wrote them, also those it is unsure
+    of. Photos without a caption in ``language`` are left out. With ``objects`` captions are also looked
     through for objects that are not there (CHAIR), in English only.
 
     Raises:
@@ -112,8 +116,11 @@ def evaluate_captions(
         examples.extend(shown)
     if predict.caption is not None:
         found = results(track(predict.caption(photos), "captions", len(photos)), photos, failed)
+        if guesses:
+            found = [caption and replace(caption, text=caption.written) for caption in found]
         texts = ["" if caption is None else caption.text for caption in found]
         captions, cider = score_each_caption(texts, references, language, bootstrap)
+        captions |= score_unsure(found, bootstrap)
         examples.append(
             best_and_worst(
                 "captions",
@@ -134,6 +141,7 @@ def evaluate_captions(
         n_texts=sum(map(len, references)),
         language=language,
         limit=limit if len(chosen) < len(everything) else None,
+        guesses=guesses and captions is not None,
         image_to_text=None if retrieval is None else retrieval.image_to_text,
         text_to_image=None if retrieval is None else retrieval.text_to_image,
         captions=captions,

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 _HAN = "\u2e80-\u2fdf\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-# A Chinese character, a word of another script ("t-shirt", "man's"), or a sign.
-_WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+(?:['’-][^\W_{_HAN}]+)*|[^\w\s]|_")
+# A Chinese character, a word of another script ("t-shirt"; "man's" is a word, a sign and a word), or a sign.
+_WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+(?:-[^\W_{_HAN}]+)*|[^\w\s]|_")
 _IS_HAN = re.compile(f"[{_HAN}]")
 
 # Words that say nothing by themselves: a pair with one of them is no adjective and its noun.
@@ -22,7 +22,7 @@ _FUNCTION = frozenset((
     "their", "them", "him", "who", "which", "what", "in", "on", "at", "of", "off", "and", "or", "with",
     "without", "to", "from", "by", "for", "as", "into", "onto", "over", "up", "down", "out", "near",
     "through", "across", "under", "behind", "beside", "around", "along", "while", "there", "is", "are",
-    "was", "were", "be", "being", "been", "has", "have",
+    "was", "were", "be", "being", "been", "has", "have", "s", "t", "d", "m", "ll", "re", "ve",
 ))
 # fmt: on
 # Chinese has no blanks, and most pairs of characters are one word, which may be said again: of the
