@@ -20,9 +20,12 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "embed": (["photos"], SHARED | {"--text", "--out"}),
     "index": (
         ["folders"],
-        SHARED | {"--index", "--caption", "--language", "--duplicates", "--check", "--remove"},
+        SHARED | {"--index", "--caption", "--language", "--duplicates", "--check", "--remove", "--retry"},
     ),
-    "search": (["text"], SHARED | {"--in", "--image", "-k", "--where", "--hybrid", "--rerank", "--sheet"}),
+    "search": (
+        ["text"],
+        SHARED | {"--in", "--image", "-k", "--where", "--hybrid", "--rerank", "--all-copies", "--sheet"},
+    ),
     "prepare": (
         ["source", "out"],
         {"--annotations", "--boilerplate", "--capfilt", "--caption-model"}

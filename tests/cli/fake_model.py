@@ -31,7 +31,7 @@ class FakeModel:
     name = NAME
     precision = PRECISION
     device = "cpu"
-    manifest = SimpleNamespace(name=NAME, version="1", files={})
+    manifest = SimpleNamespace(name=NAME, version="1", files={}, text=None)
     languages = ("en", "zh")
     tasks = frozenset({"caption", "ask", "match", "classify", "embed"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def test_index_and_search(seetell: Any, fake: Any, photos: Path) -> None:
         "removed": 0,
         "unchanged": 0,
         "failed": 0,
+        "failed_before": 0,
+        "skipped": 0,
         "photos": 3,
     }
     (photos / "green.png").rename(photos / "grass.png")
@@ -107,3 +110,126 @@ def test_captions_duplicates_and_a_check(seetell: Any, fake: Any, photos: Path) 
     again = seetell("search", "red", "--rerank", "--in", place, "--json", "-k", "1").lines
     assert [line["score"] for line in again] == [0.5]
     assert seetell("search", "red", "--hybrid", "--in", photos).status == 2
+
+
+def test_an_empty_path_is_refused_before_anything_is_done(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unset variable of the shell is not the current folder."""
+    place = tmp_path / "i"
+    seetell("index", photos, "--index", place)
+    monkeypatch.chdir(photos)
+    for arguments in (
+        ("index", "", "--index", place, "--remove"),
+        ("index", photos, "", "--index", place),
+        ("index", ""),
+        ("index", photos, "--index", ""),
+        ("search", "red", "--in", ""),
+    ):
+        result = seetell(*arguments)
+        assert (result.status, result.out) == (2, ""), arguments
+        assert "an empty path is given" in result.err
+    assert len(seetell("search", "red", "--in", place, "--json").lines) == 3
+    assert not (tmp_path / "photos.index").exists()
+
+
+def test_files_that_cannot_be_read_are_told_of_once(seetell: Any, fake: Any, photos: Path) -> None:
+    for name in ("letter.jpg", "phone.heic"):
+        (photos / name).write_bytes(b"\x00\x00\x00\x18ftypheic" if name == "phone.heic" else b"Dear reader,")
+        os.utime(photos / name, (1_600_000_000, 1_600_000_000))
+    first = seetell("index", photos)
+    assert (first.status, first.err.count("error: ")) == (1, 2)
+    second = seetell("index", photos)
+    assert (second.status, second.out) == (0, f"{photos}.index\t3 photos\t3 unchanged\n")
+    assert second.err == "2 files could not be read before and did not change since; --retry tries again\n"
+    (line,) = seetell("index", photos, "--json").lines
+    assert (line["failed"], line["failed_before"], line["unchanged"]) == (0, 2, 3)
+    again = seetell("index", photos, "--retry")
+    assert (again.status, again.err.count("error: ")) == (1, 2)
+
+
+def test_what_is_skipped_is_said(seetell: Any, fake: Any, photos: Path) -> None:
+    (photos / ".trashed-1712-red.png").write_bytes((photos / "red.png").read_bytes())
+    (photos / "@eaDir").mkdir()
+    (photos / "raw.nef").write_bytes(b"x")
+    said = (
+        "skipped 1 hidden photo and 1 hidden or system folder; what is named outright is taken\n"
+        "skipped 1 file of kinds that are not read (.nef); export them as JPEG\n"
+    )
+    result = seetell("index", photos, "--json")
+    assert (result.status, result.lines[0]["added"], result.lines[0]["skipped"], result.err) == (
+        0,
+        3,
+        3,
+        said,
+    )
+    assert seetell("search", "red", "--in", photos).err == said
+    assert seetell("caption", photos).err == said
+    assert seetell("caption", photos / ".trashed-1712-red.png").status == 0
+    only = seetell("caption", photos / "@eaDir")
+    assert (only.status, "no photos in this folder" in only.err) == (2, True)
+
+
+def test_a_disk_that_is_not_mounted(seetell: Any, fake: Any, photos: Path) -> None:
+    (photos / "disk").mkdir()
+    (photos / "red.png").rename(photos / "disk" / "red.png")
+    seetell("index", photos)
+    (photos / "disk" / "red.png").rename(photos.with_name("red.png"))
+    result = seetell("index", photos)
+    assert (result.status, result.out) == (1, f"{photos}.index\t3 photos\t2 unchanged\n")
+    assert result.err == (
+        f"error: {photos / 'disk'}: 1 indexed photo not there now, kept in the index: mount the disk, or "
+        "take them out with --remove\n2 done, 1 failed\n"
+    )
+
+
+def test_hits_that_are_gone_are_marked_and_said_once(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path
+) -> None:
+    place = photos.with_name("photos.index")
+    seetell("index", photos)
+    (photos / "red.png").unlink()
+    (photos / "blue.png").unlink()
+    page = tmp_path / "found.html"
+    result = seetell("search", "red", "--in", place, "--sheet", page)
+    assert result.status == 0
+    marks = {line.split("\t")[1]: line.split("\t")[3] for line in result.out.splitlines()}
+    assert marks == {
+        str(photos / "red.png"): "gone",
+        str(photos / "green.png"): "",
+        str(photos / "blue.png"): "gone",
+    }
+    note = "2 of these 3 photos are not there any more; `seetell index FOLDER` brings the index up to date"
+    assert result.err.splitlines() == [note, f"contact sheet written to {page}"]
+    assert page.read_text(encoding="utf-8").count("<img") == 1
+    lines = seetell("search", "red", "--in", place, "--json").lines
+    assert [line["gone"] for line in lines] == [True, False, True]
+    # Those that the matching head cannot look at come last, without a probability.
+    lines = seetell("search", "red", "--in", place, "--rerank", "--json").lines
+    assert [(line["score"], line["gone"]) for line in lines] == [(0.5, False), (None, True), (None, True)]
+    assert "\t–\tgone" in seetell("search", "red", "--in", place, "--rerank").out
+
+
+def test_copies_count_as_one(seetell: Any, fake: Any, photos: Path) -> None:
+    for number in range(5):
+        (photos / f"copy-{number}.png").write_bytes((photos / "red.png").read_bytes())
+    seetell("index", photos)
+    for place in (photos, photos.with_name("photos.index")):
+        lines = seetell("search", "red", "--in", place, "-k", "3", "--json").lines
+        assert len(lines) == 3 and len({round(line["score"], 3) for line in lines}) > 1
+        lines = seetell("search", "red", "--in", place, "-k", "6", "--all-copies", "--json").lines
+        assert [round(line["score"], 3) for line in lines] == [round(lines[0]["score"], 3)] * 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of POSIX")
+@pytest.mark.parametrize("name", ["line\nbreak", b"caf\xe9".decode("utf-8", "surrogateescape")])
+def test_a_folder_of_any_name(seetell: Any, fake: Any, photos: Path, name: str) -> None:
+    folder = photos.rename(photos.with_name(name))
+    result = seetell("index", folder)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.endswith("\t3 photos\t3 added\n")
+    assert [line["added"] for line in seetell("index", folder, "--json").lines] == [0]
+    for place in (folder, folder.with_name(f"{name}.index")):
+        result = seetell("search", "red", "--in", place, "--sheet", folder / "found.html", "--json")
+        assert result.status == 0
+        assert result.lines[0]["photo"] == str(folder / "red.png")

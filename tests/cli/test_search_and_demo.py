@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ def test_search_by_text(seetell: Any, fake: Any, photos: Path) -> None:
     result = seetell("search", "something green", "--in", photos, "-k", "2", "--json")
     assert result.status == 0
     assert [line["rank"] for line in result.lines] == [1, 2]
-    assert result.lines[0].keys() == {"rank", "photo", "score"}
+    assert result.lines[0].keys() == {"rank", "photo", "score", "gone"}
     assert result.lines[0]["photo"] == str(photos / "green.png")
 
 
@@ -89,3 +90,40 @@ def test_demo_of_a_model_that_does_less(seetell: Any, fake: Any, monkeypatch: py
     assert result.status == 0
     assert "Search over" in result.out
     assert "Captions" not in result.out
+
+
+@pytest.mark.parametrize("text", ["-green", "-kids", "-people", "–green", '-"green things"'])
+def test_a_text_may_begin_with_a_minus(seetell: Any, fake: Any, photos: Path, text: str) -> None:
+    alone = seetell("search", text, "--in", photos)
+    assert (alone.status, alone.out) == (2, "")
+    assert "says only what is not wanted" in alone.err
+    for arguments in ((text, "--image", photos / "green.png"), ("--image", photos / "green.png", "--", text)):
+        result = seetell("search", "--json", "--in", photos, "-k2", *arguments)
+        assert result.status == 0, result.err
+        assert len(result.lines) == 2
+        assert result.lines[0]["photo"] == str(photos / "green.png")
+
+
+def test_options_stay_options(seetell: Any, fake: Any, photos: Path) -> None:
+    assert len(seetell("search", "red", "-k", "2", "--in", photos).out.splitlines()) == 2
+    assert len(seetell("search", "red", "-k1", "--in", photos).out.splitlines()) == 1
+    assert "--all-copies" in seetell("search", "-h").out
+    for wrong in (("-k", "0"), ("--nonsense",), ("-k",), ("more", "than one")):
+        assert seetell("search", "red", "--in", photos, *wrong).status == 2
+
+
+def test_what_is_doubtful_about_a_text_is_said(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = seetell("search", "собака", "--in", photos, "--json")
+    assert (result.status, len(result.lines)) == (0, 3)
+    assert result.err == "fake was taught en, zh and no Cyrillic letters: what it finds may be chance\n"
+    assert seetell("search", "a dog", "--in", photos).err == ""
+    spec = SimpleNamespace(context_length=8, bos_id=1)
+    monkeypatch.setattr(fake, "manifest", SimpleNamespace(**{**vars(fake.manifest), "text": spec}))
+    monkeypatch.setattr(
+        fake, "count_tokens", lambda texts: [min(8, 2 + len(text.split())) for text in texts], raising=False
+    )
+    assert seetell("search", "a b c d e f", "--in", photos).err == ""
+    cut = seetell("search", "a b c d e f g", "--in", photos)
+    assert (cut.status, "longer than the 8 tokens that fake reads" in cut.err) == (0, True)

@@ -120,6 +120,30 @@ def test_without_one_way_or_with_a_wrong_one_it_finds_the_same(
         assert one.ids.tolist() == other.ids.tolist()
 
 
+@pytest.mark.parametrize("error", [TypeError("cdist"), ValueError, OSError, MemoryError])
+@pytest.mark.parametrize("when", ["it is tried", "later"])
+@pytest.mark.parametrize("fails", [("simsimd",), ("simsimd", "openvino")])
+def test_whatever_a_fast_way_raises_a_slower_one_answers(
+    error: Any, when: str, fails: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SimSIMD does where another library in the process has taken its place."""
+    simsimd = pytest.importorskip("simsimd")
+    rows, asked = vectors(5000), vectors(2, seed=4)
+    right_ones = [one.ids.tolist() for one in filled(rows).search(asked, 10)]
+    index = filled(rows)
+    if when == "later":
+        index.search(asked, 10)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(simsimd, "cdist", fail)
+    if "openvino" in fails:
+        monkeypatch.setattr(scoring, "as_matrices", fail)
+    for _ in range(2):
+        assert [one.ids.tolist() for one in index.search(asked, 10)] == right_ones
+
+
 @pytest.mark.parametrize("share", [0.01, 0.5])
 def test_some_rows_only(share: float) -> None:
     rows = vectors(5000)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,37 +15,17 @@ from PIL import Image
 
 from seetell.core.errors import ImageError, StorageError, UsageError
 from seetell.core.results import Caption, Failure
-from seetell.search import rows, updating
+from seetell.search import memory_rows, stored_rows, updating
 from seetell.search.photo_index import PhotoIndex
+from seetell.search.query import parse_query
+from seetell.search.scan import VectorScan
 from seetell.search.table import PhotoTable
 from seetell.tasks.model import Model
 from tests.broken_files import photo_pixels
 from tests.runtime.toy import ToyEngine, make_manifest, make_tokenizer
+from tests.search.toy_photos import CountingModel, draw, expected, found, make_model
 
 pytest.importorskip("lancedb", reason="the extra `search` is not installed")
-
-
-class CountingModel(Model):
-    """Remembers the photos it was given to embed."""
-
-    seen: list[str]
-
-    def stream(self, verb: str, photos: Any, **options: Any) -> Iterator[Any]:
-        def counted() -> Iterator[Any]:
-            for photo in photos:
-                self.seen.append(Path(photo).name)
-                yield photo
-
-        return super().stream(verb, counted(), **options)
-
-
-def make_model(version: str = "1", name: str = "toy", seed: int = 0) -> CountingModel:
-    tokenizer = make_tokenizer()
-    engine = ToyEngine(tokenizer.vocab_size, seed=seed)
-    manifest = make_manifest(engine).model_copy(update={"version": version, "name": name})
-    model = CountingModel(manifest, tokenizer, engine, batch_size=3)
-    model.seen = []
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -58,29 +37,6 @@ def shared() -> CountingModel:
 def model(shared: CountingModel) -> CountingModel:
     shared.seen = []
     return shared
-
-
-def draw(path: Path, seed: int) -> None:
-    """A photo that differs from those of other seeds, written long ago so that its time can be trusted."""
-    patches = np.random.default_rng(seed).integers(0, 256, size=(2, 2, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(patches.repeat(9, axis=0).repeat(9, axis=1)).save(path)
-    os.utime(path, (1_600_000_000 + seed, 1_600_000_000 + seed))
-
-
-def found(index: PhotoIndex) -> dict[str, float]:
-    """Every photo of the index and its score; one that is there twice fails the test."""
-    hits = index.search("a dog", k=1000)
-    assert len({hit.photo for hit in hits}) == len(hits) == len(index)
-    return {hit.photo: hit.score for hit in hits}
-
-
-def expected(model: Model, folder: Path) -> dict[str, float]:
-    paths = sorted(folder.rglob("*.png"))
-    if not paths:
-        return {}
-    scores = model.embed_images(list(paths)) @ model.embed_texts("a dog")[0]
-    return {str(path): float(score) for path, score in zip(paths, scores, strict=True)}
 
 
 @pytest.fixture
@@ -133,18 +89,6 @@ def test_a_photo_just_written_is_looked_at_again(model: CountingModel, tmp_path:
     assert found(index) == pytest.approx(expected(model, photo.parent), abs=1e-5)
 
 
-def test_broken_photos_are_said_each_time_and_leave_the_index(
-    model: CountingModel, folder: Path, tmp_path: Path
-) -> None:
-    index = PhotoIndex(tmp_path / "i", model)
-    index.add(folder)
-    (folder / "0.png").write_text("a letter")
-    for _ in range(2):
-        done = index.add(folder)
-        assert [Path(one.photo).name for one in done.failures] == ["0.png"]
-    assert str(folder / "0.png") not in found(index)
-
-
 def test_a_photo_that_changes_while_it_is_read(
     model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,8 +133,12 @@ def test_an_unmounted_disk_empties_nothing(model: CountingModel, folder: Path, t
     index.add(folder)
     folder.rename(tmp_path / "elsewhere")
     folder.mkdir()
-    with pytest.raises(UsageError, match="none of its 5 indexed photos"):
-        index.add(folder)
+    (failure,) = index.add(folder).failures
+    assert failure.photo == str(folder)
+    assert str(failure.error) == (
+        f"{folder}: 5 indexed photos not there now, kept in the index: mount the disk, or take them out with "
+        "--remove"
+    )
     assert len(index) == 5
     assert index.remove(folder) == 5
     assert found(index) == {}
@@ -419,13 +367,14 @@ def test_an_index_can_be_asked_whose_it_is(model: CountingModel, folder: Path, t
 def test_searches_use_the_threads_they_are_given(
     model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, scan = [], rows.VectorScan
+    told, scan = [], VectorScan
 
     def noted(shared_dim: int, threads: int | None) -> object:
         told.append(threads)
         return scan(shared_dim, threads)
 
-    monkeypatch.setattr(rows, "VectorScan", noted)
+    for module in (stored_rows, memory_rows):
+        monkeypatch.setattr(module, "VectorScan", noted)
     for place in (tmp_path / "i", None):
         index = PhotoIndex(place, model, threads=2)
         index.add(folder)
@@ -479,6 +428,9 @@ def act(folder: Path, what: str, *names: Any) -> None:
             path.rename(aside)
             other.rename(path)
             aside.rename(other)
+        for place in {path.parent, other.parent}:
+            if not any(place.iterdir()):
+                place.rmdir()  # left empty, it would look like a disk that is not mounted
 
 
 @settings(max_examples=5)
@@ -552,7 +504,7 @@ def test_words_are_looked_for_only_where_captions_are(
             index.search("zebra", hybrid=True, **options)
     # Captioning that was ended before its last photo has left some that cannot be looked through yet.
     with monkeypatch.context() as patched:
-        patched.setattr(rows, "_CAPTIONED_AT_ONCE", 1)
+        patched.setattr(stored_rows, "_CAPTIONED_AT_ONCE", 1)
         patched.setattr(model, "stream", captioning({"0.png": "a zebra"}))
         captions = index.caption()
         while not isinstance(next(captions), Caption):
@@ -618,12 +570,12 @@ def test_what_check_measures(
     index.add(folder)
     measured = index.check(k=3, queries=4)
     assert (measured.photos, measured.recall_by_photo, measured.recall_by_text) == (5, 1.0, 1.0)
-    nearest = rows.StoredRows.nearest
+    nearest = stored_rows.StoredRows.nearest
 
     def forgetful(self: Any, vectors: Any, k: int, where: Any) -> Any:
         return [found[: k - 1] for found in nearest(self, vectors, k, where)]
 
-    monkeypatch.setattr(rows.StoredRows, "nearest", forgetful)
+    monkeypatch.setattr(stored_rows.StoredRows, "nearest", forgetful)
     measured = index.check(k=3, queries=4)
     assert measured.recall_by_photo == measured.recall_by_text == pytest.approx(2 / 3)
 
@@ -637,7 +589,7 @@ def test_beyond_what_is_scanned(
     index = PhotoIndex(tmp_path / "i", model)
     index.add(folder)
     exact = index.search("a dog", k=5)
-    monkeypatch.setattr(rows, "EXACT_ROWS", 100)
+    monkeypatch.setattr(stored_rows, "EXACT_ROWS", 100)
     # Without an index LanceDB scores every row.
     hits = index.search("a dog", k=5)
     assert [hit.photo for hit in hits] == [hit.photo for hit in exact]
@@ -649,3 +601,112 @@ def test_beyond_what_is_scanned(
     assert Path(hit.photo).name == "new.png"
     with pytest.raises(UsageError, match="columns are"):
         index.search("a dog", where="nonsense = 1")
+
+
+# --- a user's text is no program's syntax ----------------------------------------------------------------
+
+
+@pytest.fixture
+def captioned(
+    model: CountingModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PhotoIndex:
+    index = PhotoIndex(tmp_path / "i", model)
+    index.add(folder)
+    said = {
+        "0.png": "two dogs run",
+        "1.png": "a zebra",
+        "2.png": "a bus",
+        "3.png": "a cat",
+        "4.png": "people",
+    }
+    describe(model, index, said, monkeypatch)
+    return index
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"two dogs"',
+        "“two dogs”",
+        'dogs in a "sign',
+        "+dogs AND (OR NOT",
+        "dogs* ~2 ^3 [x TO y]",
+        "caption:dogs",
+        "dogs\ttwo\nrun",
+        "dogs \udcff",
+        "dogs -people",
+        "dogs –people",
+        "\\ {dogs}",
+    ],
+)
+@pytest.mark.parametrize("where", [None, "width > 1"])
+def test_words_are_looked_for_as_they_are(captioned: PhotoIndex, text: str, where: str | None) -> None:
+    assert len(captioned.search(text, hybrid=True, k=5, where=where)) == 5
+    rows = captioned._rows
+    assert isinstance(rows, stored_rows.StoredRows)
+    wanted = parse_query(text, None).wanted
+    assert wanted is not None
+    (best, *_) = rows.matching(wanted, rows._model.embed_texts([text])[0], 5, where)
+    assert Path(best.path).name == "0.png"
+
+
+def test_signs_alone_are_no_words(captioned: PhotoIndex) -> None:
+    for text in ('"', "“”", "...", "🐕"):
+        assert captioned.search(text, hybrid=True) == captioned.search(text)
+
+
+def test_what_is_wrong_with_a_query_is_told_of_it(
+    captioned: PhotoIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lancedb.query import PhraseQuery
+
+    monkeypatch.setattr("lancedb.query.MatchQuery", PhraseQuery)  # which our index of captions cannot answer
+    with pytest.raises(UsageError, match=r"the words of 'zebra' cannot be looked for \("):
+        captioned.search("zebra", hybrid=True)
+    for where in ("nonsense = 1", "path like", "path = '\udcff'", "1"):
+        with pytest.raises(UsageError, match=r"--where .*the columns are: path"):
+            captioned.search("zebra", where=where)
+
+
+def test_damage_is_told_of_the_index(captioned: PhotoIndex, tmp_path: Path) -> None:
+    for file in (tmp_path / "i" / "photos-0.lance" / "data").iterdir():
+        file.unlink()
+    for options in ({}, {"where": "width > 1"}, {"hybrid": True}, {"hybrid": True, "where": "width > 1"}):
+        with pytest.raises(StorageError, match=r"/i cannot be read \("):
+            captioned.search("zebra", **options)
+
+
+# --- folders of every name -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of POSIX")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "line\nbreak",
+        "tab\t",
+        "bell\x07",
+        b"caf\xe9".decode("utf-8", "surrogateescape"),
+        "a%20b #?",
+        "照片\u3000",
+    ],
+)
+def test_folders_of_every_name(
+    model: CountingModel, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, place = tmp_path / name / "photos", tmp_path / name / "photos.index"
+    for number in range(3):
+        draw(folder / f"{number}.png", number)
+    index = PhotoIndex(place, model)
+    assert index.add(folder).added == 3
+    describe(model, index, {f"{number}.png": "a zebra" for number in range(3)}, monkeypatch)
+    (folder / "0.png").rename(folder / "moved.png")
+    (folder / "1.png").unlink()
+    done = PhotoIndex(place, model).add(folder)
+    assert (done.moved, done.removed, done.unchanged) == (1, 1, 1)
+    assert found(PhotoIndex(place, model)) == pytest.approx(expected(model, folder), abs=1e-5)
+    assert len(PhotoIndex(place, model).search("zebra", hybrid=True)) == 2
+    assert PhotoIndex(place, model).duplicates() == []
+    # And moved to a name of the usual kind, together.
+    plain = (tmp_path / name).rename(tmp_path / "plain")
+    assert set(found(PhotoIndex(plain / "photos.index", model))) == set(expected(model, plain / "photos"))

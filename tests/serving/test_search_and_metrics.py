@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from seetell.core.errors import StorageError, UsageError
-from seetell.search import rows
+from seetell.search import stored_rows
 from seetell.search.photo_index import PhotoIndex
 from seetell.serving.app import App
 from seetell.serving.model_pool import Source
@@ -155,13 +155,13 @@ def test_an_index_of_another_model_ends_the_server(
 def test_the_index_is_searched_with_the_threads_of_the_server(
     serve: Serve, model: Model, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, scan = [], rows.VectorScan
+    told, scan = [], stored_rows.VectorScan
 
     def noted(shared_dim: int, threads: int | None) -> object:
         told.append(threads)
         return scan(shared_dim, threads)
 
-    monkeypatch.setattr(rows, "VectorScan", noted)
+    monkeypatch.setattr(stored_rows, "VectorScan", noted)
     PhotoIndex(tmp_path / "an.index", model).add(folder)
     client = serve(index=ServedIndex(tmp_path / "an.index"), threads=3)
     assert len(client.post("/v1/search", json={"text": "a dog"}).json()["hits"]) == 6

@@ -25,7 +25,7 @@ def index(
         list[str], typer.Argument(metavar="FOLDER", help="Folders of photos, with all below them.")
     ],
     place: Annotated[
-        Path | None,
+        str | None,
         option(
             "--index",
             metavar="DIR",
@@ -47,6 +47,9 @@ def index(
         bool, option("--check", help="Measure how many of an exact search's results a search finds.")
     ] = False,
     remove: Annotated[bool, option("--remove", help="Take FOLDER's photos out of the index.")] = False,
+    retry: Annotated[
+        bool, option("--retry", help="Also try files that could not be read before and have not changed.")
+    ] = False,
     *,
     shared: Shared,
 ) -> None:
@@ -55,10 +58,12 @@ def index(
     Photos that have not changed are not opened, moved ones are recognised. It may be stopped at any time and
     goes on where it was. Find photos with `seetell search TEXT --in DIR`.
     """
+    from seetell.cli.inputs import no_empty_paths
     from seetell.search.photo_index import PhotoIndex
 
+    no_empty_paths(folders if place is None else [*folders, place])
     with Output(json=shared.json) as out:
-        where = index_place(folders) if place is None else place
+        where = index_place(folders) if place is None else Path(place)
         # Many photos, and nobody waits for the first: larger batches are a tenth faster on several threads.
         batch_size = _BATCH_SIZE if shared.batch_size is None and shared.threads != 1 else shared.batch_size
         photos = PhotoIndex(where, open_model(replace(shared, batch_size=batch_size)), threads=shared.threads)
@@ -66,7 +71,7 @@ def index(
             count = photos.remove(folders)
             out.result({"index": str(where), "removed": count}, str(where), f"{count} photos taken out")
             return
-        _update(photos, folders, where, out)
+        _update(photos, folders, where, retry, out)
         if caption:
             _caption(photos, language, out)
         if duplicates:
@@ -110,29 +115,39 @@ def _caption(photos: PhotoIndex, language: str | None, out: Output) -> None:
     out.note(f"{done} photos captioned")
 
 
-def _update(photos: PhotoIndex, folders: list[str], where: Path, out: Output) -> None:
+def _update(photos: PhotoIndex, folders: list[str], where: Path, retry: bool, out: Output) -> None:
     from seetell.core.errors import UsageError
     from seetell.core.results import Failure
+    from seetell.media.listing import Skipped
 
     for folder in folders:
         if not Path(folder).is_dir():
             raise UsageError(f"{folder}: no such folder")
-    counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged"), 0)
+    counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged", "failed_before"), 0)
+    skipped = Skipped()
     started = time.perf_counter()
-    for change in out.progress(photos.changes(folders), "photos"):
+    for change in out.progress(photos.changes(folders, retry=retry, skipped=skipped), "photos"):
         if isinstance(change, Failure):
             out.failure(change.photo, change.error)
         else:
             counts[change.what] += 1
     spent_s = time.perf_counter() - started
     read = counts["added"] + counts["updated"]
+    before = counts.pop("failed_before")
     fields = {
         "index": str(where),
         **counts,
         "failed": out.failed,
+        "failed_before": before,
+        "skipped": len(skipped),
         "photos": len(photos),
         "photos_per_s": round(read / spent_s, 1),
     }
     said = [f"{count} {what}" for what, count in counts.items() if count]
     out.result(fields, str(where), f"{len(photos)} photos", ", ".join(said) or "no photos")
     out.succeeded = sum(counts.values()) - counts["removed"]
+    if before:
+        files = "1 file" if before == 1 else f"{before:,} files"
+        out.note(f"{files} could not be read before and did not change since; --retry tries again")
+    for words in skipped.words():
+        out.note(words)

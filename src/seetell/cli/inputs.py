@@ -39,9 +39,7 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
 
     skipped = Skipped()
     named = list(photos)
-    if not all(named):
-        # Path("") is the current folder, which an unset variable of the shell does not mean.
-        raise UsageError("an empty path is given where a photo or a folder belongs")
+    no_empty_paths(named)
     for photo in named:
         if photo == STDIN:
             yield from _stdin_paths()
@@ -58,6 +56,15 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
             raise UsageError(f"{photo}: no photos in this folder{why}")
     for words in skipped.words():
         say(words)
+
+
+def no_empty_paths(paths: Iterable[str]) -> None:
+    """Raises UsageError for an empty path."""
+    from seetell.core.errors import UsageError
+
+    if not all(paths):
+        # Path("") is the current folder, which an unset variable of the shell does not mean.
+        raise UsageError("an empty path is given where a photo or a folder belongs")
 
 
 def listed(photos: Iterable[str], wanted: bool) -> tuple[Iterable[str], int | None]:

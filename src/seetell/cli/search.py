@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
-from seetell.cli.inputs import listed
+from seetell.cli.inputs import listed, no_empty_paths
 from seetell.cli.options import Shared, open_model, option, shared_options
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
     from seetell.core.results import Hit
     from seetell.search.photo_index import PhotoIndex
+
+
+class SearchCommand(typer.core.TyperCommand):
+    """A command whose text may begin with a minus: "-people" is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        takes_value = {
+            name: not getattr(parameter, "is_flag", False)
+            for parameter in self.get_params(ctx)
+            for name in (*parameter.opts, *parameter.secondary_opts)
+            if name.startswith("-")
+        }
+        options: list[str] = []
+        texts: list[str] = []
+        left = iter(args)
+        for one in left:
+            if one == "--":
+                texts += left
+            elif one[:1] == "-" and one[:2] != "--" and one not in takes_value and not _SHORT.fullmatch(one):
+                texts.append(one)
+            else:
+                options.append(one)
+                if takes_value.get(one, False):
+                    options += islice(left, 1)
+        return super().parse_args(ctx, [*options, "--", *texts] if texts else options)
+
+
+# A short option with its value, and a minus alone.
+_SHORT = re.compile(r"-k\d+|-")
 
 
 @shared_options
@@ -43,6 +76,9 @@ def search(
     rerank: Annotated[
         bool, option("--rerank", help="Have the model's matching head look at the best again; slower.")
     ] = False,
+    all_copies: Annotated[
+        bool, option("--all-copies", help="Show every file of the same bytes, not one for all.")
+    ] = False,
     sheet: Annotated[
         Path | None, option("--sheet", metavar="F.html", help="Also write the results as one HTML page.")
     ] = None,
@@ -51,17 +87,21 @@ def search(
 ) -> None:
     """Find the photos of a folder that fit a text or resemble a photo.
 
-    A word after a minus, or words in quotes after one, say what is not wanted: "beach -people".
+    A word after a minus, or words in quotes after one, say what is not wanted: "beach -people". Files of the
+    same bytes count as one photo.
     """
     from seetell.core.errors import UsageError
     from seetell.search.index_folder import is_index
     from seetell.search.photo_index import PhotoIndex
 
+    no_empty_paths([inside])
     if text is None and image is None:
         raise UsageError("search: say what to look for with TEXT, --image F, or both")
 
     def find(index: PhotoIndex) -> list[Hit]:
-        return index.search(text, image=image, k=k, where=where, hybrid=hybrid, rerank=rerank)
+        return index.search(
+            text, image=image, k=k, where=where, hybrid=hybrid, rerank=rerank, all_copies=all_copies
+        )
 
     with Output(json=shared.json) as out:
         stored = is_index(Path(inside))
@@ -73,13 +113,30 @@ def search(
             _fill(index, inside, out)
         hits = find(index)
         query = " + ".join(str(part) for part in (text, image) if part is not None)
-        rows = [(asdict(hit), (str(hit.rank), hit.photo, f"{hit.score:.3f}")) for hit in hits]
-        out.results(rows, ("rank", "photo", "score"), f"{query} ({len(index)} photos)", counted=False)
+        _show(hits, f"{query} ({len(index)} photos)", stored, out)
+        for remark in index.remarks(text, image=image) if text is not None else ():
+            out.note(remark)
         if sheet is not None:
             from seetell.cli.sheet import write_sheet
 
             write_sheet(sheet, query, hits)
             out.note(f"contact sheet written to {sheet}")
+
+
+def _show(hits: list[Hit], title: str, stored: bool, out: Output) -> None:
+    """The hits. Those that are gone are marked, and said once."""
+    gone = sum(hit.gone for hit in hits)
+    headers = ("rank", "photo", "score") + (("",) if gone else ())
+    rows = []
+    for hit in hits:
+        cells = (str(hit.rank), hit.photo, "–" if math.isnan(hit.score) else f"{hit.score:.3f}")
+        rows.append((asdict(hit), (*cells, "gone" if hit.gone else "") if gone else cells))
+    out.results(rows, headers, title, counted=False)
+    if gone:
+        again = "; `seetell index FOLDER` brings the index up to date" if stored else ""
+        out.note(
+            f"{gone} of these {len(hits)} photos {'is' if gone == 1 else 'are'} not there any more{again}"
+        )
 
 
 def _fill(index: PhotoIndex, folder: str, out: Output) -> None:

@@ -19,24 +19,39 @@ figure { margin: 0; }
 img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 6px; background: #8884; }
 figcaption { font-size: 13px; overflow-wrap: anywhere; }
 .score { opacity: .6; }
+.gap { display: grid; place-items: center; aspect-ratio: 1; padding: 1rem; border: 2px dashed #8888;
+  border-radius: 6px; box-sizing: border-box; text-align: center; }
 """
-_FIGURE = """<figure><img src="data:image/jpeg;base64,{data}" alt="{name}">
+_FIGURE = """<figure>{picture}
 <figcaption>{rank}. {name} <span class="score">{score:.3f}</span></figcaption></figure>"""
+_PICTURE = '<img src="data:image/jpeg;base64,{data}" alt="{name}">'
+_GAP = '<div class="gap">{why}</div>'
 
 
 def write_sheet(path: Path, query: str, hits: Sequence[Hit]) -> None:
-    """Write the hits as a page with inline thumbnails.
+    """Write the hits as a page with inline thumbnails. A photo that is gone, or cannot be read any more,
+    leaves a gap that says so.
 
-    Raises ImageError when a hit's photo has gone since, StorageError when the page cannot be written.
+    Raises StorageError when the page cannot be written.
     """
     from seetell.core.files import atomic_write_text
-    from seetell.core.html_page import escaped, html_page
+    from seetell.core.html_page import html_page
 
-    figures = "\n".join(
-        _FIGURE.format(data=_thumbnail(hit.photo), name=escaped(hit.photo), rank=hit.rank, score=hit.score)
-        for hit in hits
-    )
+    figures = "\n".join(map(_figure, hits))
     atomic_write_text(path, html_page(query, _STYLE, f"<main>\n{figures}\n</main>"))
+
+
+def _figure(hit: Hit) -> str:
+    from seetell.core.errors import ImageError
+    from seetell.core.html_page import escaped
+
+    name = escaped(hit.photo)
+    try:
+        picture = _PICTURE.format(data=_thumbnail(hit.photo), name=name)
+    except ImageError as error:
+        why = "this photo is not there any more" if error.kind == "missing" else str(error)
+        picture = _GAP.format(why=escaped(why))
+    return _FIGURE.format(picture=picture, name=name, rank=hit.rank, score=hit.score)
 
 
 def _thumbnail(photo: str) -> str:

@@ -103,11 +103,13 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result. ``rank`` counts from 1; ``score`` is the cosine with the query."""
+    """One search result. ``rank`` counts from 1; ``score`` is the cosine with the query. ``gone``: the photo
+    is not where it was when it was indexed."""
 
     rank: int
     photo: str
     score: float
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

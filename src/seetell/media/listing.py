@@ -29,12 +29,15 @@ class Skipped:
     """What a walk through folders left out.
 
     photos, folders: hidden ones and those of the system, as paths; what lies in such a folder is not looked
-    at. unread: how many files of kinds that are not read, by ending.
+    at. unread: how many files of kinds that are not read, by ending. ``len()``: all of these.
     """
 
     photos: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.photos) + len(self.folders) + self.unread.total()
 
     def words(self) -> list[str]:
         """The same for people, a line for each kind there is."""

@@ -7,8 +7,10 @@ import math
 import os
 import re
 import stat
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seetell.media.formats import HEADER_BYTES, Format, sniff
@@ -19,6 +21,10 @@ _MAKE, _MODEL, _CHANGED = 0x010F, 0x0110, 0x0132
 _EXIF, _GPS = 0x8769, 0x8825
 _TAKEN = 0x9003
 _LATITUDE_REF, _LATITUDE, _LONGITUDE_REF, _LONGITUDE = 1, 2, 3, 4
+
+# Files read ahead, to know their hashes, while photos are embedded.
+_AHEAD = 32
+_READERS = 2
 
 _TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")
 
@@ -46,15 +52,16 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class FileRead:
-    """A file as it was when read. sha256: None where it is none to read (missing, a pipe, no permission)."""
+    """A file as it was when read. sha256: None where it is none to read (missing, a pipe, no permission, of
+    no format that is read)."""
 
-    path: Path
+    path: str
     stamp: Stamp | None
     sha256: str | None
     details: Details
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def stamp_of(path: str) -> Stamp | None:
     """None where there is no regular file."""
     try:
         found = os.stat(path)
@@ -63,17 +70,36 @@ def stamp_of(path: Path) -> Stamp | None:
     return Stamp(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
-def read_file(path: Path) -> FileRead:
-    """Read ``path`` once. Never raises: what cannot be read has no hash, and decoding it says why."""
+def read_file(path: str) -> FileRead:
+    """Read ``path`` once, and only its first bytes where they are no image's. Never raises: what cannot be
+    read has no hash, and decoding it says why."""
     stamp = stamp_of(path)
     if stamp is None or stamp.size_bytes > MAX_FILE_BYTES:
         return FileRead(path, stamp, None, Details())
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(HEADER_BYTES)
+            if not isinstance(sniff(data), Format):
+                return FileRead(path, stamp, None, Details())
+            data += file.read(MAX_FILE_BYTES + 1 - len(data))
     except OSError:
         return FileRead(path, stamp, None, Details())
     return FileRead(path, stamp, hashlib.sha256(data).hexdigest(), details_of(data))
+
+
+def read_ahead(paths: Iterable[str]) -> Generator[FileRead]:
+    """Read files in order, the next ones while the last is used. The bytes are let go at once."""
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="seetell-hash") as pool:
+        waiting: deque[Future[FileRead]] = deque()
+        try:
+            for path in paths:
+                waiting.append(pool.submit(read_file, path))
+                if len(waiting) >= _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def details_of(data: bytes) -> Details:

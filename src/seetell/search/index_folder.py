@@ -1,7 +1,8 @@
 """The folder an index lives in: one process writes at a time, and it knows which models made its vectors.
 
-PLACE/index.json       the format, and one table per model
+PLACE/index.json       the format, where the index lies, and one table per model
 PLACE/NAME.lance       a table (table.py)
+PLACE/NAME.json        what is remembered besides (remembered.py)
 PLACE/writer.lock      held by the one process that writes
 """
 
@@ -11,14 +12,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from seetell.core.errors import StorageError, UsageError
 from seetell.core.files import atomic_write_text
 from seetell.core.locking import locked
+from seetell.search.remembered import Remembered
 from seetell.tasks.model import Model
 
 _SUMMARY = "index.json"
@@ -78,6 +80,31 @@ class IndexFolder:
 
     def tables(self) -> list[ModelTable]:
         """All models the index was made with; none yet for a new one. Raises StorageError."""
+        return self._read()[0]
+
+    def former_place(self) -> Path | None:
+        """Where the index lay when it was last brought up to date, if that was elsewhere. Raises
+        StorageError."""
+        recorded, here = self._read()[1], Path(os.path.abspath(self.place))
+        if recorded is None or recorded == here:
+            return None
+        try:
+            if os.path.samefile(recorded, here):  # reached through a link
+                return None
+        except OSError:
+            pass
+        return recorded
+
+    def is_settled(self) -> bool:
+        """Whether the tables have where photos lie beside the present place. Raises StorageError."""
+        return self._read()[1] is not None and self.former_place() is None
+
+    def settle(self) -> None:
+        """What the tables have is where photos lie beside the present place. The caller holds the lock."""
+        self._write(self.tables(), Path(os.path.abspath(self.place)))
+
+    def _read(self) -> tuple[list[ModelTable], Path | None]:
+        """The tables, and the place that was written down with them."""
         path = self.place / _SUMMARY
         try:
             document = json.loads(path.read_bytes())
@@ -88,12 +115,14 @@ class IndexFolder:
                 raise StorageError(
                     f"{self.place}: made by a newer seetell (format {number}); upgrade seetell"
                 )
-            return [ModelTable(**one) for one in document["models"]]
+            place = document.get("place")
+            tables = [ModelTable(**one) for one in document["models"]]
+            return tables, None if place is None else Path(place)
         except FileNotFoundError:
-            return []
+            return [], None
         except OSError as error:
             raise StorageError(f"{path} cannot be read ({error.strerror or error})") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(f"{path} is damaged; index into a new folder") from error
 
     def table_of(self, model: Model) -> ModelTable | None:
@@ -119,8 +148,9 @@ class IndexFolder:
             )
         return None
 
-    def make_table(self, model: Model, shared_dim: int) -> ModelTable:
-        """The model's own table, entered if it is new. The caller holds the lock. Raises StorageError."""
+    def make_table(self, model: Model, shared_dim: Callable[[], int]) -> ModelTable:
+        """The model's own table, entered if it is new. The caller holds the lock. shared_dim: asked then.
+        Raises StorageError."""
         tables = self.tables()
         fingerprint = fingerprint_of(model)
         complete = None
@@ -133,8 +163,8 @@ class IndexFolder:
         taken = {one.table for one in tables}
         name = next(name for n in range(len(taken) + 1) if (name := f"photos-{n}") not in taken)
         # A table of that name can only be what a killed process was removing.
-        shutil.rmtree(self.place / f"{name}.lance", ignore_errors=True)
-        made = ModelTable(name, model.name, fingerprint, shared_dim, complete)
+        self._clear(name)
+        made = ModelTable(name, model.name, fingerprint, shared_dim(), complete)
         self._write([*tables, made])
         return made
 
@@ -151,7 +181,7 @@ class IndexFolder:
         finished = ModelTable(done.table, done.name, done.fingerprint, done.shared_dim)
         self._write([*kept, finished])
         for one in gone:
-            shutil.rmtree(self.place / f"{one.table}.lance", ignore_errors=True)
+            self._clear(one.table)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -169,6 +199,23 @@ class IndexFolder:
         with locked(self.place / _LOCK, busy):
             yield
 
-    def _write(self, tables: list[ModelTable]) -> None:
-        document = {"kind": _KIND, "format": _FORMAT, "models": [asdict(one) for one in tables]}
-        atomic_write_text(self.place / _SUMMARY, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    def remembered(self, table: str) -> Remembered:
+        """What belongs to a table besides its photos. Raises StorageError."""
+        return Remembered.read(self.place / f"{table}.json")
+
+    def _clear(self, table: str) -> None:
+        shutil.rmtree(self.place / f"{table}.lance", ignore_errors=True)
+        with suppress(OSError):
+            (self.place / f"{table}.json").unlink()
+
+    def _write(self, tables: list[ModelTable], place: Path | None = None) -> None:
+        if place is None:
+            place = self._read()[1] if is_index(self.place) else Path(os.path.abspath(self.place))
+        document = {
+            "kind": _KIND,
+            "format": _FORMAT,
+            "place": None if place is None else str(place),
+            "models": [asdict(one) for one in tables],
+        }
+        # Escaped, because a place may hold bytes that are no UTF-8.
+        atomic_write_text(self.place / _SUMMARY, json.dumps(document, indent=1) + "\n")

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from seetell.core.errors import UsageError
 from seetell.core.results import Caption, Failure, Hit
 from seetell.media.images import Photo
+from seetell.media.listing import Skipped
 from seetell.search.checking import WORDS, Check, recall
 from seetell.search.combining import fused, reranked
+from seetell.search.memory_rows import MemoryRows
 from seetell.search.query import parse_query, query_vector
-from seetell.search.rows import MemoryRows, Rows, Scored, StoredRows
+from seetell.search.remarks import remarks_on
+from seetell.search.rows import Rows, Scored, one_of_each, without_copies
+from seetell.search.stored_rows import StoredRows
 from seetell.search.updating import Change
 from seetell.tasks.context import at_least_one
 from seetell.tasks.model import Model
@@ -32,7 +36,9 @@ class Added:
     """What :meth:`PhotoIndex.add` did. failures: the photos that could not be read, and why.
 
     updated: files that had changed. moved: files recognised under another name. removed: files that are gone.
-    unchanged: files that were not even opened, or only touched.
+    unchanged: files that were not even opened, or only touched. failed_before: files that could not be read
+    in an earlier run and have not changed since. skipped: hidden and deleted photos, folders of the system,
+    and files of kinds that are not read.
     """
 
     added: int
@@ -41,6 +47,8 @@ class Added:
     moved: int = 0
     removed: int = 0
     unchanged: int = 0
+    failed_before: int = 0
+    skipped: int = 0
 
 
 class PhotoIndex:
@@ -83,33 +91,42 @@ class PhotoIndex:
         """Whether a path is of the index, written as results write it."""
         return self._rows.has(photo)
 
-    def add(self, photos: Photos) -> Added:
+    def add(self, photos: Photos, *, retry: bool = False) -> Added:
         """Bring folders (with all below them) and files up to date; the index need not know them yet.
 
         On disk, photos that have not changed are not read again, moved ones are recognised, and those gone
-        from the folders are taken out. In memory, all are read. Photos that cannot be read are reported.
+        from the folders are taken out, but for those of a folder that looks like a disk that is not mounted:
+        it is a failure. In memory, all are read. Photos that cannot be read are reported once, until they
+        change.
+
+        retry: also try those that could not be read before.
         """
         failures: list[Failure] = []
-        counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged"), 0)
-        for result in self.changes(photos):
+        skipped = Skipped()
+        counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged", "failed_before"), 0)
+        for result in self.changes(photos, retry=retry, skipped=skipped):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
                 counts[result.what] += 1
-        return Added(failures=tuple(failures), **counts)
+        return Added(failures=tuple(failures), skipped=len(skipped), **counts)
 
-    def changes(self, photos: Photos) -> Iterator[Change | Failure]:
+    def changes(
+        self, photos: Photos, *, retry: bool = False, skipped: Skipped | None = None
+    ) -> Iterator[Change | Failure]:
         """The same, one photo at a time, for showing progress; each is given once it can be found.
 
-        Raises StorageError where another process is writing the index.
+        skipped: takes up what a walk through the folders leaves out.
+        Raises UsageError for an empty path, and StorageError where another process is writing the index.
         """
-        given = [photos] if isinstance(photos, str | os.PathLike) else photos
-        return self._rows.changes(given)
+        return self._rows.changes(_paths(photos), Skipped() if skipped is None else skipped, retry=retry)
 
     def remove(self, photos: Photos) -> int:
-        """Forget photos and all below folders, whether they are still there or not; how many it knew."""
-        given = [photos] if isinstance(photos, str | os.PathLike) else photos
-        return self._rows.remove([Path(os.path.abspath(one)) for one in given])
+        """Forget photos and all below folders, whether they are still there or not; how many it knew.
+
+        Raises UsageError for an empty path.
+        """
+        return self._rows.remove([os.path.abspath(one) for one in _paths(photos)])
 
     def search(
         self,
@@ -120,19 +137,23 @@ class PhotoIndex:
         where: str | None = None,
         hybrid: bool = False,
         rerank: bool = False,
+        all_copies: bool = False,
     ) -> list[Hit]:
         """The ``k`` photos nearest to a text, a photo, or both together (the mean of their vectors).
 
         Args:
             text: what to look for. A word after a minus, or words in quotes after one, are what is not
-                wanted: ``beach -people``.
+                wanted: ``beach -people``. What a model makes of it may be doubtful: :meth:`remarks`.
             image: a photo to find others like.
             k: how many.
             where: only photos for which this SQL condition holds, as in ``taken > '2025-06-01' and camera
                 like 'Canon%'``; needs an index on disk.
             hybrid: also look for the words of the text in captions (:meth:`caption`), and rank by both.
             rerank: have the model's matching head look at the best again, with the text; slower. ``score`` is
-                then the probability that the text fits the photo.
+                then the probability that the text fits the photo, and not a number for photos that cannot be
+                read any more, which come last.
+            all_copies: also give files of the same bytes as one before them, which otherwise count as one
+                photo.
 
         Raises UsageError when nothing is looked for, ``k`` is below 1, the condition is none, or ``hybrid``
         finds photos without captions; and what the model raises for the text and the photo.
@@ -143,25 +164,46 @@ class PhotoIndex:
             raise UsageError("captions and the matching head are asked about a text; give one")
         vector = query_vector(query, self._model)
         depth = max(_DEPTH * k, _DEPTH_LEAST) if hybrid or rerank else k
-        found = self._rows.nearest(vector[None], depth, where)[0]
+
+        def find(count: int) -> list[Scored]:
+            return self._rows.nearest(vector[None], count, where)[0]
+
+        found = find(depth)
+        if not all_copies:
+            found = without_copies(find, depth, found)
         if hybrid:
             assert query.wanted is not None  # seen to above
             worded = self._stored().matching(query.wanted, vector, depth, where)
-            scores = dict([*found, *worded])
-            order = fused([[path for path, _ in found], [path for path, _ in worded]])
-            found = [(path, scores[path]) for path in order]
+            found = _fused(found, worded if all_copies else one_of_each(worded), all_copies)
         if rerank:
             assert query.wanted is not None
-            found = reranked([path for path, _ in found[:depth]], query.wanted, self._model)
-        return _ranked(found[:k])
+            scored = reranked([one.path for one in found[:depth]], query.wanted, self._model)
+            return _ranked(scored[:k])
+        return _ranked([(one.path, one.score) for one in found[:k]])
 
-    def search_many(self, texts: Sequence[str], *, k: int = 10, where: str | None = None) -> list[list[Hit]]:
+    def search_many(
+        self, texts: Sequence[str], *, k: int = 10, where: str | None = None, all_copies: bool = False
+    ) -> list[list[Hit]]:
         """As :meth:`search`, for many texts at once, which is faster than one by one."""
         k = at_least_one(k, "k")
         if not texts:
             return []
         vectors = np.stack([query_vector(parse_query(text, None), self._model) for text in texts])
-        return self._hits(vectors, k, where)
+        answers = []
+        for vector, found in zip(vectors, self._rows.nearest(vectors, k, where), strict=True):
+            if not all_copies:
+
+                def find(count: int, vector: NDArray[np.float32] = vector) -> list[Scored]:
+                    return self._rows.nearest(vector[None], count, where)[0]
+
+                found = without_copies(find, k, found)
+            answers.append(_ranked([(one.path, one.score) for one in found]))
+        return answers
+
+    def remarks(self, text: str, *, image: Photo | None = None) -> list[str]:
+        """What is doubtful about searching for a text with this model: a script that it was never taught, an
+        end that it does not read. Raises as :meth:`search` for what cannot be looked for."""
+        return remarks_on(parse_query(text, image), self._model)
 
     def caption(self, language: str | None = None) -> Iterator[Caption | Failure]:
         """Caption every photo of the index that has no caption, for ``hybrid`` searches and conditions.
@@ -198,7 +240,7 @@ class PhotoIndex:
         both = np.concatenate([vectors, self._model.embed_texts(texts)])
 
         def find(query: NDArray[np.float32]) -> list[str]:
-            return [path for path, _ in stored.nearest(query[None], k, None)[0]]
+            return [one.path for one in stored.nearest(query[None], k, None)[0]]
 
         find(both[0])  # what the first search costs is another matter
         recalled, spent_ms = recall(find, both, stored.batches(), k)
@@ -211,17 +253,34 @@ class PhotoIndex:
             p50_ms=float(np.median(spent_ms)),
         )
 
-    def _hits(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Hit]]:
-        return [_ranked(found) for found in self._rows.nearest(vectors, k, where)]
-
     def _stored(self) -> StoredRows:
         if not isinstance(self._rows, StoredRows):
             raise UsageError("this needs an index on disk: make one with seetell index")
         return self._rows
 
 
-def _ranked(found: Sequence[Scored]) -> list[Hit]:
-    return [Hit(rank, path, score) for rank, (path, score) in enumerate(found, 1)]
+def _paths(photos: Photos) -> list[str]:
+    paths = [os.fspath(one) for one in ([photos] if isinstance(photos, str | os.PathLike) else photos)]
+    if not all(paths):
+        # It would be taken for the current folder, which an unset variable of the shell does not mean.
+        raise UsageError("an empty path is given where a photo or a folder belongs")
+    return paths
+
+
+def _fused(found: Sequence[Scored], worded: Sequence[Scored], all_copies: bool) -> list[Scored]:
+    """One ranking of the two, by photo; by content where copies count as one."""
+    photos: dict[str | bytes, Scored] = {}
+    rankings = []
+    for ranking in (found, worded):
+        keys = [one.path if all_copies else one.content for one in ranking]
+        for key, one in zip(keys, ranking, strict=True):
+            photos.setdefault(key, one)
+        rankings.append(keys)
+    return [photos[key] for key in fused(rankings)]
+
+
+def _ranked(found: Sequence[tuple[str, float]]) -> list[Hit]:
+    return [Hit(rank, path, score, not os.path.exists(path)) for rank, (path, score) in enumerate(found, 1)]
 
 
 def _some(stored: StoredRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:

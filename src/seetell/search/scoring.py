@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,27 +56,57 @@ def scorer(width: int, shared_dim: int, threads: int | None) -> Scorer:
     """How a chunk is scored against ``width`` queries float32[width, S]: float32[CHUNK_ROWS, width], good
     until the next call. A constant per query, the part that all rows share, is left out.
 
+    Whatever a fast way raises, when it is made or later, a slower one answers: other libraries in the process
+    may change what it is made of.
+
     threads: None reads ``SEETELL_THREADS``, else all that this process may use. Raises UsageError for
     nonsense there.
     """
     threads = threads or settings.threads() or usable_processors()
-    for make in (row_by_row, as_matrices):
-        if make is row_by_row and width > _FEW_QUERIES:
-            continue
-        try:
-            score = make(width, shared_dim, threads)
-        except (ImportError, RuntimeError):
-            continue
-        # Processors without VNNI may multiply pairs of bytes into 16 bits, which overflows: then not in INT8.
-        chunk = Chunk.empty(shared_dim)
-        draw = np.random.default_rng(0)
-        chunk.codes[:64] = draw.integers(192, 256, (64, shared_dim))
-        chunk.sums[:64] = chunk.codes[:64].sum(axis=1)
-        chunk.scale[:64], chunk.bias[:64] = 1, 0
-        queries = draw.integers(64, 128, (width, shared_dim)).astype(np.float32)
-        if np.allclose(score(chunk, queries)[:64], in_floats(chunk, queries)[:64], rtol=1e-3):
-            return score
-    return in_floats
+    makers = [row_by_row, as_matrices] if width <= _FEW_QUERIES else [as_matrices]
+    return _FastestLeft([partial(_tried, make, width, shared_dim, threads) for make in makers])
+
+
+class _FastestLeft:
+    """A Scorer: the first of some ways that works, for as long as it does."""
+
+    def __init__(self, makers: list[Callable[[], Scorer | None]]) -> None:
+        self._makers = makers
+        self._score = self._next()
+
+    def __call__(self, chunk: Chunk, queries: Vectors) -> NDArray[np.float32]:
+        while self._score is not in_floats:
+            try:
+                return self._score(chunk, queries)
+            except Exception:
+                self._score = self._next()
+        return in_floats(chunk, queries)
+
+    def _next(self) -> Scorer:
+        while self._makers:
+            made = self._makers.pop(0)()
+            if made is not None:
+                return made
+        return in_floats
+
+
+def _tried(
+    make: Callable[[int, int, int], Scorer], width: int, shared_dim: int, threads: int
+) -> Scorer | None:
+    """The scorer, if it can be made here and gives what numpy gives."""
+    # Processors without VNNI may multiply pairs of bytes into 16 bits, which overflows: then not in INT8.
+    chunk = Chunk.empty(shared_dim)
+    draw = np.random.default_rng(0)
+    chunk.codes[:64] = draw.integers(192, 256, (64, shared_dim))
+    chunk.sums[:64] = chunk.codes[:64].sum(axis=1)
+    chunk.scale[:64], chunk.bias[:64] = 1, 0
+    queries = draw.integers(64, 128, (width, shared_dim)).astype(np.float32)
+    try:
+        score = make(width, shared_dim, threads)
+        given = score(chunk, queries)[:64]
+    except Exception:
+        return None
+    return score if np.allclose(given, in_floats(chunk, queries)[:64], rtol=1e-3) else None
 
 
 def _quantised(queries: Vectors) -> tuple[Vectors, NDArray[np.float32]]:

@@ -8,6 +8,10 @@ of the commit that wrote it last, so that a reader can fetch what is new.
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.core.errors import MissingExtra, StorageError, UsageError
+from seetell.core.errors import MissingExtra, SeetellError, StorageError, UsageError
+from seetell.search.moves import NOWHERE
 
 # What a filter may ask about. The type is the one a column has in the table.
 COLUMNS: Mapping[str, Any] = {
@@ -37,6 +42,7 @@ COLUMNS: Mapping[str, Any] = {
 _KEPT = timedelta(minutes=15)
 _READ_ROWS = 8192
 _IN_ONE_FILTER = 500
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Of LanceDB's index: the parts looked into, and the results per one asked for that are scored again in full.
 _PROBES = 40
 _REFINE = 4
@@ -57,10 +63,23 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows. ids: int64[B]; vectors: float32[B, S]; hashes: of the contents. commit: the newest among
+    them."""
+
+    ids: Ids
+    vectors: Vectors
+    paths: list[str]
+    hashes: list[str]
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """What is kept of one photo. vector: float32[S]."""
 
     path: str
+    sha256: str
     caption: str | None
     vector: NDArray[np.float32]
 
@@ -92,7 +111,10 @@ class PhotoTable:
     def __init__(self, place: Path, name: str, shared_dim: int, *, create: bool = False) -> None:
         self._place = place
         self.shared_dim = shared_dim
-        connection = _lancedb().connect(str(place))
+        # Where photos lie that the table still has elsewhere; whoever opens it may say.
+        self.moves = NOWHERE
+        with self._reading():
+            connection = _lancedb().connect(self._named(place))
         self.empty = False
         try:
             if (place / f"{name}.lance").is_dir():
@@ -113,6 +135,17 @@ class PhotoTable:
             except Exception as second:
                 raise self._unwritable(second) from second
 
+    def _named(self, place: Path) -> str:
+        """A name of the folder that LanceDB takes: it knows none that is not UTF-8 or holds a control
+        character. Such a folder is reached through a link of another name."""
+        name = str(place)
+        if path_text(name) == name and not _CONTROL.search(name):
+            return name
+        link = os.path.join(tempfile.mkdtemp(prefix="seetell-index-"), "index")
+        os.symlink(os.path.abspath(place), link, target_is_directory=True)
+        weakref.finalize(self, shutil.rmtree, os.path.dirname(link), ignore_errors=True)
+        return link
+
     # --- reading ----------------------------------------------------------------------------------------
 
     def refresh(self) -> int:
@@ -127,21 +160,32 @@ class PhotoTable:
 
     def known(self) -> Iterator[Known]:
         """Every photo, a few at a time."""
-        for batch in self._batches(["id", "path", "raw_path", "size_bytes", "mtime_ns", "sha256"]):
-            for row in batch.to_pylist():
-                path = _path(row["path"], row["raw_path"])
-                yield Known(row["id"], path, row["size_bytes"], row["mtime_ns"], row["sha256"])
+        columns = ["id", "path", "raw_path", "size_bytes", "mtime_ns", "sha256"]
+        for batch in self._batches(columns):
+            rows = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+            for number, path, raw, size_bytes, mtime_ns, sha256 in rows:
+                yield Known(number, self._path(path, raw), size_bytes, mtime_ns, sha256)
+
+    def paths(self) -> Iterator[tuple[int, str]]:
+        """(id, path) of every photo."""
+        for batch in self._batches(["id", "path", "raw_path"]):
+            columns = (batch.column(name).to_pylist() for name in ("id", "path", "raw_path"))
+            for number, path, raw in zip(*columns, strict=True):
+                yield number, self._path(path, raw)
 
     def ids(self, where: str | None = None) -> Ids:
         """The ids of all photos, or of those a filter lets through. Raises UsageError for no filter."""
-        parts = [batch.column("id").to_numpy() for batch in self._batches(["id"], where)]
+        parts = [batch.column("id").to_numpy() for batch in self._batches(["id"], where, users=True)]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
     def has(self, path: str) -> bool:
         """Whether there is a photo of that path. Never for one that is no text."""
         if "\0" in path or path_text(path) != path:
             return False
-        quoted = path.replace("'", "''")
+        stored = self.moves.before(path)
+        if self.moves.now(stored) != path:
+            return False  # where it lay before
+        quoted = stored.replace("'", "''")
         return len(self.ids(f"path = '{quoted}' AND raw_path IS NULL")) > 0
 
     def newest_commit(self) -> int:
@@ -149,47 +193,59 @@ class PhotoTable:
         parts = [batch.column("commit").to_numpy().max() for batch in self._batches(["commit"]) if len(batch)]
         return int(max(parts, default=0))
 
-    def rows_since(self, commit: int) -> Iterator[tuple[Ids, Vectors, list[str], int]]:
-        """(ids int64[B], vectors float32[B, S], B paths, newest commit) of rows written after ``commit``."""
+    def rows_since(self, commit: int) -> Iterator[Rows]:
+        """The rows written after ``commit``, a few at a time."""
         where = None if commit == 0 else f"commit > {commit}"
-        for batch in self._batches(["id", "commit", "path", "raw_path", "vector"], where):
+        for batch in self._batches(["id", "commit", "path", "raw_path", "sha256", "vector"], where):
             if len(batch):
                 texts, raw = batch.column("path").to_pylist(), batch.column("raw_path").to_pylist()
-                yield (
+                yield Rows(
                     batch.column("id").to_numpy().astype(np.int64),
                     _vectors(batch.column("vector")),
-                    [_path(*path) for path in zip(texts, raw, strict=True)],
+                    [self._path(*path) for path in zip(texts, raw, strict=True)],
+                    batch.column("sha256").to_pylist(),
                     int(batch.column("commit").to_numpy().max()),
                 )
 
     def contents_of(self, ids: Sequence[int]) -> dict[int, Contents]:
         """What is kept of photos, by id."""
         found: dict[int, Contents] = {}
-        for batch in self._of(ids, ["id", "path", "raw_path", "caption", "vector"]):
+        for batch in self._of(ids, ["id", "path", "raw_path", "sha256", "caption", "vector"]):
             for row, vector in zip(
                 batch.drop_columns(["vector"]).to_pylist(), _vectors(batch.column("vector")), strict=True
             ):
-                found[row["id"]] = Contents(_path(row["path"], row["raw_path"]), row["caption"], vector)
+                path = self._path(row["path"], row["raw_path"])
+                found[row["id"]] = Contents(path, row["sha256"], row["caption"], vector)
         return found
 
-    def uncaptioned(self) -> list[tuple[int, str]]:
-        """(id, path) of the photos without a caption."""
-        return [
-            (row["id"], _path(row["path"], row["raw_path"]))
-            for batch in self._batches(["id", "path", "raw_path"], "caption IS NULL")
-            for row in batch.to_pylist()
-        ]
+    def uncaptioned(self) -> dict[str, list[tuple[int, str]]]:
+        """(id, path) of the photos without a caption, by content hash."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for batch in self._batches(["id", "path", "raw_path", "sha256"], "caption IS NULL"):
+            for row in batch.to_pylist():
+                path = self._path(row["path"], row["raw_path"])
+                found.setdefault(row["sha256"], []).append((row["id"], path))
+        return found
 
     def has_captions(self) -> bool:
-        return any(len(batch) for batch in self._captioned())
+        return any(len(batch) for batch in self._captioned(["caption"]))
 
-    def captions(self) -> dict[str, str]:
-        """The captions there are, by content hash."""
+    def captions(self) -> dict[str, tuple[str, str]]:
+        """(path, caption) of the photos that have one, by content hash."""
         return {
-            row["sha256"]: row["caption"]
-            for batch in self._batches(["sha256", "caption"], "caption IS NOT NULL")
+            row["sha256"]: (self._path(row["path"], row["raw_path"]), row["caption"])
+            for batch in self._captioned(["sha256", "path", "raw_path", "caption"])
             for row in batch.to_pylist()
         }
+
+    def captions_of(self, ids: Sequence[int]) -> list[tuple[str, str, str]]:
+        """(content hash, path, caption) of those of the photos that have one."""
+        return [
+            (row["sha256"], self._path(row["path"], row["raw_path"]), row["caption"])
+            for batch in self._of(ids, ["sha256", "path", "raw_path", "caption"])
+            for row in batch.to_pylist()
+            if row["caption"] is not None
+        ]
 
     # --- writing ----------------------------------------------------------------------------------------
 
@@ -221,7 +277,13 @@ class PhotoTable:
 
     def caption(self, captions: Mapping[int, str], commit: int) -> None:
         """Give photos their captions, all or none. Raises StorageError, the table as it was."""
-        rows = [{"id": one, "caption": text, "commit": commit} for one, text in captions.items()]
+        self._merge([{"id": one, "caption": text, "commit": commit} for one, text in captions.items()])
+
+    def rename(self, paths: Mapping[int, str], commit: int) -> None:
+        """Give photos other paths, all or none. Raises StorageError, the table as it was."""
+        self._merge([{"id": one, **row_path(path), "commit": commit} for one, path in paths.items()])
+
+    def _merge(self, rows: list[dict[str, Any]]) -> None:
         if rows:
             with self._writing():
                 self._table.merge_insert("id").when_matched_update_all().execute(rows)
@@ -245,20 +307,22 @@ class PhotoTable:
 
         if self._has_index("caption"):
             return
-        some: list[str] = next((batch.column("caption").to_pylist() for batch in self._captioned()), [])
+        captions = (batch.column("caption").to_pylist() for batch in self._captioned(["caption"]))
+        some: list[str] = next(captions, [])
         han = any("\u4e00" <= character <= "\u9fff" for text in some for character in text)
         with self._writing():
             # Chinese has no blanks between words: cut by a dictionary. English has its endings taken off.
             self._table.create_index("caption", config=FTS(base_tokenizer="icu") if han else FTS())
 
-    def nearest(self, vector: NDArray[np.float32], k: int, where: str | None) -> list[tuple[str, float]]:
-        """(path, dot product) of the ``k`` nearest photos that LanceDB's index finds, best first."""
-        with self._filtering(where):
-            query = self._table.search(vector).distance_type("dot").nprobes(_PROBES).refine_factor(_REFINE)
-            if where is not None:
-                query = query.where(where, prefilter=True)
-            rows = query.limit(k).select(["path", "raw_path", "_distance"]).to_list()
-        return [(_path(row["path"], row["raw_path"]), 1 - row["_distance"]) for row in rows]
+    def nearest(self, vector: NDArray[np.float32], k: int, where: str | None) -> list[tuple[str, str, float]]:
+        """(path, content hash, dot product) of the ``k`` nearest photos that LanceDB's index finds, best
+        first."""
+        query = self._table.search(vector).distance_type("dot").nprobes(_PROBES).refine_factor(_REFINE)
+        columns = ["path", "raw_path", "sha256", "_distance"]
+        rows = self._asked(query.limit(k).select(columns), where, "the vector")
+        return [
+            (self._path(row["path"], row["raw_path"]), row["sha256"], 1 - row["_distance"]) for row in rows
+        ]
 
     def matching(self, text: str, k: int, where: str | None) -> list[int]:
         """The ids of the ``k`` photos whose captions fit best to the words of a text, best first.
@@ -268,47 +332,67 @@ class PhotoTable:
         if not self._has_index("caption"):
             self._require_captions()
             return []
-        with self._filtering(where):
-            query = self._table.search(text, query_type="fts")
-            if where is not None:
-                query = query.where(where, prefilter=True)
-            rows = query.limit(k).select(["id", "_score"]).to_list()
+        from lancedb.query import MatchQuery
+
+        # As words and not as a text, which LanceDB would parse: quotes are part of its own language.
+        words = MatchQuery(path_text(text), "caption")  # type: ignore[call-arg]  # the others have defaults
+        query = self._table.search(words, query_type="fts").limit(k).select(["id", "_score"])
+        rows = self._asked(query, where, f"the words of {text[:100]!r}")
         if not rows:
             self._require_captions()  # those there were may have gone with their photos
         return [row["id"] for row in rows]
 
     # --- details ----------------------------------------------------------------------------------------
 
-    def _batches(self, columns: list[str], where: str | None = None) -> Iterator[Any]:
+    def _path(self, text: str, raw: bytes | None) -> str:
+        return self.moves.now(text if raw is None else os.fsdecode(raw))
+
+    def _batches(self, columns: list[str], where: str | None = None, *, users: bool = False) -> Iterator[Any]:
+        """users: the condition is somebody's, who may have it wrong."""
         if self.empty:
             return
         query = self._table.search().select(columns)
         if where is not None:
             query = query.where(where)
-        try:
+        with _Turned(lambda error: self._wrong_query(error, where if users else None)):
             batches = iter(query.to_batches(batch_size=_READ_ROWS))
-        except Exception as error:
-            if where is not None and isinstance(error, ValueError):
-                raise _bad_filter(where, error) from error
-            raise self._unreadable(error) from error
         while True:
-            try:
+            with _Turned(lambda error: self._wrong_query(error, where if users else None)):
                 batch = next(batches, None)
-            except Exception as error:
-                if where is not None:
-                    raise _bad_filter(where, error) from error
-                raise self._unreadable(error) from error
             if batch is None:
                 return
             yield batch
+
+    def _asked(self, query: Any, where: str | None, what: str) -> list[dict[str, Any]]:
+        """The rows that a query finds. what: is looked for, for its errors."""
+        with _Turned(lambda error: self._wrong_query(error, where, what)):
+            if where is not None:
+                query = query.where(where, prefilter=True)
+            rows: list[dict[str, Any]] = query.to_list()
+            return rows
+
+    def _wrong_query(self, error: Exception, where: str | None, what: str | None = None) -> SeetellError:
+        """What is wrong where a query fails: the table, if it cannot be read without the query either, else
+        the condition or what is looked for."""
+        try:
+            for _ in self._table.search().select(list(COLUMNS)).to_batches(batch_size=_READ_ROWS):
+                pass
+        except Exception as damage:
+            return self._unreadable(damage)
+        if where is not None:
+            columns = ", ".join(COLUMNS)
+            return UsageError(f"--where {where!r}: {_line(error)}; the columns are: {columns}")
+        if what is not None:
+            return UsageError(f"{what} cannot be looked for ({_line(error)})")
+        return self._unreadable(error)
 
     def _of(self, ids: Sequence[int], columns: list[str]) -> Iterator[Any]:
         for first in range(0, len(ids), _IN_ONE_FILTER):
             some = ", ".join(str(int(one)) for one in ids[first : first + _IN_ONE_FILTER])
             yield from self._batches(columns, f"id IN ({some})")
 
-    def _captioned(self) -> Iterator[Any]:
-        return self._batches(["caption"], "caption IS NOT NULL")
+    def _captioned(self, columns: list[str]) -> Iterator[Any]:
+        return self._batches(columns, "caption IS NOT NULL")
 
     def _require_captions(self) -> None:
         if not self.count():
@@ -324,9 +408,6 @@ class PhotoTable:
     def _has_index(self, column: str) -> bool:
         with self._reading():
             return any(one.columns == [column] for one in self._table.list_indices())
-
-    def _filtering(self, where: str | None) -> _Turned:
-        return self._reading() if where is None else _Turned(lambda error: _bad_filter(where, error))
 
     def _reading(self) -> _Turned:
         return _Turned(self._unreadable)
@@ -387,10 +468,6 @@ def row_path(path: str) -> dict[str, Any]:
     return {"path": text, "raw_path": None if text == path else os.fsencode(path)}
 
 
-def _path(text: str, raw: bytes | None) -> str:
-    return text if raw is None else os.fsdecode(raw)
-
-
 def _vectors(column: Any) -> Vectors:
     """A column of B vectors as float32[B, S]."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
@@ -404,10 +481,6 @@ def _has_version(folder: Path) -> bool:
         return False
     except OSError:
         return True  # there may be one that cannot be looked at
-
-
-def _bad_filter(where: str, error: Exception) -> UsageError:
-    return UsageError(f"--where {where!r}: {_line(error)}; the columns are: {', '.join(COLUMNS)}")
 
 
 def _line(error: Exception) -> str:

@@ -1,0 +1,78 @@
+"""What is doubtful about a text that is looked for: letters the model was never taught, an end it does not
+read. It is answered all the same, and the answer looks like any other."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+
+from seetell.search.query import Query
+from seetell.tasks.model import Model
+
+# The scripts of languages, as Unicode's names of letters begin. Of a language that is not here nothing is
+# said.
+_LATIN = ("LATIN",)
+_SCRIPTS = {
+    **dict.fromkeys(("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "no", "fi", "pl", "cs"), _LATIN),
+    **dict.fromkeys(("ro", "hu", "tr", "vi", "id", "ms", "hr", "sk", "sl", "et", "lv", "lt", "ca"), _LATIN),
+    **dict.fromkeys(("ru", "uk", "bg", "be"), ("CYRILLIC",)),
+    **dict.fromkeys(("ar", "fa", "ur"), ("ARABIC",)),
+    **dict.fromkeys(("hi", "mr", "ne"), ("DEVANAGARI",)),
+    "zh": ("CJK", "BOPOMOFO"),
+    "ja": ("CJK", "HIRAGANA", "KATAKANA"),
+    "ko": ("HANGUL", "CJK"),
+    "el": ("GREEK",),
+    "he": ("HEBREW",),
+    "th": ("THAI",),
+}
+_CALLED = {"CJK": "Chinese"}
+_LETTERS = frozenset({"Lu", "Ll", "Lt", "Lo"})
+
+
+def remarks_on(query: Query, model: Model) -> list[str]:
+    """A line for each thing that is doubtful."""
+    found = []
+    for text in (query.wanted, *query.unwanted):
+        if text is not None and text.strip():
+            found += [said for said in (_strange(text, model), _cut(text, model)) if said is not None]
+    return list(dict.fromkeys(found))
+
+
+def _strange(text: str, model: Model) -> str | None:
+    """That half of the letters or more are of no script that the model was taught."""
+    taught: set[str] = set()
+    for language in model.languages:
+        if language not in _SCRIPTS:
+            return None
+        taught.update(_SCRIPTS[language])
+    # Normalised, because wide and mathematical letters bear other names.
+    letters = [one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) in _LETTERS]
+    scripts = Counter(unicodedata.name(one, "?").replace("-", " ").split()[0] for one in letters)
+    others = Counter({script: count for script, count in scripts.items() if script not in taught})
+    if not taught or not others or 2 * others.total() < len(letters):
+        return None
+    (script, _), *_ = others.most_common(1)
+    return (
+        f"{model.name} was taught {', '.join(model.languages)} and no {_CALLED.get(script, script.title())} "
+        "letters: what it finds may be chance"
+    )
+
+
+def _cut(text: str, model: Model) -> str | None:
+    """That the text is longer than what the model reads."""
+    spec = model.manifest.text
+    if spec is None or model.count_tokens([text])[0] < spec.context_length:
+        return None  # what is cut fills the context
+    # No more than that is ever counted; of both halves together there are more if anything is cut.
+    middle = len(text) // 2
+    blanks = [at for at, character in enumerate(text) if character.isspace() and text[:at].strip()]
+    place = min(blanks, key=lambda at: abs(at - middle), default=middle)
+    halves = [half for half in (text[:place], text[place:]) if half.strip()]
+    ends = 1 if spec.bos_id is None else 2
+    words = sum(count - ends for count in model.count_tokens(halves))
+    if words <= spec.context_length - ends:
+        return None
+    return (
+        f"the text is longer than the {spec.context_length} tokens that {model.name} reads: its end counts "
+        "for nothing"
+    )
