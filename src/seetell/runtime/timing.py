@@ -9,9 +9,10 @@ from typing import TypeVar
 
 Key = TypeVar("Key")
 
-_LEAST_ROUNDS, _MOST_ROUNDS = 3, 20
-# What takes so many times the least is not run again: no busy moment explains it.
-_HOPELESS = 1.5
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 100
+# What takes so many times the least is not run again, once its runs took so long together that no busy moment
+# explains it.
+_HOPELESS, _TELLING_S = 1.5, 0.1
 
 
 def best_times_s(
@@ -30,26 +31,22 @@ def best_times_s(
     there the wall's clock is taken.
     """
     clock = time.process_time if by_processor and sys.platform != "win32" else time.perf_counter
-    compared: dict[Key, float] = {}
-    waited: dict[Key, float] = {}
+    found: dict[Key, list[float]] = {key: [] for key in runs}
+    waited: dict[Key, list[float]] = {key: [] for key in runs}
     order = list(runs)
-    began = clock()
     for done in range(_MOST_ROUNDS):
-        if done >= _LEAST_ROUNDS and (len(order) == 1 or clock() - began > budget_s):
+        spent_s = sum(sum(times) for times in found.values())
+        if done >= _LEAST_ROUNDS and (len(order) == 1 or spent_s > budget_s):
             break
         for key in order:
             before, began_waiting = clock(), time.perf_counter()
             runs[key]()
-            _lower(compared, key, clock() - before)
-            _lower(waited, key, time.perf_counter() - began_waiting)
+            found[key].append(max(clock() - before, 1e-9))
+            waited[key].append(time.perf_counter() - began_waiting)
         if done:
-            least = min(compared.values())
-            order = [key for key in order if compared[key] <= _HOPELESS * least]
+            bound = _HOPELESS * min(min(times) for times in found.values())
+            order = [key for key in order if min(found[key]) <= bound or sum(found[key]) < _TELLING_S]
         # Each is first as often as the others.
         order = [*order[1:], *order[:1]]
-    scale = min(waited[key] / compared[key] for key in runs)
-    return {key: scale * compared[key] for key in runs}
-
-
-def _lower(best_s: dict[Key, float], key: Key, took_s: float) -> None:
-    best_s[key] = min(best_s.get(key, took_s), max(took_s, 1e-9))
+    scale = min(min(waited[key]) / min(found[key]) for key in runs)
+    return {key: scale * min(found[key]) for key in runs}
