@@ -51,8 +51,8 @@ class Alternative:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer. ``abstained`` is true when ``confidence`` lies below the threshold in force; the
-    best guess is still given in ``answer`` so that a caller may show it as a guess. Of the colour of something
-    that is not there it says so: "there is no car"."""
+    best guess is still given in ``answer`` so that a caller may show it as a guess. Asked for the colour of
+    what is not there, it says so: "there is no car"."""
 
     answer: str
     confidence: float
