@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seetell.modeling.models.config import (
+    EfficientNetConfig,
     FusionConfig,
     HybridConfig,
     ResNetConfig,
@@ -28,6 +29,7 @@ IMAGES = {
     "hybrid": HybridConfig(
         depths=(1, 1), channels=(8, 12), stem_channels=8, embed_dim=16, depth=1, num_heads=2
     ),
+    "efficientnet": EfficientNetConfig(width=0.25, depth=0.5, embed_dim=12, layers=1, num_heads=2),
 }
 FUSIONS = ("cross_attention", "co_attention", "gated", "projection")
 
@@ -62,7 +64,7 @@ MASK = torch.tensor([[True] * 4, [True] * 3 + [False]])
 def test_every_fusion_works_over_every_encoder(image: str, fusion: str, shaken: Shake) -> None:
     model = _model(shaken, _config(image, fusion))
     seen = model.encode_image(torch.randn(2, 3, 32, 32))
-    tokens = 17 if image == "vit" else 16
+    tokens = {"vit": 17, "efficientnet": 1}.get(image, 16)
     assert seen.tokens.shape == (2, tokens, 16)
     assert seen.pooled.shape == (2, 16)
     torch.testing.assert_close(seen.embeds.norm(dim=-1), torch.ones(2))
@@ -210,3 +212,46 @@ def test_bf16_autocast_stays_close_and_embeds_stay_float32(shaken: Shake) -> Non
     assert text.embeds.dtype == torch.float32
     assert fused.isfinite().all()
     assert F.cosine_similarity(near.embeds, exact.embeds).min() > 0.99
+
+
+def test_a_photo_in_a_letterbox_is_seen_without_what_lies_beside_it(shaken: Shake) -> None:
+    model = _model(shaken, _config("efficientnet", image_size=(64, 64), letterbox=True))
+    pixels, mask = torch.randn(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, :32] = True
+    found = model.encode_image(pixels, mask)
+    assert found.mask.tolist() == [[True, True, False, False]]
+    maps = model.image_encoder.net.forward_stages(pixels)[-1]
+    other = maps.clone()
+    other[:, :, 1] = 5.0
+    cells = mask[:, ::32, ::32]
+    one, two = model.encode_maps(maps, cells), model.encode_maps(other, cells)
+    torch.testing.assert_close(one.embeds, found.embeds)
+    torch.testing.assert_close(one.embeds, two.embeds)
+    torch.testing.assert_close(one.pooled, two.pooled)
+
+
+def test_a_letterbox_needs_an_encoder_that_takes_a_mask() -> None:
+    with pytest.raises(ValidationError, match="takes no mask"):
+        _config("hybrid", letterbox=True)
+
+
+def test_a_bag_of_words_adds_the_mean_of_its_table(shaken: Shake) -> None:
+    plain = _config()
+    text = plain.text.model_copy(update={"bag_dim": 6})
+    model = _model(shaken, plain.model_copy(update={"text": text}))
+    assert model.bag is not None
+    with torch.no_grad():
+        model.text_projection.weight.zero_()
+    found = model.encode_text(IDS, MASK).embeds
+    words = model.bag(IDS)
+    mean = torch.stack([words[0].mean(dim=0), words[1, :3].mean(dim=0)])
+    torch.testing.assert_close(found, F.normalize(model.bag_projection(mean), dim=-1))
+    # The order of words is the transformer's business alone.
+    turned = torch.tensor([[1, 12, 11, 3], [1, 15, 3, 0]])
+    torch.testing.assert_close(model.encode_text(turned, MASK).embeds, found)
+
+
+def test_configurations_without_the_new_parts_are_written_as_before() -> None:
+    told = _config().model_dump()
+    assert "letterbox" not in told and "bag_dim" not in told["text"]
+    assert UnifiedConfig.model_validate(told) == _config()

@@ -80,8 +80,8 @@ class TextSpec(_Strict):
 
 
 class AnswerKind(_Strict):
-    """What was fitted on held-out questions of one kind (seetell's ``question_kinds``). The temperature divides
-    answer logits before the softmax (Guo et al. 2017); an answer less probable is abstained from."""
+    """What was fitted on held-out questions of one kind (seetell's ``question_kinds``). The temperature
+    divides answer logits before the softmax (Guo et al. 2017); an answer less probable is abstained from."""
 
     temperature: float = Field(default=1.0, gt=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
@@ -89,8 +89,8 @@ class AnswerKind(_Strict):
 
 class CaptionConfidence(_Strict):
     """The probability that all objects a caption names are in its photo, by logistic regression fitted on
-    held-out photos: sigmoid(bias + log_prob_weight * mean log-probability per token + match_weight * cosine of
-    photo and caption). A caption less probable than ``unsure_below`` is replaced by one that says less."""
+    held-out photos: sigmoid(bias + log_prob_weight * mean log-probability per token + match_weight * cosine
+    of photo and caption). A caption less probable than ``unsure_below`` is replaced by one that says less."""
 
     bias: float
     log_prob_weight: float
@@ -195,7 +195,8 @@ class Manifest(_Strict):
     image: ImageSpec | None = None
     text: TextSpec | None = None
     # prompts[task][language] is a template; "{}" marks where the label goes. Under "unsure" stand captions
-    # that say little, of which the fitting one is given where the model is unsure of its own.
+    # that say little, of which the fitting one is given where the model is unsure of its own; the last one
+    # holds of any photo, and is given where none of them stands out.
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec = ScoreSpec()

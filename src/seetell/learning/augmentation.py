@@ -17,6 +17,9 @@ from PIL import Image
 # Luma of ITU-R BT.601, the grey that saturation fades towards.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
+# The draw of a view that says whether it is mirrored.
+_FLIP = 4
+
 _SIDES = re.compile(
     r"\b(?:left|right)(?:most|wards?|hand|side)?\b|\b(?:counter|anti)?-?clockwise\b|\bmirror(?:ed)?\b|[左右]",
     re.IGNORECASE,
@@ -30,8 +33,12 @@ class Augmentation:
     scale: smallest and largest share of the photo's area that is cropped.
     aspect: smallest and largest stretch of the crop, relative to squashing the whole photo; sampled
         evenly in its logarithm.
+    stretch: smallest and largest factor by which what was cropped is then widened against its height, for
+        models that keep a photo's shape: photos that lost theirs are seen in shapes they may have had.
     flip: mirror with probability 1/2 where the texts allow it.
     brightness, contrast, saturation: factors are drawn from [1 - x, 1 + x].
+    views: how many views of a photo there are, whose maps of frozen layers are worked out once (see
+        frozen_maps.py); 0 for a new view every time.
     erase: probability of covering one rectangle with grey (Zhong et al. 2017, "Random Erasing").
     """
 
@@ -42,6 +49,8 @@ class Augmentation:
     contrast: float = 0.2
     saturation: float = 0.2
     erase: float = 0.0
+    stretch: tuple[float, float] = (1.0, 1.0)
+    views: int = 0
 
 
 # Rendered pictures: colours and places are exact answers there, so the view is nearly the picture.
@@ -74,7 +83,7 @@ def random_view(
     box = crop_box(photo.shape[0], photo.shape[1], rule, draws[:4])
     image = Image.fromarray(photo).resize((size, size), Image.Resampling.BICUBIC, box=box)
     pixels = np.asarray(image, dtype=np.float32)
-    if rule.flip and may_flip and draws[4] < 0.5:
+    if rule.flip and may_flip and draws[_FLIP] < 0.5:
         pixels = pixels[:, ::-1]
     pixels = jitter_light(pixels, rule, draws[5:8])
     view: NDArray[np.float32] = (pixels - mean * 255.0) / (std * 255.0)
@@ -86,21 +95,38 @@ def random_view(
 def random_part(
     photo: NDArray[np.uint8], rule: Augmentation, rng: np.random.Generator, *, may_flip: bool
 ) -> NDArray[np.uint8]:
-    """A random part of ``photo`` uint8[H, W, 3] as a photo of its own, uint8[h, w, 3]: crop, flip and light,
-    for models that prepare photos in a way of their own. Where ``rule`` changes nothing it is the photo.
+    """A random part of ``photo`` uint8[H, W, 3] as a photo of its own, uint8[h, w, 3]: crop, stretch, flip
+    and light, for models that prepare photos in a way of their own. Where ``rule`` changes nothing it is the
+    photo.
     """
     draws = rng.random(12)
     left, top, right, bottom = (
         round(edge) for edge in crop_box(photo.shape[0], photo.shape[1], rule, draws[:4])
     )
     part = photo[top : max(bottom, top + 1), left : max(right, left + 1)]
-    if rule.flip and may_flip and draws[4] < 0.5:
+    if rule.stretch != (1.0, 1.0):
+        part = _stretched(part, rule.stretch, float(rng.random()))
+    if rule.flip and may_flip and draws[_FLIP] < 0.5:
         part = part[:, ::-1]
     lit = jitter_light(part.astype(np.float32), rule, draws[5:8])
     seen = lit.round().astype(np.uint8)
     if draws[8] < rule.erase:
         _erase_pixels(seen, draws[9:12])
     return np.ascontiguousarray(seen)
+
+
+def mirrors(rule: Augmentation, rng: np.random.Generator) -> bool:
+    """Whether a view drawn from ``rng`` is mirrored where it may be."""
+    return rule.flip and bool(rng.random(12)[_FLIP] < 0.5)
+
+
+def _stretched(part: NDArray[np.uint8], stretch: tuple[float, float], draw: float) -> NDArray[np.uint8]:
+    """Wider or higher by a factor even in its logarithm; the side that grows relatively does not shrink."""
+    low, high = np.log(stretch[0]), np.log(stretch[1])
+    factor = float(np.exp(low + (high - low) * draw))
+    height, width = part.shape[:2]
+    size = (round(width * max(factor, 1.0)), round(height * max(1.0 / factor, 1.0)))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(part)).resize(size, Image.Resampling.BICUBIC))
 
 
 def crop_box(

@@ -96,7 +96,9 @@ class TeacherInputs:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised. pixel_mask:
-    bool[B, H, W], True on the photo, where photos may be smaller than their row."""
+    bool[B, H, W], True on the photo, where photos may be smaller than their row.
+    maps: float32[B, C, h, w], what the frozen layers of the image encoder make of the photos, and map_mask:
+    bool[B, h, w]; ``pixel_values`` then has no rows."""
 
     keys: tuple[str, ...]
     pixel_values: Tensor
@@ -107,6 +109,8 @@ class Batch:
     names: tuple[Names, ...] = ()
     pixel_mask: Tensor | None = None
     teacher: TeacherInputs | None = None
+    maps: Tensor | None = None
+    map_mask: Tensor | None = None
 
     @property
     def padding_share(self) -> float:

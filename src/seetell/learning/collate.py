@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from seetell.core.errors import DataError, ImageError
 from seetell.data.photo_refs import ref_name
 from seetell.learning.augmentation import names_a_side, random_part, random_view
 from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags, TeacherInputs
+from seetell.learning.frozen_maps import FrozenMaps, View, view_of
 from seetell.learning.photos import PhotoCache
 from seetell.learning.sources import Row, Source
 from seetell.learning.teacher_inputs import SeenPhoto, Shown, TeacherReader
 from seetell.media.preprocess import ImageSpec, preprocess
 
 IGNORED = -100
+# Photos looked at together, and threads that do, where maps are worked out ahead.
+_TOGETHER, _LOOKING = 64, 3
 
 
 class Collator:
@@ -32,7 +36,8 @@ class Collator:
     parts of the photo, prepared so. answers: answer -> place in the answer list. skip_unreadable: leave out
     photos that cannot be decoded, counting them in ``skipped``, instead of raising. share: (rank, count) of
     the processes that have one batch between them; this one's part is made. teacher: prepares the batch for
-    the model that is learned from.
+    the model that is learned from. frozen: makes the maps of frozen layers, in the place of pixels, of views
+    that ``seed`` tells apart.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class Collator:
         skip_unreadable: bool = False,
         share: tuple[int, int] = (0, 1),
         teacher: TeacherReader | None = None,
+        frozen: FrozenMaps | None = None,
+        seed: int = 0,
     ) -> None:
         self._sources = tuple(sources)
         self._tokenizer = tokenizer
@@ -65,6 +72,8 @@ class Collator:
         self._skip_unreadable = skip_unreadable
         self._rank, self._processes = share
         self._teacher = teacher
+        self._frozen = frozen
+        self._seed = seed
         self._lock = threading.Lock()
         self.skipped = 0
 
@@ -76,10 +85,11 @@ class Collator:
         """
         mine = slice(self._rank, None, self._processes)
         drawn = [row for source in self._sources for row in source.draw(step)[mine]]
+        if self._frozen is not None:
+            return self._above(self._frozen, drawn, step)
         readable = [(row, photo) for row in drawn if (photo := self._photo(row)) is not None]
         if not readable:
-            names = f"{len(drawn)} photos can be read, the first is {ref_name(drawn[0].photo)}"
-            raise DataError(f"step {step}: none of its {names}")
+            raise _nothing_readable(drawn, step)
         rows = [row for row, _ in readable]
         # A view uses up its random numbers, and the teacher is to see the same one.
         again = [copy.deepcopy(row.rng) for row in rows] if self._teacher is not None else []
@@ -101,6 +111,67 @@ class Collator:
             names=self._names(rows),
             pixel_mask=pixel_mask,
             teacher=teacher,
+        )
+
+    def look_ahead(self, steps: range, tell: Callable[[int, int], None]) -> None:
+        """Work out the maps of all views that these steps will show, where there are frozen layers: all at
+        once takes less than a few beside each step. ``tell`` is told how many of how many are done.
+
+        Raises what :meth:`batch` raises.
+        """
+        frozen = self._frozen
+        if frozen is None:
+            return
+        mine = slice(self._rank, None, self._processes)
+        unseen: dict[bytes, tuple[Row, View]] = {}
+        for step in steps:
+            rows = [row for source in self._sources for row in source.draw(step)[mine]]
+            views = [view_of(row, self._seed, may_flip=_may_flip(row)) for row in rows]
+            for place in frozen.missing(views):
+                unseen.setdefault(views[place].key, (rows[place], views[place]))
+        wanted = list(unseen.values())
+
+        def learn(start: int) -> None:
+            some = wanted[start : start + _TOGETHER]
+            seen = [(view, photo) for row, view in some if (photo := self._photo(row)) is not None]
+            frozen.learn([view for view, _ in seen], [photo for _, photo in seen])
+
+        with ThreadPoolExecutor(_LOOKING) as pool:
+            starts = range(0, len(wanted), _TOGETHER)
+            for start, _ in zip(starts, pool.map(learn, starts), strict=True):
+                tell(min(start + _TOGETHER, len(wanted)), len(wanted))
+        # They are met again, and counted then.
+        self.skipped = 0
+
+    def _above(self, frozen: FrozenMaps, drawn: Sequence[Row], step: int) -> Batch:
+        """The batch as the frozen layers see it. A photo is read only for views that were never met."""
+        views = [view_of(row, self._seed, may_flip=_may_flip(row)) for row in drawn]
+        unread: set[bytes] = set()
+        new: list[View] = []
+        photos: list[NDArray[np.uint8]] = []
+        for place in frozen.missing(views):
+            photo = self._photo(drawn[place])
+            if photo is None:
+                unread.add(views[place].key)
+            else:
+                new.append(views[place])
+                photos.append(photo)
+        frozen.learn(new, photos)
+        kept = [place for place, view in enumerate(views) if view.key not in unread]
+        rows = [drawn[place] for place in kept]
+        if not rows:
+            raise _nothing_readable(drawn, step)
+        maps, mask = frozen.maps([views[place] for place in kept])
+        return Batch(
+            keys=tuple(ref_name(row.photo) for row in rows),
+            pixel_values=torch.empty(0, 3, 1, 1),
+            captions=self._captions(rows),
+            questions=self._questions(rows),
+            labels=_labels(rows),
+            tags=self._tags(rows),
+            names=self._names(rows),
+            maps=maps,
+            map_mask=mask,
         )
 
     def _shown(self, rows: Sequence[Row], pixel_values: Tensor, pixel_mask: Tensor | None) -> Shown:
@@ -193,6 +264,11 @@ class Collator:
     def _encode(self, texts: Sequence[str], lead_id: int | None) -> tuple[Tensor, Tensor]:
         ids, mask = self._tokenizer.encode(texts, lead_id=lead_id)
         return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def _nothing_readable(drawn: Sequence[Row], step: int) -> DataError:
+    names = f"{len(drawn)} photos can be read, the first is {ref_name(drawn[0].photo)}"
+    return DataError(f"step {step}: none of its {names}")
 
 
 def _may_flip(row: Row) -> bool:

@@ -219,3 +219,96 @@ def test_templates_caption_labelled_photos(scenes: Path, tmp_path: Path) -> None
     assert row.label is None
     assert row.captions[0][0] in {f"a picture of a {shape}" for shape in ("circle", "square", "triangle")}
     assert json.loads((tmp_path / "labels.json").read_text(encoding="utf-8")) == []
+
+
+EYES = [
+    "model={image: {kind: efficientnet, width: 0.25, depth: 0.5, embed_dim: 16}, text: {embed_dim: 32, "
+    "bag_dim: 8}, fusion: {kind: cross_attention, depth: 1}, image_size: [48, 48], letterbox: true}",
+    "resolution=[{until: 1.0, size: 48}]",
+    "tune={freeze: [image_encoder.net]}",
+    *(f"data.{place}.augment={{views: 3, flip: true}}" for place in range(3)),
+]
+
+
+def with_eyes(scenes: Path, folder: Path, *more: str) -> Recipe:
+    kept = [one for one in SMALL if not one.startswith(("model.", "resolution"))]
+    return read_recipe(
+        RECIPE, [*kept, *EYES, f"data_root={scenes}", f"checkpoint.dir={folder}", "precision=fp32", *more]
+    )
+
+
+def test_above_frozen_layers_a_run_learns_from_maps_and_goes_on_to_the_same_end(
+    scenes: Path, tmp_path: Path
+) -> None:
+    run(with_eyes(scenes, tmp_path / "run"))
+    (kept,) = (tmp_path / "maps").iterdir()
+    assert (kept / "maps").stat().st_size
+    prepared = prepare(with_eyes(scenes, tmp_path / "run"))
+    batch = build_collator(prepared).batch(0)
+    assert batch.maps is not None and batch.map_mask is not None
+    assert batch.maps.shape == (len(batch.keys), prepared.step.model.image_encoder.net.channels[-1], 2, 2)
+    frozen = prepared.step.model.image_encoder.net
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    other = tmp_path / "again" / "other"
+    part = prepare(with_eyes(scenes, other))
+    part.step.register_forward_pre_hook(_fail_at(4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seetell.learning.training.run.prepare", lambda _: part)
+        with pytest.raises(ZeroDivisionError):
+            run(part.recipe)
+    run(with_eyes(scenes, other))
+    for one, two in zip(losses(other), losses(tmp_path / "run"), strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+
+
+def test_maps_are_what_the_layers_make_of_the_photos(scenes: Path, tmp_path: Path) -> None:
+    plain = [f"data.{place}.augment={{views: 1}}" for place in range(3)]
+    prepared = prepare(with_eyes(scenes, tmp_path / "run", *plain))
+    model = prepared.step.model
+    # Statistics as of a trained network: without, the maps of a new one are too small for half precision.
+    with torch.no_grad():
+        model.image_encoder.net.train()(torch.randn(8, 3, 48, 48, generator=torch.Generator().manual_seed(2)))
+        for module in model.image_encoder.net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+        model.image_encoder.net(torch.randn(8, 3, 48, 48, generator=torch.Generator().manual_seed(3)))
+    model.eval()
+    batch = build_collator(prepared).batch(0)
+    whole = [f"data.{place}.augment=none" for place in range(3)]
+    seen = build_collator(prepare(with_eyes(scenes, tmp_path / "other", *whole))).batch(0)
+    assert seen.maps is None and seen.keys == batch.keys
+    with torch.no_grad():
+        above = model.encode_maps(batch.maps, batch.map_mask)
+        through = model.encode_image(seen.pixel_values, seen.pixel_mask)
+    torch.testing.assert_close(above.embeds, through.embeds, atol=2e-3, rtol=0)
+    assert torch.equal(above.mask, through.mask)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("tune={}", "freeze"),
+        ("data.1.augment={views: 0}", "data.1.augment.views"),
+    ],
+)
+def test_maps_need_frozen_layers_and_fixed_views_everywhere(
+    scenes: Path, tmp_path: Path, change: str, said: str
+) -> None:
+    prepared = prepare(with_eyes(scenes, tmp_path / "run", change))
+    with pytest.raises(RecipeError, match=said):
+        build_collator(prepared)
+
+
+def test_an_image_encoder_begins_as_a_public_checkpoint(scenes: Path, tmp_path: Path) -> None:
+    from seetell.core.errors import CheckpointError
+    from tests.parity.test_efficientnet_lite import read, written
+
+    folder = tmp_path / "lite0"
+    folder.mkdir()
+    written(folder, 0)
+    sizes = ["model.image.width=1.0", "model.image.depth=1.0", f"init_image={folder}"]
+    prepared = prepare(with_eyes(scenes, tmp_path / "run", *sizes))
+    own, theirs = prepared.step.model.image_encoder.net.state_dict(), read(folder).encoder.state_dict()
+    assert all(torch.equal(own[name], theirs[name]) for name in theirs)
+    with pytest.raises(CheckpointError, match="other layers than"):
+        prepare(with_eyes(scenes, tmp_path / "other", f"init_image={folder}"))

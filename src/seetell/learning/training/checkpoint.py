@@ -79,6 +79,12 @@ def latest(folder: Path) -> Path | None:
     return found[-1][1] if found else None
 
 
+def latest_step(folder: Path) -> int:
+    """Of the newest checkpoint below ``folder``; 0 when there is none."""
+    found = checkpoints(folder)
+    return found[-1][0] if found else 0
+
+
 def save_checkpoint(
     folder: Path,
     progress: Progress,

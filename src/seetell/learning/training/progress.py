@@ -93,6 +93,31 @@ class ProgressDisplay:
         return f"{losses}  {self._photos_per_s:.0f} photos/s  mfu {mfu:.0%}  {duration(left_s)} left"
 
 
+class Countdown:
+    """A line now and then about work of a known size, done before the first step."""
+
+    def __init__(self, what: str, *, line_every_s: float = 15.0, shown: bool = True) -> None:
+        self._what = what
+        self._line_every_s = line_every_s
+        self._console = Console(file=sys.stderr, quiet=not shown)
+        self._begun: tuple[float, int] | None = None
+        self._last_line = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._begun is None:
+            # What came before the first was finding out what there is to do.
+            self._begun, self._last_line = (now, done), now
+            return
+        if done < total and now - self._last_line < self._line_every_s:
+            return
+        self._last_line = now
+        began, first = self._begun
+        left_s = (total - done) * (now - began) / max(done - first, 1)
+        rest = f", {duration(left_s)} left" if done < total else ""
+        self._console.print(f"{self._what}: {done:,} of {total:,}{rest}", highlight=False, soft_wrap=True)
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say it: ``41 s``, ``12 min``, ``3 h 05 min``."""
     if seconds < 60:

@@ -66,6 +66,8 @@ class Recipe(Section):
     """One training run.
 
     model: sizes of our model; without it and without ``init`` they are its defaults.
+    init_image: a folder with the public checkpoint of an image classifier, of whose layers those of
+        ``model.image`` are made; what ``init`` names comes after it.
     init_layers: where ``model`` has fewer blocks than what ``init`` names, whether each stack takes its
         ``first`` ones, or ones at ``even`` distances with the first and the last among them.
     init: the weights to start from. Without ``model``, the model itself: ours or of a public family.
@@ -83,6 +85,7 @@ class Recipe(Section):
 
     model: dict[str, Any] | None = None
     init: str | None = None
+    init_image: str | None = None
     init_layers: Literal["first", "even"] = "first"
     tokenizer: TokenizerSettings = TokenizerSettings()
     data_root: str = "."

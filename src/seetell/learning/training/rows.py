@@ -13,6 +13,8 @@ from torch import Tensor
 from seetell.modeling.parts.attention import KeyValue
 
 _LENGTH_PARTS = 4
+# In a part: fewer cost more to begin with than their padding does.
+_LEAST_ROWS = 16
 
 
 def rows_by_language(languages: Sequence[str], device: torch.device) -> dict[str, Tensor]:
@@ -37,6 +39,19 @@ def take(memory: Sequence[KeyValue], rows: Tensor) -> list[KeyValue]:
     return [(keys[rows], values[rows]) for keys, values in memory]
 
 
+def without_words(ids: Tensor, attention_mask: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """The texts without a random share of their words; leads stay, and what is kept moves together.
+
+    ids: int64[R, T]; attention_mask: bool[R, T], padded on the right. Returns the same shapes.
+    """
+    if not share:
+        return ids, attention_mask
+    kept = attention_mask & (torch.rand(ids.shape, device=ids.device) >= share)
+    kept[:, 0] = attention_mask[:, 0]
+    order = (~kept).long().argsort(dim=1, stable=True)
+    return ids.gather(1, order), kept.gather(1, order)
+
+
 def encode_by_length(
     encode: Callable[[Tensor, Tensor], Tensor], ids: Tensor, attention_mask: Tensor
 ) -> Tensor:
@@ -45,10 +60,15 @@ def encode_by_length(
 
     encode: int64[r, t], bool[r, t] -> float[r, S]. ids: int64[R, T]; attention_mask: bool[R, T].
     """
+    parts = by_length(attention_mask)
+    found = [encode(ids[rows, :longest], attention_mask[rows, :longest]) for rows, longest in parts]
+    return torch.cat(found)[torch.cat([rows for rows, _ in parts]).argsort()]
+
+
+def by_length(attention_mask: Tensor) -> list[tuple[Tensor, int]]:
+    """The rows of bool[R, T], padded on the right, in a few parts, shortest first: places int64[r] and how
+    long the longest of them is. Few rows stay together."""
     lengths = attention_mask.sum(dim=1)
     order = lengths.argsort(stable=True)
-    parts: list[Tensor] = []
-    for rows in order.chunk(_LENGTH_PARTS):
-        longest = int(lengths[rows].max())
-        parts.append(encode(ids[rows, :longest], attention_mask[rows, :longest]))
-    return torch.cat(parts)[order.argsort()]
+    parts = min(_LENGTH_PARTS, -(-len(order) // _LEAST_ROWS))
+    return [(rows, int(lengths[rows].max())) for rows in order.chunk(max(parts, 1))]

@@ -7,6 +7,7 @@ files for ``seetell evaluate``. One command at a time works in it: that one hold
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import torch
 import yaml
+from torch import nn
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import BundleDamaged, RecipeError
 from seetell.core.files import atomic_write_text
 from seetell.core.locking import locked
 from seetell.learning.collate import Collator
+from seetell.learning.frozen_maps import FrozenMaps, frozen_fingerprint
 from seetell.learning.length_pool import LengthPool
 from seetell.learning.objectives.self_critical import CaptionReward
 from seetell.learning.photos import PhotoCache
@@ -42,13 +45,23 @@ from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validate
 from seetell.learning.training.precision import precision_of_run
 from seetell.learning.training.processes import Processes
+from seetell.learning.training.progress import Countdown
 from seetell.learning.training.recipe import Recipe
-from seetell.learning.training.starting import ANSWERS_FILE, LABELS_FILE, settle, with_kept_lists
+from seetell.learning.training.starting import (
+    ANSWERS_FILE,
+    LABELS_FILE,
+    load_image_weights,
+    settle,
+    with_kept_lists,
+)
 from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.teacher import Teacher
 from seetell.learning.training.teaching import check_outputs, check_teacher, read_teacher
 from seetell.learning.training.tuning import apply_tuning
+from seetell.modeling.export.frozen_layers import last_map
+from seetell.modeling.export.run import own_image_spec
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
+from seetell.modeling.parts.placed import PlacedEfficientNet
 
 RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
@@ -139,6 +152,11 @@ def _run(
             raise RecipeError("guard: this run was given nothing to measure with; pass build_guard")
         guard = build_guard(prepared)
     collator = build_collator(prepared, share=(processes.rank, processes.count))
+    done = checkpoints.latest_step(prepared.folder / "checkpoints") * recipe.accumulate
+    collator.look_ahead(
+        range(done, prepared.total_steps * recipe.accumulate),
+        Countdown("views seen by the frozen layers", shown=processes.is_first),
+    )
     loop = TrainingLoop(
         recipe,
         prepared.step,
@@ -232,6 +250,8 @@ def _own_step(
         raise RecipeError(
             f"model.text.vocab_size: {rows} is too few for the tokenizer's {tokenizer.vocab_size}"
         )
+    if recipe.init_image is not None and checkpoints.latest(folder / "checkpoints") is None:
+        load_image_weights(step.model, Path(recipe.init_image))
     # A run that goes on has its weights in its checkpoint, wherever those it began with are by now.
     if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
         source = locate(recipe.init) or Path(recipe.init)
@@ -255,6 +275,10 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
     micro_steps = prepared.total_steps * recipe.accumulate
     image = None if prepared.start is None else prepared.start.facts.image
     largest = recipe.largest_size if image is None else max(image.min_source_size)
+    # Processes would write one file at a time between them; each keeps its own share in memory.
+    frozen = _frozen_maps(prepared, kept=share[1] == 1)
+    if image is None and isinstance(prepared.step, JointStep) and prepared.step.model.config.letterbox:
+        image = own_image_spec(prepared.step.model.config, mean=recipe.mean, std=recipe.std)
     teacher = prepared.teacher
     if teacher is not None:
         largest = max(largest, teacher.photo_size)
@@ -272,6 +296,49 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
         skip_unreadable=recipe.unreadable_photos == "skip",
         share=share,
         teacher=None if teacher is None else teacher.reader,
+        frozen=frozen,
+        seed=recipe.seed,
+    )
+
+
+def _frozen_maps(prepared: Prepared, *, kept: bool) -> FrozenMaps | None:
+    """The maps of frozen layers, where the recipe gives photos a fixed number of views.
+
+    Raises RecipeError where not all sources do, and where the layers below the maps learn.
+    """
+    recipe = prepared.recipe
+    fixed = [source.augment.views > 0 for source in recipe.data]
+    if not any(fixed):
+        return None
+    if not all(fixed):
+        place = fixed.index(False)
+        raise RecipeError(
+            f"data.{place}.augment.views: the other sources have some, so this one needs some too"
+        )
+    encoder = prepared.step.model.image_encoder if isinstance(prepared.step, JointStep) else None
+    if not isinstance(encoder, PlacedEfficientNet):
+        raise RecipeError("augment.views: is for models whose image encoder is of the kind efficientnet")
+    below = nn.ModuleList([encoder.net.stem, encoder.net.stages])
+    if any(parameter.requires_grad for parameter in below.parameters()):
+        raise RecipeError(
+            "augment.views: the layers below the maps learn, so their maps change; freeze them "
+            "(tune.freeze: [image_encoder.net])"
+        )
+    if prepared.teacher is not None:
+        raise RecipeError("augment.views: a teacher sees photos, and where maps are kept there are none")
+    assert isinstance(prepared.step, JointStep)
+    image = own_image_spec(prepared.step.model.config, mean=recipe.mean, std=recipe.std)
+    # What trains is elsewhere and in another mode.
+    net = copy.deepcopy(encoder.net).cpu().float().eval()
+    stride = net.stride
+    shape = (net.channels[-1], -(-image.height // stride), -(-image.width // stride))
+    name = frozen_fingerprint(nn.ModuleList([net.stem, net.stages]), image)
+    return FrozenMaps(
+        last_map(net, (image.height, image.width), shape),
+        encoder.cells,
+        image,
+        shape,
+        prepared.folder.parent / "maps" / name if kept else None,
     )
 
 

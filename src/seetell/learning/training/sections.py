@@ -44,6 +44,8 @@ class AugmentSettings(Section):
     contrast: _Unit = 0.2
     saturation: _Unit = 0.2
     erase: _Unit = 0.0
+    stretch: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (1.0, 1.0)
+    views: int = Field(default=0, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -56,11 +58,15 @@ class AugmentSettings(Section):
     @property
     def changes_nothing(self) -> bool:
         """Whether every view is the whole photo as it is."""
-        return self == AugmentSettings.model_validate("none")
+        return self.model_copy(update={"views": 0}) == AugmentSettings.model_validate("none")
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentSettings:
-        for name, (low, high) in (("scale", self.scale), ("aspect", self.aspect)):
+        for name, (low, high) in (
+            ("scale", self.scale),
+            ("aspect", self.aspect),
+            ("stretch", self.stretch),
+        ):
             if low > high:
                 raise ValueError(f"{name} is [smallest, largest]")
         return self

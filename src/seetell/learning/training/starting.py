@@ -25,9 +25,12 @@ from seetell.learning.training.sections import (
     TokenizerSettings,
 )
 from seetell.learning.training.task_metric import with_stop
+from seetell.modeling.export.public import read_checkpoint
 from seetell.modeling.export.run import ANSWERING, like
 from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
+from seetell.modeling.models.image_classifier import ImageClassifier
 from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.parts.placed import PlacedEfficientNet
 
 ANSWERS_FILE = "answers.json"
 LABELS_FILE = "labels.json"
@@ -45,6 +48,24 @@ def settle(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
         return recipe, None
     settled, start = _settled(recipe, folder)
     return with_stop(settled), start
+
+
+def load_image_weights(model: UnifiedModel, folder: Path) -> None:
+    """Take the layers of the image encoder from the public checkpoint of an image classifier, in place.
+
+    Raises BundleNotFound and CheckpointError, for one of another shape too.
+    """
+    classifier = read_checkpoint(folder)[0]
+    encoder = model.image_encoder
+    if not (isinstance(classifier, ImageClassifier) and isinstance(encoder, PlacedEfficientNet)):
+        raise CheckpointError(
+            f"init_image: {folder} is no image classifier whose layers model.image can be made of"
+        )
+    given, wanted = classifier.encoder.state_dict(), encoder.net.state_dict()
+    unlike = [name for name in wanted if name not in given or given[name].shape != wanted[name].shape]
+    if unlike:
+        raise CheckpointError(f"init_image: {folder} has other layers than model.image: {unlike[0]}")
+    encoder.net.load_state_dict(given)
 
 
 def _settled(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:

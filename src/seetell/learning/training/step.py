@@ -34,7 +34,14 @@ from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.distilling import Distillation, Taught
 from seetell.learning.training.gathering import Pairs, gathered
 from seetell.learning.training.objective_spec import ObjectiveSpec
-from seetell.learning.training.rows import encode_by_length, rows_by_language, some_rows, take
+from seetell.learning.training.rows import (
+    by_length,
+    encode_by_length,
+    rows_by_language,
+    some_rows,
+    take,
+    without_words,
+)
 from seetell.learning.training.teacher import Teacher, stage_widths
 from seetell.learning.training.training_heads import CaptionWordsHead
 from seetell.modeling.models.assembled import AssembledModel
@@ -134,7 +141,10 @@ class JointStep(TrainingStep):
         losses: dict[str, Tensor] = {}
         if self.training:
             limit_logit_scale(self.model.logit_scale)
-        image = self.model.encode_image(batch.pixel_values)
+        if batch.maps is not None and batch.map_mask is not None:
+            image = self.model.encode_maps(batch.maps, batch.map_mask)
+        else:
+            image = self.model.encode_image(batch.pixel_values, batch.pixel_mask)
         memory: list[KeyValue] = []
         has_text = batch.captions is not None or batch.questions is not None
         readers = _READ_MEMORY if self.model.decoder is None else _DECODE_IMAGES
@@ -176,7 +186,10 @@ class JointStep(TrainingStep):
         losses: dict[str, Tensor],
     ) -> None:
         if _READ_APART & self.objectives.keys():
-            embeds = self._text_embeds(captions.ids, captions.attention_mask)
+            ids, mask = captions.ids, captions.attention_mask
+            if "contrastive" in self.objectives and self.training:
+                ids, mask = without_words(ids, mask, self.objectives["contrastive"].drop_words)
+            embeds = self._text_embeds(ids, mask)
             self._contrastive_and_matching(captions, image, memory, embeds, told, losses)
         if self.words_head is not None:
             losses["caption_words"] = self.words_head(
@@ -206,11 +219,43 @@ class JointStep(TrainingStep):
         ids = captions.ids[rows].clone()
         ids[:, 0] = self._leads_of(captions, rows, self.leads.decoder_start)
         inputs, mask, labels = next_token_labels(ids, captions.attention_mask[rows])
+        if specs[1] is None:
+            losses["captioning"] = self._captioning_by_length(
+                (inputs, mask, labels), photos, image, memory, self.objectives["captioning"].label_smoothing
+            )
+            return
         logits = self._decoded(inputs, mask, labels >= 0, take(memory, photos), image.mask[photos])
         if (learned := specs[0]) is not None:
             losses["captioning"] = captioning_loss(logits, labels[labels >= 0], learned.label_smoothing)
         if told is not None and told.wants("distil_captioning"):
             losses["distil_captioning"] = told.captioning(logits, inputs, mask, photos, labels >= 0)
+
+    def _captioning_by_length(
+        self,
+        texts: tuple[Tensor, Tensor, Tensor],
+        photos: Tensor,
+        image: EncodedImage,
+        memory: Sequence[KeyValue],
+        label_smoothing: float,
+    ) -> Tensor:
+        """The mean over all words of inputs, mask and labels [R, T], a few lengths at a time."""
+        inputs, mask, labels = texts
+        logits: list[Tensor] = []
+        wanted: list[Tensor] = []
+        for rows, longest in by_length(mask):
+            here = labels[rows, :longest]
+            seen = photos[rows]
+            logits.append(
+                self._decoded(
+                    inputs[rows, :longest],
+                    mask[rows, :longest],
+                    here >= 0,
+                    take(memory, seen),
+                    image.mask[seen],
+                )
+            )
+            wanted.append(here[here >= 0])
+        return captioning_loss(torch.cat(logits), torch.cat(wanted), label_smoothing)
 
     def _self_critical(
         self, captions: Captions, keys: Sequence[str], image: EncodedImage, memory: Sequence[KeyValue]
@@ -384,22 +429,33 @@ class JointStep(TrainingStep):
             return
         ids = questions.ids.clone()
         ids[:, 0] = self.leads.fuse
-        text = self.model.encode_text(ids, questions.attention_mask)
-        fused = self._fuse(text.tokens, questions.attention_mask, image, memory, questions.image_index)
-        if listed is not None or copied:
-            answers = self.model.answer_logits(fused)
-            if listed is not None:
-                losses["answer_list"] = classification_loss(
-                    answers, questions.answer_index, listed.label_smoothing
-                )
-            if told is not None and copied:
-                losses["distil_answers"] = told.answers(answers, questions.image_index)
-        if written is not None:
-            inputs, mask, labels = next_token_labels(questions.answer_ids, questions.answer_mask)
-            logits = self._decoded(
-                inputs, mask, labels >= 0, self.model.memory(fused), questions.attention_mask
+        inputs, answer_mask, labels = next_token_labels(questions.answer_ids, questions.answer_mask)
+        answers: list[Tensor] = []
+        logits: list[Tensor] = []
+        parts = by_length(questions.attention_mask)
+        for rows, longest in parts:
+            mask = questions.attention_mask[rows, :longest]
+            text = self.model.encode_text(ids[rows, :longest], mask)
+            fused = self._fuse(text.tokens, mask, image, memory, questions.image_index[rows])
+            if listed is not None or copied:
+                answers.append(self.model.answer_logits(fused))
+            if written is not None:
+                here = self.model.memory(fused)
+                logits.append(self._decoded(inputs[rows], answer_mask[rows], labels[rows] >= 0, here, mask))
+        order = torch.cat([rows for rows, _ in parts])
+        if listed is not None:
+            losses["answer_list"] = classification_loss(
+                torch.cat(answers), questions.answer_index[order], listed.label_smoothing
             )
-            losses["answer_text"] = captioning_loss(logits, labels[labels >= 0], written.label_smoothing)
+        if told is not None and copied:
+            losses["distil_answers"] = told.answers(
+                torch.cat(answers)[order.argsort()], questions.image_index
+            )
+        if written is not None:
+            asked = labels[order]
+            losses["answer_text"] = captioning_loss(
+                torch.cat(logits), asked[asked >= 0], written.label_smoothing
+            )
 
     # Shared -----------------------------------------------------------------------------------
 

@@ -70,5 +70,5 @@ class Utilisation:
 
 
 def _size(batch: Batch) -> _Size:
-    height, width = batch.pixel_values.shape[2:]
+    height, width = (batch.pixel_values if batch.maps is None else batch.maps).shape[2:]
     return int(height), int(width)

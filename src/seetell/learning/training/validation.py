@@ -37,11 +37,9 @@ from seetell.learning.training.devices import choose_device
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import Validate
 from seetell.learning.training.precision import settled_precision
-from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.run import TOKENIZER_FILE, Prepared
 from seetell.learning.training.sections import DataSettings
-from seetell.media.preprocess import ImageSpec
-from seetell.modeling.export.run import objectives_of, text_spec, untrained
+from seetell.modeling.export.run import objectives_of, own_image_spec, text_spec, untrained
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
 from seetell.modeling.models.assembled import AssembledModel
@@ -119,17 +117,13 @@ def facade(module: AssembledModel, prepared: Prepared) -> Model:
         name=prepared.folder.name,
         licence="in training",
         languages=tuple(text.decoder_start_ids) or ("en", "zh"),
-        image=_image_spec(recipe, module.config.image_size),
+        image=own_image_spec(module.config, mean=recipe.mean, std=recipe.std),
         text=text,
         answers=prepared.corpus.answers,
         labels=prepared.corpus.labels,
     )
     manifest = manifest_of(module, engine.graphs, facts)
     return Model(manifest, prepared.tokenizer, engine, batch_size=64)
-
-
-def _image_spec(recipe: Recipe, image_size: tuple[int, int]) -> ImageSpec:
-    return ImageSpec(height=image_size[0], width=image_size[1], mean=recipe.mean, std=recipe.std)
 
 
 def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from seetell.bundle.manifest import Manifest, Source, TextSpec
 from seetell.core.errors import ExportError
 from seetell.core.files import folder_name
-from seetell.media.preprocess import ImageSpec
+from seetell.media.preprocess import ImageSpec, ResizeRule
 from seetell.modeling.checkpoints.own import Run, read_run
 from seetell.modeling.export.adjustment import Adjustment
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.models.config import UnifiedConfig
 
 _LICENCE = "Not stated. The terms of the training data apply; find out before passing these weights on."
 _PROMPTS = {"classify": {"en": ("a photo of a {}", "{}"), "zh": ("一张{}的照片", "{}")}}
@@ -145,7 +146,6 @@ def taught_before(manifest: Manifest) -> frozenset[str]:
 
 
 def _defaults(run: Run, run_folder: Path, objectives: frozenset[str]) -> dict[str, Any]:
-    height, width = run.model.config.image_size
     recipe = run.recipe
     normalised = {key: recipe[key] for key in ("mean", "std") if key in recipe}
     text = text_spec(run.tokenizer_json, run.model.config.text.context_length, objectives)
@@ -154,14 +154,23 @@ def _defaults(run: Run, run_folder: Path, objectives: frozenset[str]) -> dict[st
         "name": folder_name(run_folder),
         "licence": _LICENCE,
         "languages": languages,
-        # Training squashes the whole photo, bicubic; random views are relative to that.
-        "image": ImageSpec(height=height, width=width, **normalised),
+        "image": own_image_spec(run.model.config, **normalised),
         "text": text,
         "prompts": _PROMPTS,
         "answers": run.answers,
         "labels": run.labels,
         "source": Source(recipe=f"{folder_name(run_folder)}, step {run.step}"),
     }
+
+
+def own_image_spec(config: UnifiedConfig, **normalised: Any) -> ImageSpec:
+    """How our model's photos are made, in training and after it. normalised: ``mean`` and ``std``.
+
+    Training squashes the whole photo, bicubic, or keeps its shape; random views are relative to that.
+    """
+    height, width = config.image_size
+    resize: ResizeRule = "longest_edge" if config.letterbox else "squash"
+    return ImageSpec(height=height, width=width, resize=resize, **normalised)
 
 
 def text_spec(tokenizer_json: bytes, context_length: int, objectives: frozenset[str]) -> TextSpec:

@@ -16,9 +16,15 @@ from pydantic import (
 
 from seetell.modeling.parts.block import BlockWidths
 
-# What only models have whose blocks differ: the others' configurations stay what they were before there were
-# such models, and so can be read by what was written then.
-_RARE: dict[str, Any] = {"widths": None, "inner_channels": None, "merge_tokens": 0}
+# What only some models have, such as those whose blocks differ: the others' configurations stay what they
+# were before there were such models, and so can be read by what was written then.
+_RARE: dict[str, Any] = {
+    "widths": None,
+    "inner_channels": None,
+    "merge_tokens": 0,
+    "letterbox": False,
+    "bag_dim": 0,
+}
 
 
 class _Frozen(BaseModel):
@@ -121,11 +127,31 @@ class HybridConfig(_Frozen):
         return self
 
 
-ImageConfig = Annotated[ViTConfig | ResNetConfig | HybridConfig, Field(discriminator="kind")]
+class EfficientNetConfig(_Frozen):
+    """An EfficientNet-Lite (width, depth: as in the part) whose cells are the tokens, with transformer layers
+    over them where ``layers`` is not 0."""
+
+    kind: Literal["efficientnet"] = "efficientnet"
+    width: float = Field(default=1.0, gt=0)
+    depth: float = Field(default=1.0, gt=0)
+    embed_dim: int = 256
+    layers: int = Field(default=0, ge=0)
+    num_heads: int = 4
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+
+
+ImageConfig = Annotated[
+    ViTConfig | ResNetConfig | HybridConfig | EfficientNetConfig, Field(discriminator="kind")
+]
 
 
 class TextConfig(_Frozen):
-    """The text trunk: embeddings and the blocks below the fusion. widths: as in ViTConfig."""
+    """The text trunk: embeddings and the blocks below the fusion. widths: as in ViTConfig.
+
+    bag_dim: width of a table of words whose mean over a text is added to its vector, 0 for none: a bag of
+        words finds more from few captions than a transformer does, which is then learned beside it.
+    """
 
     vocab_size: int
     context_length: int = 64
@@ -134,6 +160,7 @@ class TextConfig(_Frozen):
     num_heads: int = 4
     mlp_ratio: float = 4.0
     dropout: float = 0.0
+    bag_dim: int = Field(default=0, ge=0)
     widths: tuple[BlockWidths, ...] | None = None
 
     @model_validator(mode="after")
@@ -166,6 +193,8 @@ class UnifiedConfig(_Frozen):
 
     image_size: (height, width) in pixels at export; training may vary it where the encoder can.
     num_answers, num_labels: sizes of the classification heads, 0 for none.
+    letterbox: a photo keeps its shape, placed at the top left of ``image_size`` and masked, instead of being
+        squashed to it; for an image encoder that takes a mask.
     """
 
     image: ImageConfig = HybridConfig()
@@ -175,3 +204,10 @@ class UnifiedConfig(_Frozen):
     shared_dim: int = 256
     num_answers: int = 0
     num_labels: int = 0
+    letterbox: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> UnifiedConfig:
+        if self.letterbox and not isinstance(self.image, EfficientNetConfig):
+            raise ValueError(f"letterbox: an image encoder of the kind {self.image.kind} takes no mask")
+        return self

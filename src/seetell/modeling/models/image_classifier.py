@@ -1,4 +1,4 @@
-"""An image encoder, with or without a head over its own labels: ViT, ResNet."""
+"""An image encoder, with or without a head over its own labels: ViT, ResNet, EfficientNet-Lite."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
+from seetell.modeling.parts.efficientnet import EfficientNetLite
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.resnet import ResNet
 from seetell.modeling.parts.vit import ViT
@@ -44,7 +45,18 @@ class ConvolutionalEncoderConfig(_Frozen):
     stride_first: bool = False
 
 
-EncoderConfig = Annotated[TransformerEncoderConfig | ConvolutionalEncoderConfig, Field(discriminator="kind")]
+class EfficientNetEncoderConfig(_Frozen):
+    """An EfficientNet-Lite. Fields as in parts/efficientnet.py."""
+
+    kind: Literal["efficientnet"] = "efficientnet"
+    width: float = Field(default=1.0, gt=0)
+    depth: float = Field(default=1.0, gt=0)
+
+
+EncoderConfig = Annotated[
+    TransformerEncoderConfig | ConvolutionalEncoderConfig | EfficientNetEncoderConfig,
+    Field(discriminator="kind"),
+]
 
 
 class ImageClassifierConfig(_Frozen):
@@ -83,7 +95,7 @@ class ImageClassifier(AssembledModel):
     """float[B, 3, H, W] -> tokens, stages and logits over labels.
 
     The head reads the class token of a transformer (Dosovitskiy et al. 2021, section 3.1) and the mean of
-    the last map of a ResNet (He et al. 2015, section 3.3).
+    the last map of a ResNet (He et al. 2015, section 3.3) or an EfficientNet.
     """
 
     family = "image_classifier"
@@ -91,9 +103,11 @@ class ImageClassifier(AssembledModel):
     def __init__(self, config: ImageClassifierConfig) -> None:
         super().__init__()
         self.config: ImageClassifierConfig = config
-        self.encoder: ViT | ResNet
+        self.encoder: ViT | ResNet | EfficientNetLite
         if isinstance(config.encoder, TransformerEncoderConfig):
             self.encoder = build_vit(config.encoder, config.image_size)
+        elif isinstance(config.encoder, EfficientNetEncoderConfig):
+            self.encoder = EfficientNetLite(config.encoder.width, config.encoder.depth)
         else:
             self.encoder = ResNet(
                 config.encoder.depths,
@@ -116,6 +130,6 @@ class ImageClassifier(AssembledModel):
         image: ImageTokens = self.encoder(pixel_values)
         if self.label_head is None:
             return ClassifiedImage(image.tokens, image.stages, None)
-        # Cells of the last map are the tokens of a ResNet.
+        # Cells of the last map are the tokens of a convolutional network.
         pooled = image.tokens[:, 0] if isinstance(self.encoder, ViT) else image.tokens.mean(dim=1)
         return ClassifiedImage(image.tokens, image.stages, self.label_head(pooled))

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from torch import nn
 
-from seetell.modeling.models.config import HybridConfig, ResNetConfig, ViTConfig
+from seetell.modeling.models.config import (
+    EfficientNetConfig,
+    HybridConfig,
+    ImageConfig,
+    ResNetConfig,
+    ViTConfig,
+)
+from seetell.modeling.parts.efficientnet import EfficientNetLite
 from seetell.modeling.parts.hybrid import ResNetTransformer
+from seetell.modeling.parts.placed import PlacedEfficientNet
 from seetell.modeling.parts.resnet import ResNet
 from seetell.modeling.parts.vit import ViT
 
@@ -21,9 +29,7 @@ def _resnet(config: ResNetConfig | HybridConfig) -> ResNet:
     )
 
 
-def build_image_encoder(
-    config: ViTConfig | ResNetConfig | HybridConfig, image_size: tuple[int, int]
-) -> tuple[nn.Module, int]:
+def build_image_encoder(config: ImageConfig, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
     """The encoder (float[B, 3, H, W] -> ImageTokens) and the width of its tokens."""
     if isinstance(config, ViTConfig):
         vit = ViT(
@@ -42,6 +48,16 @@ def build_image_encoder(
     if isinstance(config, ResNetConfig):
         resnet = _resnet(config)
         return resnet, resnet.embed_dim
+    if isinstance(config, EfficientNetConfig):
+        placed = PlacedEfficientNet(
+            EfficientNetLite(config.width, config.depth),
+            config.embed_dim,
+            config.layers,
+            config.num_heads,
+            config.mlp_ratio,
+            drop_path=config.drop_path,
+        )
+        return placed, config.embed_dim
     hybrid = ResNetTransformer(
         _resnet(config),
         config.embed_dim,

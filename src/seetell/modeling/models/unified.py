@@ -26,6 +26,8 @@ from seetell.modeling.parts.fusion.co_attention import CoAttentionFusion
 from seetell.modeling.parts.fusion.cross_attention import CrossAttentionFusion
 from seetell.modeling.parts.fusion.gated import GatedFusion
 from seetell.modeling.parts.fusion.projection import ProjectionFusion
+from seetell.modeling.parts.image import ImageTokens
+from seetell.modeling.parts.placed import PlacedEfficientNet
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 
 
@@ -108,8 +110,15 @@ class UnifiedModel(AssembledModel):
                 width, config.fusion.depth, text.num_heads, text.mlp_ratio, dropout=config.fusion.dropout
             )
         )
-        self.image_projection = nn.Linear(width, config.shared_dim, bias=False)
+        encoder = self.image_encoder
+        pooled_dim = encoder.pooled_dim if isinstance(encoder, PlacedEfficientNet) else width
+        self.image_projection = nn.Linear(pooled_dim, config.shared_dim, bias=False)
         self.text_projection = nn.Linear(width, config.shared_dim, bias=False)
+        self.bag: nn.Embedding | None = None
+        if text.bag_dim:
+            self.bag = nn.Embedding(text.vocab_size, text.bag_dim)
+            nn.init.normal_(self.bag.weight, std=0.05)
+            self.bag_projection = nn.Linear(text.bag_dim, config.shared_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.token_transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
         self.token_bias = nn.Parameter(torch.zeros(text.vocab_size))
@@ -143,12 +152,24 @@ class UnifiedModel(AssembledModel):
         assert isinstance(upper, CrossAttentionFusion)
         return upper
 
-    def encode_image(self, pixel_values: Tensor) -> EncodedImage:
-        """pixel_values: float[B, 3, H, W], normalised."""
-        found = self.image_encoder(pixel_values)
+    def encode_image(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> EncodedImage:
+        """pixel_values: float[B, 3, H, W], normalised. pixel_mask: bool[B, H, W], True on the photo, for a
+        model whose photos keep their shape; None where they fill the square."""
+        if pixel_mask is None:
+            return self._encoded(self.image_encoder(pixel_values))
+        return self._encoded(self.image_encoder(pixel_values, pixel_mask))
+
+    def encode_maps(self, maps: Tensor, mask: Tensor) -> EncodedImage:
+        """The same from the last map of the convolutions float[B, C, h, w], worked out before; mask:
+        bool[B, h, w] over its cells."""
+        assert isinstance(self.image_encoder, PlacedEfficientNet)
+        return self._encoded(self.image_encoder.above((maps,), mask))
+
+    def _encoded(self, found: ImageTokens) -> EncodedImage:
         tokens = self.image_bridge(found.tokens)
         pooled = masked_mean(tokens, found.mask if found.sizes is None else found.sizes)
-        embeds = F.normalize(self.image_projection(pooled).float(), dim=-1)
+        whole = pooled if found.pooled is None else found.pooled
+        embeds = F.normalize(self.image_projection(whole).float(), dim=-1)
         return EncodedImage(tokens, found.mask, embeds, pooled, found.stages)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> EncodedText:
@@ -156,7 +177,10 @@ class UnifiedModel(AssembledModel):
         x = self.text_embedding(input_ids, attention_mask)
         x, _ = self.text_trunk(x, attention_mask)
         pooled = masked_mean(self.text_norm(x), attention_mask)
-        return EncodedText(x, F.normalize(self.text_projection(pooled).float(), dim=-1))
+        projected = self.text_projection(pooled)
+        if self.bag is not None:
+            projected = projected + self.bag_projection(masked_mean(self.bag(input_ids), attention_mask))
+        return EncodedText(x, F.normalize(projected.float(), dim=-1))
 
     def memory(self, tokens: Tensor) -> list[KeyValue]:
         """Per block of the decoder, the keys and values of image or fused tokens float[B, N, D]."""

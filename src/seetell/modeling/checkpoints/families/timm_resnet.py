@@ -55,7 +55,8 @@ def _num_labels(folder: CheckpointFolder) -> int:
     return 0 if head is None else head.shape[0]
 
 
-def _labels(folder: CheckpointFolder, count: int) -> tuple[str, ...]:
+def labels_of(folder: CheckpointFolder, count: int) -> tuple[str, ...]:
+    """What ``config.json`` in timm's layout calls its ``count`` labels; numbers where it says nothing."""
     nested = folder.config.get("pretrained_cfg")
     settings = {**folder.config, **nested} if isinstance(nested, dict) else folder.config
     names = settings.get("label_names")
@@ -72,7 +73,7 @@ def _labels(folder: CheckpointFolder, count: int) -> tuple[str, ...]:
 
 
 def _reading(folder: CheckpointFolder) -> Reading:
-    return Reading(image=image_spec(folder), labels=_labels(folder, _num_labels(folder)))
+    return Reading(image=image_spec(folder), labels=labels_of(folder, _num_labels(folder)))
 
 
 def _names() -> tuple[Rename, ...]:

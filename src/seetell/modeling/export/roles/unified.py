@@ -34,11 +34,14 @@ class ImageEncoder(RoleModule):
             outputs["label_logits"] = spec("float32", "B", model.config.num_labels)
         for index, stage in enumerate(found.stages):
             outputs[f"stage_features.{index}"] = spec("float32", "B", *stage.shape[1:])
-        super().__init__({"pixel_values": spec("float32", "B", 3, height, width)}, outputs, without)
+        inputs = {"pixel_values": spec("float32", "B", 3, height, width)}
+        if model.config.letterbox:
+            inputs["pixel_mask"] = spec("bool", "B", height, width)
+        super().__init__(inputs, outputs, without)
         self.model = model
 
-    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
-        encoded = self.model.encode_image(pixel_values)
+    def forward(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        encoded = self.model.encode_image(pixel_values, pixel_mask)
         found = {
             "image_tokens": encoded.tokens,
             "image_mask": encoded.mask,
