@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from PIL import Image
 
 import seetell
 from seetell.bundle.store import Bundle, open_bundle
-from seetell.core.errors import DataError, GateFailed, StorageError, UsageError
+from seetell.core.errors import CheckpointError, DataError, GateFailed, StorageError, UsageError
 from seetell.learning.compression import quantising
 from seetell.learning.compression.calibration import find_photos, read_texts
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.quality import Judge
 from seetell.learning.compression.run import compress
 from seetell.learning.compression.settings import Settings
+from seetell.modeling.export.start import read_start
 
 pytestmark = pytest.mark.usefixtures("no_clock")
 LOOSE = Tolerance(5, relative=True)
@@ -211,3 +213,38 @@ def test_what_stands_at_out_is_kept(tiny_bundle: Bundle, tmp_path: Path) -> None
     with pytest.raises(StorageError, match="exists already"):
         compress(tiny_bundle, tmp_path / "out", Settings())
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_floats_stay_beside_int8_where_they_are_wanted(
+    tiny_bundle: Bundle, tmp_path: Path, untouched: None
+) -> None:
+    calibration = save_photos(tmp_path / "photos")
+    settings = Settings(calibration=calibration, tolerance=LOOSE)
+    compress(tiny_bundle, tmp_path / "alone", settings)
+    compress(tiny_bundle, tmp_path / "both", replace(settings, keep_floats=True))
+    alone, both = open_bundle(tmp_path / "alone"), open_bundle(tmp_path / "both")
+    both.verify(full=True)
+    assert both.has_int8 and both.has_floats and not alone.has_floats
+    assert both.manifest.gate == alone.manifest.gate
+    assert both.size_bytes < tiny_bundle.size_bytes + alone.size_bytes
+    photo = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
+    for precision, same in (("fp32", tiny_bundle), ("int8", alone)):
+        with (
+            seetell.load(both.folder, precision=precision) as one,
+            seetell.load(same.folder, precision=precision) as other,
+        ):
+            np.testing.assert_array_equal(one.embed_images(photo), other.embed_images(photo))
+            assert one.caption(photo).text == other.caption(photo).text
+    # And it can be compressed again, and taught further, which int8 alone cannot.
+    assert read_start(str(both.folder)).facts.name == tiny_bundle.manifest.name
+    compress(both, tmp_path / "again", settings)
+    assert open_bundle(tmp_path / "again").manifest.graphs == alone.manifest.graphs
+    with pytest.raises(UsageError, match="int8 already"):
+        compress(alone, tmp_path / "twice", settings)
+    with pytest.raises(CheckpointError, match="int8 alone"):
+        read_start(str(alone.folder))
+
+
+def test_floats_can_stay_only_where_nothing_else_changes_them(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--keep-floats"):
+        compress(tiny_bundle, tmp_path / "out", Settings(merge_tokens=1, keep_floats=True))

@@ -113,6 +113,11 @@ class Bundle:
         """Whether any role has an int8 graph."""
         return any("int8" in graph.files for graph in self.manifest.graphs.values())
 
+    @property
+    def has_floats(self) -> bool:
+        """Whether every role has an fp32 graph."""
+        return all("fp32" in graph.files for graph in self.manifest.graphs.values())
+
     def tokenizer(self) -> Tokenizer:
         """The bundle's tokenizer, read anew. Raises UsageError when the bundle has no text, BundleDamaged."""
         # Imported here: a bundle without text must not pay for the tokenizers library.

@@ -160,6 +160,12 @@ def compress(
             show_default="OUT.stages",
         ),
     ] = None,
+    keep_floats: Annotated[
+        bool,
+        option(
+            "--keep-floats", help="Keep MODEL's floats beside int8: to run in either, and to teach further."
+        ),
+    ] = False,
     overwrite: Annotated[bool, option("--overwrite", help="Replace OUT if it is a bundle.")] = False,
     json: JsonOption = False,
     *,
@@ -209,6 +215,7 @@ def compress(
                 prune=None if prune is None else Pruning(prune, prune_layers, prune_budget, prune_measure),
                 merge_tokens=merge_tokens,
                 distil=None if distill is None else Distilling(distill, tuple(distill_set)),
+                keep_floats=keep_floats,
             )
             bundle = resolve(model)
             with clearing_up():

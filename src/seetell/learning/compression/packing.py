@@ -8,6 +8,7 @@ table are gathered as int8 and only then multiplied by their scales.
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,11 +20,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from seetell.bundle.manifest import GraphSpec, Role
+from seetell.bundle.store import Bundle
 from seetell.core.errors import ExportError
 from seetell.learning.compression.graphs import Layer, WorkingGraph, drop_unused
 from seetell.learning.compression.levels import Levels, at_levels, quantise_weight
 
 WEIGHTS_NAME = "model.safetensors"
+INT8_WEIGHTS_NAME = "model.int8.safetensors"
 # Smaller constants stay in the graph: a reference costs as much as they do.
 _INLINE_BYTES = 256
 _DTYPES = {"int8": "I8", "float16": "F16", "float32": "F32", "float64": "F64"}
@@ -96,6 +100,35 @@ def pack(
         },
         {role: graph.float_bytes for role, graph in graphs.items()},
     )
+
+
+def beside_floats(folder: Path, source: Bundle, made: Bundle) -> dict[Role, GraphSpec]:
+    """Make ``folder``, a copy of the int8 bundle ``made``, hold the floats of ``source`` too: their weights
+    take the name that all bundles' have, and those in int8 one beside it. Returns both's graphs."""
+    (folder / WEIGHTS_NAME).rename(folder / INT8_WEIGHTS_NAME)
+    graphs: dict[Role, GraphSpec] = {}
+    names = {WEIGHTS_NAME}
+    for role, spec in made.manifest.graphs.items():
+        files = source.manifest.graphs[role].files
+        names.update(files.values())
+        int8 = spec.files.get("int8")
+        if int8 is None:
+            (folder / spec.files["fp32"]).unlink()
+        else:
+            model = onnx.load(str(folder / int8), load_external_data=False)
+            for tensor in model.graph.initializer:
+                for entry in tensor.external_data:
+                    if entry.key == "location":
+                        entry.value = INT8_WEIGHTS_NAME
+            # Another name of the stage's own file lies here: it is replaced, never written to.
+            (folder / int8).unlink()
+            (folder / int8).write_bytes(model.SerializeToString(deterministic=True))
+        graphs[role] = spec.model_copy(
+            update={"files": {**files, **({} if int8 is None else {"int8": int8})}}
+        )
+    for name in sorted(names):
+        shutil.copyfile(source.path(name), folder / name)
+    return graphs
 
 
 def _quantise_weights(model: Any, working: WorkingGraph, levels: Levels, store: Store) -> None:

@@ -34,7 +34,7 @@ class Judge:
 
         Raises DataError where inputs of the evaluation fail, UsageError without any data to judge by.
         """
-        precision = "int8" if bundle.has_int8 else "fp32"
+        precision = "fp32" if bundle.has_floats else "int8"
         if self.evaluate is not None:
             with load(bundle.folder, precision=precision, device="cpu") as model:
                 found = self.evaluate(model)

@@ -22,6 +22,7 @@ from seetell.learning.compression.footprint import measure_both
 from seetell.learning.compression.gate import failure
 from seetell.learning.compression.job import Job
 from seetell.learning.compression.manifests import write_manifest
+from seetell.learning.compression.packing import beside_floats
 from seetell.learning.compression.page import PAGE_NAME, html_report
 from seetell.learning.compression.quality import Evaluate, Judge
 from seetell.learning.compression.report import REPORT_NAME, Figures, as_json
@@ -112,19 +113,29 @@ def compress(
             costly = document["gate"]["costs_most"]
             raise GateFailed(failure(figures.name, figures.rows, costly) + stays)
         with atomic_folder(out, overwrite=overwrite) as folder:
-            return Result(_write(folder, bundle, made, figures, document), document)
+            return Result(
+                _write(folder, bundle, made, figures, document, keep_floats=settings.keep_floats), document
+            )
 
 
 def _write(
-    folder: Path, source: Bundle, made: Bundle, figures: Figures, document: Mapping[str, Any]
+    folder: Path,
+    source: Bundle,
+    made: Bundle,
+    figures: Figures,
+    document: Mapping[str, Any],
+    *,
+    keep_floats: bool,
 ) -> Manifest:
     """Put what was made into ``folder``, and what is known of it."""
     for path in made.folder.iterdir():
         if path.name not in (MANIFEST_NAME, CARD_NAME, REPORT_NAME, PAGE_NAME):
             _link(path, folder / path.name)
+    graphs = beside_floats(folder, source, made) if keep_floats else made.manifest.graphs
     worst = figures.rows[0]
     manifest = made.manifest.model_copy(
         update={
+            "graphs": graphs,
             "measurements": measurements(figures),
             "gate": GateRecord(
                 passed=True,

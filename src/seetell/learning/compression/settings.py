@@ -29,7 +29,8 @@ class Settings:
     calibration: a folder of photos, None for int8 weights without int8 arithmetic. calibration_texts: a file,
     one text per line. calibration_count: photos used. profile: see ``nncf_backend``. quantize: to int8.
     prune: None for the model as it is. merge_tokens: in every block of the image encoder, 0 for none.
-    distil: None to teach it nothing.
+    distil: None to teach it nothing. keep_floats: beside int8, so that the bundle runs in either and can be
+    taught further.
     """
 
     calibration: Path | None = None
@@ -41,6 +42,7 @@ class Settings:
     prune: Pruning | None = None
     merge_tokens: int = 0
     distil: Distilling | None = None
+    keep_floats: bool = False
 
     @property
     def stages(self) -> tuple[Name, ...]:
@@ -55,10 +57,14 @@ class Settings:
 
     def check(self, bundle: Bundle) -> None:
         """Raises UsageError where this does not fit ``bundle``."""
-        if bundle.has_int8:
+        if not bundle.has_floats:
             raise UsageError(
                 f"{bundle.manifest.name} in {bundle.folder} is int8 already; compress the bundle it was made "
                 "from"
+            )
+        if self.keep_floats and self.stages != ("quantize",):
+            raise UsageError(
+                "--keep-floats goes with --quantize int8 alone: what else is done changes the floats too"
             )
         if not self.stages:
             raise UsageError("compress: nothing is asked for; --quantize int8, --prune SHARE, ...")

@@ -58,9 +58,9 @@ def read_start(source: str, key: str = "init") -> Start:
     if (folder / MANIFEST_NAME).is_file():
         tokenizer = folder / TOKENIZER_NAME
         manifest = read_manifest(folder)
-        if any("int8" in graph.files for graph in manifest.graphs.values()):
+        if any("fp32" not in graph.files for graph in manifest.graphs.values()):
             raise CheckpointError(
-                f"{key}: {source} is in int8, which cannot be taught or averaged; name the bundle it was "
+                f"{key}: {source} is in int8 alone, which cannot be taught or averaged; name the bundle it was "
                 "made from"
             )
         return Start(
