@@ -14,8 +14,8 @@ from PIL import Image, ImageStat
 from seetell.data.records import CaptionRecord
 
 HERE = Path(__file__).parent
-WORDS: dict[str, Any] = yaml.safe_load((HERE / "question_words.yaml").read_text(encoding="utf-8"))
-KINDS: dict[str, Any] = yaml.safe_load((HERE / "question_kinds.yaml").read_text(encoding="utf-8"))
+WORDS: dict[str, Any] = yaml.safe_load((HERE / "words" / "question_words.yaml").read_text(encoding="utf-8"))
+KINDS: dict[str, Any] = yaml.safe_load((HERE / "words" / "question_kinds.yaml").read_text(encoding="utf-8"))
 
 
 class Photo:

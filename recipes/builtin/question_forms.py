@@ -21,7 +21,7 @@ Split = dict[str, list[QuestionRecord]]
 # Questions that end in no mark, as people type.
 _UNMARKED = 0.06
 
-FORMS: dict[str, Any] = yaml.safe_load((HERE / "question_forms.yaml").read_text(encoding="utf-8"))
+FORMS: dict[str, Any] = yaml.safe_load((HERE / "words" / "question_forms.yaml").read_text(encoding="utf-8"))
 # Kind -> the answers that captions give to it; others are names of things.
 _ANSWERS = {"where": KINDS["places"], "animal": KINDS["animals"], "sport": KINDS["sports"]}
 _YES_NO = ("indoors_yes_no", "day_yes_no")

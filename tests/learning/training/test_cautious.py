@@ -99,7 +99,7 @@ def test_what_it_says_counts(start: Path, scenes: Path, tmp_path: Path) -> None:
 
 
 def test_recipes_with_a_model_of_their_own_mean_what_they_meant() -> None:
-    for name, rate in (("3-longer", 6e-4), ("2-joint", 7e-4), ("1-image", 1e-3)):
+    for name, rate in (("model", 1.5e-3),):
         whole = read_recipe(RECIPES / "builtin" / f"{name}.yaml")
         assert not whole.fine_tunes
         assert (whole.optimizer.lr, whole.optimizer.weight_decay) == (rate, 0.1)

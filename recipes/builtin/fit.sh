@@ -1,0 +1,18 @@
+#!/bin/sh
+# Fit how sure a bundle is of its answers and captions, on one half of what was held out, and keep it in its manifest.
+#   sh recipes/builtin/fit.sh BUNDLE DATA
+set -eu
+bundle=$1
+data=$2
+here=$(dirname "$0")/../../benchmarks
+
+questions() { printf '%s %s %s' "$1/questions_$2.json" "$1/annotations_$2.json" "$3"; }
+
+# shellcheck disable=SC2046  # three words each
+python "$here/calibrate_answers.py" "$bundle" --keep \
+    --set $(questions "$data/made/flickr8k_en" dev "$data/flickr8k/images") \
+    --set $(questions "$data/made/flickr8k_zh" dev "$data/flickr8k/images") \
+    --set $(questions "$data/made/voc_traffic" dev "$data/voc_traffic/images") \
+    --set $(questions "$data/made/voc_traffic_zh" dev "$data/voc_traffic/images")
+python "$here/caption_confidence.py" "$bundle" "$data/flickr8k/captions_dev.json" "$data/flickr8k/images" \
+    --synonyms "$data/metrics/chair_synonyms.txt" --keep
