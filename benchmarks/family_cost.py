@@ -49,9 +49,8 @@ CALIBRATION_PHOTOS = 4
 # --- bundles ----------------------------------------------------------------------------------------------
 
 
-def make_bundles(family: str, out: Path) -> None:
-    """A bundle for each method that makes one, and what their graphs are given, below ``out``/FAMILY. What is
-    there stays."""
+def base_bundle(family: str, out: Path) -> tuple[Bundle, list[Path], Path]:
+    """The family's bundle in floats below ``out``/FAMILY; photos; a file of texts. What is there stays."""
     folder = out / family
     folder.mkdir(parents=True, exist_ok=True)
     scenes = out / "scenes"
@@ -70,7 +69,14 @@ def make_bundles(family: str, out: Path) -> None:
             told("-m", "benchmarks.family_shapes", family, "base", texts, checkpoint)
             seetell("convert", checkpoint, base)
             shutil.rmtree(checkpoint)
-    bundle, photos = open_bundle(base), sorted((scenes / "images").iterdir())
+    return open_bundle(base), sorted((scenes / "images").iterdir()), texts
+
+
+def make_bundles(family: str, out: Path) -> None:
+    """A bundle for each method that makes one, and what their graphs are given, below ``out``/FAMILY. What is
+    there stays."""
+    folder = out / family
+    bundle, photos, texts = base_bundle(family, out)
     given = methods(FAMILIES[family].own)
     for method in given:
         if method in MAKING:

@@ -35,7 +35,7 @@ def methods(own: bool) -> tuple[str, ...]:
 
 def precision(method: str, bundle: Bundle) -> str:
     """What the method's bundle is run in. One with int8 weights alone counts as int8: what it computes in
-    floats is bf16 where the processor has it."""
+    floats is fp32 or bf16, whichever is faster here."""
     return "int8" if bundle.has_int8 else "bf16" if method == "bf16" else "fp32"
 
 

@@ -123,7 +123,6 @@ def document(study: Study, encoder: str, fusion: str, seed: int) -> dict[str, An
         "objectives": [{"name": "answer_list"}, {"name": "answer_tags"}],
         "optimizer": {"lr": 2e-3, "weight_decay": 0.05},
         "schedule": {"warmup_fraction": 0.1},
-        "precision": "bf16",
         "device": "cpu",
         "resolution": [{"until": 1.0, "size": 64}],
         "ema": {"decay": 0.99},

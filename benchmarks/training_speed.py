@@ -1,10 +1,11 @@
 """How fast a training step is, beside plain PyTorch loops of the same model.
 
-    python benchmarks/training_speed.py [--rounds 6] [--steps 2] [--batch 128] [--json FILE]
+    python benchmarks/training_speed.py [--rounds 6] [--steps 2] [--batch 128] [--precision auto]
+        [--json FILE]
 
 ViT-S/16 at 112 pixels and a text tower of 6 layers, 384 wide, learn from a contrastive loss, three ways:
 
-- `seetell`: the training loop as `seetell train` runs it, logging included, in bf16;
+- `seetell`: the training loop as `seetell train` runs it, logging included, in `--precision`;
 - `plain bf16`: torch.nn.TransformerEncoder, AdamW, gradient clipping and bf16 autocast, as the manuals show;
 - `plain fp32`: the same without autocast.
 
@@ -13,8 +14,9 @@ steps while the others wait. The plain model gets the weights of ours, and both 
 anything is timed. Photos are noise in memory, texts have the lengths of Flickr8k's English captions: this is
 the step, not the reading of files. A processor without bf16 arithmetic runs it, and slowly.
 
-Beside the times stands the share of the rate at which this machine multiplies large bf16 matrices, measured
-between the rounds: the operations of a step, counted by torch, over its time and that rate.
+Beside the times stands the share of the rate at which this machine multiplies large matrices, the faster of
+fp32 and bf16, measured between the rounds: the operations of a step, counted by torch, over its time and that
+rate.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from seetell.learning.batch import Batch, Captions
 from seetell.learning.training.dual_encoder_step import DualEncoderStep
 from seetell.learning.training.loop import TrainingLoop
 from seetell.learning.training.objective_spec import ObjectiveSpec
+from seetell.learning.training.precision import settled_precision
 from seetell.learning.training.recipe import parse_recipe
 from seetell.modeling.models.dual_encoder import (
     DualEncoder,
@@ -235,7 +238,7 @@ def work_plain(photos: int, steps: int, half: bool) -> None:
         say(seconds=go())
 
 
-def work_seetell(photos: int, steps: int, rounds: int) -> None:
+def work_seetell(photos: int, steps: int, rounds: int, precision: str) -> None:
     """The library's own loop; between rounds it waits where it would validate."""
     step = DualEncoderStep(build(), ObjectiveSpec(name="contrastive"))
     batches = [batch(number, photos) for number in range(BATCHES)]
@@ -259,7 +262,7 @@ def work_seetell(photos: int, steps: int, rounds: int) -> None:
                 "data": [{"format": "coco_captions", "path": ".", "batch_size": photos}],
                 "objectives": [{"name": "contrastive"}],
                 "optimizer": {"lr": RATE},
-                "precision": "bf16",
+                "precision": precision,
                 "device": "cpu",
                 "steps": total,
                 "ema": None,
@@ -287,8 +290,8 @@ def work_seetell(photos: int, steps: int, rounds: int) -> None:
 class Worker:
     """One of the ways, in a process of its own."""
 
-    def __init__(self, way: str, photos: int, steps: int, rounds: int) -> None:
-        command = [sys.executable, __file__, "--way", way]
+    def __init__(self, way: str, photos: int, steps: int, rounds: int, precision: str) -> None:
+        command = [sys.executable, __file__, "--way", way, "--precision", precision]
         command += ["--batch", str(photos), "--steps", str(steps), "--rounds", str(rounds)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.flops = int(self._heard()["flops"])
@@ -316,11 +319,11 @@ class Worker:
 
 
 @contextmanager
-def workers(photos: int, steps: int, rounds: int) -> Iterator[dict[str, Worker]]:
+def workers(photos: int, steps: int, rounds: int, precision: str) -> Iterator[dict[str, Worker]]:
     found: dict[str, Worker] = {}
     try:
         for way in WAYS:
-            found[way] = Worker(way, photos, steps, rounds)
+            found[way] = Worker(way, photos, steps, rounds, precision)
         yield found
     finally:
         for worker in found.values():
@@ -340,13 +343,13 @@ def gemm_rate(photos: int, dtype: torch.dtype) -> float:
     return best
 
 
-def measure(photos: int, steps: int, rounds: int) -> dict[str, Any]:
+def measure(photos: int, steps: int, rounds: int, precision: str) -> dict[str, Any]:
     difference = losses_differ_by(build(), batch(0, photos))
     if not difference < 1e-3:
         sys.exit(f"the two models are not the same: their losses lie {difference:.2e} apart")
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     rates: dict[str, float] = {"bf16": 0.0, "fp32": 0.0}
-    with workers(photos, steps, rounds) as ready:
+    with workers(photos, steps, rounds, precision) as ready:
         flops = {way: ready[way].flops for way in WAYS}
         for number in range(rounds):
             for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
@@ -358,12 +361,13 @@ def measure(photos: int, steps: int, rounds: int) -> dict[str, Any]:
         "machine": describe_machine(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "precision": settled_precision(precision, torch.device("cpu")),
         "batch": photos,
         "rounds": rounds,
         "steps_per_round": steps,
         "losses_differ_by": difference,
         "gemm_gflops": {name: rate / 1e9 for name, rate in rates.items()},
-        "ways": {way: _figures(way, seconds, flops[way], rates["bf16"], photos) for way in WAYS},
+        "ways": {way: _figures(way, seconds, flops[way], max(rates.values()), photos) for way in WAYS},
     }
 
 
@@ -379,13 +383,13 @@ def _figures(
         "times_plain_fp32": statistics.median(ratios),
         "times_plain_fp32_range": [min(ratios), max(ratios)],
         "tflop_per_step": flops / 1e12,
-        "share_of_bf16_gemm": flops / median_s / rate,
+        "share_of_gemm": flops / median_s / rate,
     }
 
 
 def table(found: Mapping[str, Any]) -> str:
     lines = [
-        "| | s a step | photos/s | times plain fp32 (rounds) | TFLOP a step | of the bf16 GEMM rate |",
+        "| | s a step | photos/s | times plain fp32 (rounds) | TFLOP a step | of the GEMM rate |",
         "|---|---|---|---|---|---|",
     ]
     for way, one in found["ways"].items():
@@ -393,13 +397,14 @@ def table(found: Mapping[str, Any]) -> str:
         lines.append(
             f"| {way} | {one['median_s']:.2f} | {one['photos_per_s']:.1f} | "
             f"{one['times_plain_fp32']:.2f} ({low:.2f} to {high:.2f}) | {one['tflop_per_step']:.2f} | "
-            f"{100 * one['share_of_bf16_gemm']:.0f}% |"
+            f"{100 * one['share_of_gemm']:.0f}% |"
         )
     rates = found["gemm_gflops"]
     lines.append("")
     lines.append(
         f"{found['machine']}, {found['threads']} threads, torch {found['torch']}, batch {found['batch']}; "
-        f"large matrices: bf16 {rates['bf16']:.0f} GFLOP/s, fp32 {rates['fp32']:.0f} GFLOP/s"
+        f"seetell in {found['precision']}; large matrices: bf16 {rates['bf16']:.0f} GFLOP/s, "
+        f"fp32 {rates['fp32']:.0f} GFLOP/s"
     )
     return "\n".join(lines)
 
@@ -410,6 +415,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=2, help="in each round")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of seetell")
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     parser.add_argument("--way", choices=WAYS, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -417,11 +423,11 @@ def main() -> None:
         work: dict[str, Callable[[], None]] = {
             "plain fp32": partial(work_plain, given.batch, given.steps, False),
             "plain bf16": partial(work_plain, given.batch, given.steps, True),
-            "seetell": partial(work_seetell, given.batch, given.steps, given.rounds),
+            "seetell": partial(work_seetell, given.batch, given.steps, given.rounds, given.precision),
         }
         work[given.way]()
         return
-    found = measure(given.batch, given.steps, given.rounds)
+    found = measure(given.batch, given.steps, given.rounds, given.precision)
     if given.json is not None:
         given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(found))
