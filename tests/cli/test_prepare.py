@@ -178,3 +178,17 @@ def test_a_missing_extra_is_named(
     assert done.status == 2
     assert done.err.count("\n") == 1 and "pip install 'seetell[prepare]'" in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_skipped_is_said(seetell: Seetell, tmp_path: Path) -> None:
+    heap = tmp_path / "heap"
+    for n, name in enumerate(("a.png", "b.png", ".trashed-1-c.png", "@eaDir/a.png")):
+        (heap / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo_pixels(n)).save(heap / name)
+        (heap / name).with_suffix(".txt").write_text(f"a picture of noise, number {n}")
+    done = seetell("prepare", heap, tmp_path / "out", "--json", "--workers", 1)
+    assert (done.lines[0]["photos"]["read"], done.lines[0]["skipped"]) == (2, 2)
+    said = "skipped 1 hidden photo and 1 hidden or system folder; what is named outright is taken"
+    assert said in done.err.splitlines()
+    again = seetell("prepare", heap, tmp_path / "out", "--workers", 1)
+    assert said in again.err.splitlines() and "nothing has changed" in again.err

@@ -186,10 +186,17 @@ def _models(
 
 
 def _show(summary: dict[str, Any], output: Output) -> None:
-    shards = sum(len(part["shards"]) for part in summary["splits"].values())
     if output.json:
-        output.result({key: value for key, value in summary.items() if key not in ("format", "identity")})
-        return
+        fields = {key: value for key, value in summary.items() if key not in ("format", "identity")}
+        output.result({**fields, "skipped": len(summary["skipped"])})
+    else:
+        _show_counts(summary, output)
+    for words in summary["skipped"].words():
+        output.note(words)
+
+
+def _show_counts(summary: dict[str, Any], output: Output) -> None:
+    shards = sum(len(part["shards"]) for part in summary["splits"].values())
     rows = [
         ("photos read", summary["photos"]["read"]),
         ("photos kept", summary["photos"]["kept"]),

@@ -41,7 +41,7 @@ class Skipped:
 
     def words(self) -> list[str]:
         """The same for people, a line for each kind there is."""
-        said = []
+        said = list[str]()
         parts = [
             f"{count:,} {what}{'' if count == 1 else 's'}"
             for count, what in (
@@ -86,6 +86,22 @@ def photo_paths(paths: Iterable[Path | str], skipped: Skipped | None = None) -> 
             yield path
 
 
+def files_below(folder: Path, endings: Iterable[str], skipped: Skipped | None = None) -> list[Path]:
+    """The files of other endings (``.tar``, in lower case) in a folder and below it, sorted; nothing that is
+    hidden or the system's. Links to folders are not followed."""
+    skipped, wanted, found = Skipped() if skipped is None else skipped, set(endings), []
+    for here, folders, names in os.walk(folder):
+        left_out = [name for name in folders if is_passed_over(name, folder=True)]
+        skipped.folders += [os.path.join(here, name) for name in left_out]
+        folders[:] = [name for name in folders if name not in left_out]
+        found += [
+            Path(here, name)
+            for name in names
+            if _ending(name) in wanted and not is_passed_over(name, folder=False)
+        ]
+    return sorted(found)
+
+
 def is_passed_over(name: str, *, folder: bool) -> bool:
     """Whether a walk leaves out what has this name inside a folder: it begins with a dot, as what phones and
     desktops hide or have deleted does, or it is a folder of the system."""
@@ -94,7 +110,12 @@ def is_passed_over(name: str, *, folder: bool) -> bool:
 
 def has_photo_name(name: str) -> bool:
     """Whether a file of this name is taken for a photo inside a folder."""
-    return _ending(name) in PHOTO_SUFFIXES and not is_passed_over(name, folder=False)
+    return has_photo_ending(name) and not is_passed_over(name, folder=False)
+
+
+def has_photo_ending(name: str) -> bool:
+    """Whether a name ends like a photo's."""
+    return _ending(name) in PHOTO_SUFFIXES
 
 
 def _walk(top: str, skipped: Skipped) -> Iterator[str]:

@@ -89,7 +89,7 @@ def prepare(
     track: Track = untracked,
 ) -> dict[str, Any]:
     """Check, clean and shard what is in ``path``; nothing there is changed. Returns the summary, which also
-    stands in ``out``.
+    stands in ``out``, with ``skipped`` and ``unchanged`` beside it.
 
     scorer: scores captions; its scores are kept, and used where the limits say so. captioner: adds a caption
     to every photo (CapFilt).
@@ -120,7 +120,7 @@ def prepare(
     with folder.held_folder(out):
         done = folder.read_summary(out)
         if done is not None and done.get("identity") == identity and _whole(out, done):
-            return {**done, "unchanged": True}
+            return {**done, "skipped": source.skipped, "unchanged": True}
         if done is not None and not options.overwrite:
             raise StorageError(
                 f"{out} was prepared with other options or by an older seetell, or its source or files have "
@@ -134,7 +134,7 @@ def prepare(
             raise DataError(f"{path}: nothing is left of it; {out / folder.REPORT_NAME} says why")
         summary = _summary(outcome, plans, out, identity, time.monotonic() - started)
         folder.write_json(out / folder.SUMMARY_NAME, summary)
-        return {**summary, "unchanged": False}
+        return {**summary, "skipped": source.skipped, "unchanged": False}
 
 
 def _check_options(limits: Limits, scorer: Scorer | None, captioner: Captioner | None) -> None:

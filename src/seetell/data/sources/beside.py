@@ -17,19 +17,20 @@ from seetell.data.sources.fields import (
     relative_key,
     said,
 )
-from seetell.media.listing import list_photos
+from seetell.media.listing import Skipped, list_photos
 
 # Nothing anybody wrote about one photo is larger.
 _MAX_TEXT_BYTES = 1 << 20
 
 
-def read_beside(root: Path, columns: Columns) -> Iterator[Item]:
+def read_beside(root: Path, columns: Columns, skipped: Skipped | None = None) -> Iterator[Item]:
     """The photos in ``root`` and below, in sorted order, each line of its ``.txt`` a caption.
 
     A ``.json`` holds an object with the fields of a table's row. The split is the name of the first folder
-    below ``root`` where that is a split's (``train``, ``val``). A photo without a text has none.
+    below ``root`` where that is a split's (``train``, ``val``). A photo without a text has none. skipped:
+    takes up what the walk leaves out.
     """
-    for photo in list_photos([root]):
+    for photo in list_photos([root], skipped):
         key = relative_key(photo, root)
         first = key.partition("/")[0].lower()
         split = first if first in SPLIT_NAMES and "/" in key else None

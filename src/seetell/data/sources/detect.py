@@ -12,7 +12,7 @@ from seetell.data.photo_refs import PhotoRef
 from seetell.data.records import Sample
 from seetell.data.sources import beside, documents, folders, parquet_files, table, tars
 from seetell.data.sources.fields import BrokenRecord, Columns, Item
-from seetell.media.listing import list_photos
+from seetell.media.listing import Skipped, files_below, is_passed_over, list_photos
 
 Format = Literal["folder", "table", "coco", "vqa", "webdataset", "imagefolder", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -24,12 +24,14 @@ _LOOKED_AT = 50
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a source holds: its samples and its broken entries, in a fixed order."""
+    """What a source holds: its samples and its broken entries, in a fixed order. skipped: what the walk
+    through its folders left out."""
 
     path: Path
     format: Format
     samples: tuple[Sample[PhotoRef], ...]
     broken: tuple[BrokenRecord, ...]
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def read_source(
     if options.images is not None and not options.images.is_dir():
         raise UsageError(f"--images: {options.images} is no folder")
     chosen = options.format or detect_format(path)
-    items: Iterable[Item] = _items(path, chosen, options)
+    skipped = Skipped()
+    items: Iterable[Item] = _items(path, chosen, options, skipped)
     if track is not None:
         items = track(items, "entries read", None)
     samples: list[Sample[PhotoRef]] = []
@@ -79,7 +82,7 @@ def read_source(
             more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
             raise DataError(f"{path}: nothing usable in it: {broken[0].message}{more}")
         raise DataError(f"{path}: nothing in it that reads as {chosen}; name the format with --format")
-    return Source(path, chosen, tuple(samples), tuple(broken))
+    return Source(path, chosen, tuple(samples), tuple(broken), skipped)
 
 
 def detect_format(path: Path) -> Format:
@@ -113,11 +116,11 @@ def _format_of_file(path: Path) -> Format:
 
 
 def _format_of_folder(path: Path) -> Format:
-    if any(path.rglob("*.tar")):
+    if files_below(path, (".tar",)):
         return "webdataset"
     if folders.metadata_files(path):
         return "imagefolder"
-    if any(path.rglob("*.parquet")):
+    if files_below(path, (".parquet",)):
         return "parquet"
     if _captions_files(path):
         return "coco"
@@ -140,16 +143,16 @@ def _first_photos(path: Path) -> list[Path]:
     return [entry for entry in list_photos([path]) if entry.parent == path][:1]
 
 
-def _items(path: Path, chosen: Format, options: SourceOptions) -> Iterator[Item]:
+def _items(path: Path, chosen: Format, options: SourceOptions, skipped: Skipped) -> Iterator[Item]:
     columns = options.columns
     if chosen == "folder":
-        yield from beside.read_beside(_folder(path, chosen), columns)
+        yield from beside.read_beside(_folder(path, chosen), columns, skipped)
     elif chosen == "imagefolder":
         root = _folder(path, chosen)
         if folders.metadata_files(root):
             yield from folders.read_metadata_folder(root, columns)
         else:
-            yield from folders.read_label_folders(root)
+            yield from folders.read_label_folders(root, skipped)
     elif chosen == "table":
         for file in _files(path, _table_files):
             yield from table.read_table(file, _images(file, path, options), columns)
@@ -161,10 +164,10 @@ def _items(path: Path, chosen: Format, options: SourceOptions) -> Iterator[Item]
             answers = options.annotations or _answers_of(file)
             yield from documents.read_vqa_samples(file, answers, _images(file, path, options))
     elif chosen == "webdataset":
-        for file in _files(path, lambda root: sorted(root.rglob("*.tar"))):
+        for file in _files(path, lambda root: files_below(root, (".tar",), skipped)):
             yield from _going_on(file, tars.read_tar(file, columns))
     else:
-        for file in _files(path, lambda root: sorted(root.rglob("*.parquet"))):
+        for file in _files(path, lambda root: files_below(root, (".parquet",), skipped)):
             read = parquet_files.read_parquet(file, options.images or file.parent, columns)
             yield from _going_on(file, read)
 
@@ -213,13 +216,17 @@ def _named_json(root: Path, word: str) -> list[Path]:
         for folder in (root, root / "annotations")
         if folder.is_dir()
         for path in folder.glob("*.json")
-        if word in path.name.lower()
+        if word in path.name.lower() and not is_passed_over(path.name, folder=False)
     )
 
 
 def _table_files(root: Path) -> list[Path]:
     return sorted(
-        path for path in root.iterdir() if path.suffix.lower() in _TABLE_SUFFIXES and path.is_file()
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in _TABLE_SUFFIXES
+        and path.is_file()
+        and not is_passed_over(path.name, folder=False)
     )
 
 

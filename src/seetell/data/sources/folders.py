@@ -10,13 +10,15 @@ from seetell.data.imagefolder import read_imagefolder
 from seetell.data.records import Sample
 from seetell.data.sources.fields import SPLIT_NAMES, Columns, Item, relative_key
 from seetell.data.sources.table import grouped, rows_of
+from seetell.media.listing import Skipped, files_below, is_passed_over
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
 
 
 def metadata_files(root: Path) -> list[Path]:
     """The metadata files in ``root`` and its folders, in sorted order."""
-    return sorted(path for name in METADATA_NAMES for path in root.rglob(name) if path.is_file())
+    found = files_below(root, (".csv", ".jsonl", ".tsv"))
+    return [path for path in found if path.name in METADATA_NAMES and path.is_file()]
 
 
 def read_metadata_folder(root: Path, columns: Columns) -> Iterator[Item]:
@@ -31,7 +33,11 @@ def read_metadata_folder(root: Path, columns: Columns) -> Iterator[Item]:
 def label_folders(root: Path) -> dict[str | None, Path]:
     """The folders that hold one folder per label: ``root`` itself, or its splits. Empty if it is none."""
     try:
-        folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir() and entry.name[:1] != "."]
+        folders = [
+            entry
+            for entry in sorted(root.iterdir())
+            if entry.is_dir() and not is_passed_over(entry.name, folder=True)
+        ]
     except OSError as error:
         raise DataError(f"{root}: cannot be listed ({error.strerror or error})") from error
     splits = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES]
@@ -41,11 +47,12 @@ def label_folders(root: Path) -> dict[str | None, Path]:
     return {None: root} if folders else {}
 
 
-def read_label_folders(root: Path) -> Iterator[Item]:
-    """Labelled photos; the label is the folder's name. Raises DataError where there are none."""
+def read_label_folders(root: Path, skipped: Skipped | None = None) -> Iterator[Item]:
+    """Labelled photos; the label is the folder's name. skipped: takes up what is passed over. Raises
+    DataError where there are none."""
     found = label_folders(root)
     if not found:
         raise DataError(f"{root}: no photos in it; expected one folder per label with photos inside")
     for split, folder in found.items():
-        for record in read_imagefolder(folder):
+        for record in read_imagefolder(folder, skipped):
             yield Sample(relative_key(record.photo, root), record.photo, label=record.label, split=split)
