@@ -18,13 +18,16 @@ from seetell.tasks.model import Model
 from tests.tasks.conftest import MakeModel
 
 LESS = {"en": ["a room", "a dog outside", "a picture of something"], "zh": ["一个男人", "草地"]}
+# Of photo and text; so large that the nearest text is more probable than the others.
+SCALE = 9.0
 FITTED = {"bias": 4.0, "log_prob_weight": 2.0, "match_weight": 3.0}
 GREEDY = GenerationOptions(max_tokens=12, min_tokens=4)
 
 
 def with_threshold(make_model: MakeModel, unsure_below: float, **changes: Any) -> Model:
     fitted = {language: {**FITTED, "unsure_below": unsure_below} for language in ("en", "zh")}
-    return make_model(score={"captions": fitted}, **{"prompts": {"unsure": LESS}, **changes})
+    score = {"captions": fitted, "logit_scale": SCALE}
+    return make_model(score=score, **{"prompts": {"unsure": LESS}, **changes})
 
 
 def confidence_of(model: Model, photo: Path, caption: Caption) -> float:
@@ -62,6 +65,21 @@ def test_what_is_below_the_threshold_says_less(
     assert judging.caption(photos, language=language, options=options) == [
         judging.caption(photo, language=language, options=options) for photo in photos
     ]
+
+
+@pytest.mark.parametrize(("scale", "texts"), [(0.0, {2}), (SCALE, {0, 1, 2})])
+def test_where_no_text_stands_out_the_last_is_said(
+    make_model: MakeModel, photos: list[Path], scale: float, texts: set[int]
+) -> None:
+    fitted = {"en": {**FITTED, "unsure_below": 1.0}}
+    model = make_model(score={"captions": fitted, "logit_scale": scale}, prompts={"unsure": LESS})
+    vectors = model.embed_texts(LESS["en"])
+    for photo in photos:
+        logits = np.exp(scale) * (vectors @ model.embed_images(photo)[0]).astype(np.float64)
+        chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        place = int(chances.argmax()) if chances.max() >= 0.5 else 2
+        assert place in texts
+        assert model.caption(photo, options=GREEDY).text == LESS["en"][place]
 
 
 def test_each_of_several_captions_is_judged(make_model: MakeModel, photos: list[Path]) -> None:

@@ -190,7 +190,7 @@ class Captioner:
             return None
         texts = manifest.prompts.get("unsure", {}).get(self._language, ())
         of_texts = vectors.of(texts, ("{}",)) if texts else np.zeros((0, 0), np.float32)
-        return Sureness(fitted, texts, of_texts)
+        return Sureness(fitted, texts, of_texts, manifest.score.logit_scale)
 
     def _caption(self, generated: Generated) -> Caption:
         return Caption(
