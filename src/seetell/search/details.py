@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from seetell.media.formats import HEADER_BYTES, Format, sniff
@@ -19,7 +20,7 @@ from seetell.media.images import MAX_FILE_BYTES
 # Tags of the EXIF 2.3 standard.
 _MAKE, _MODEL, _CHANGED = 0x010F, 0x0110, 0x0132
 _EXIF, _GPS = 0x8769, 0x8825
-_TAKEN = 0x9003
+_TAKEN, _DIGITIZED = 0x9003, 0x9004
 _LATITUDE_REF, _LATITUDE, _LONGITUDE_REF, _LONGITUDE = 1, 2, 3, 4
 
 # Files read ahead, to know their hashes, while photos are embedded.
@@ -39,8 +40,9 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """taken: ``2025-06-01 14:03:59``, the camera's own clock. camera: maker and model. latitude, longitude:
-    in degrees, north and east positive. width, height: in pixels, as stored. None: not said, or nonsense."""
+    """taken: ``2025-06-01 14:03:59``, by the clock of the camera or scanner, else when the file was last
+    edited. camera: maker and model. latitude, longitude: in degrees, north and east positive. width, height:
+    in pixels, as stored. None: not said, or nonsense."""
 
     taken: str | None = None
     camera: str | None = None
@@ -115,11 +117,15 @@ def details_of(data: bytes) -> Details:
         exif, place = tags.get_ifd(_EXIF), tags.get_ifd(_GPS)
     except Exception:
         return Details()
+    latitude = _degrees(place.get(_LATITUDE), place.get(_LATITUDE_REF), "S", 90)
+    longitude = _degrees(place.get(_LONGITUDE), place.get(_LONGITUDE_REF), "W", 180)
+    if not latitude and not longitude:
+        latitude = longitude = None  # what devices write that do not know where they are
     return Details(
-        taken=_time(exif.get(_TAKEN)) or _time(tags.get(_CHANGED)),
+        taken=_time(exif.get(_TAKEN)) or _time(exif.get(_DIGITIZED)) or _time(tags.get(_CHANGED)),
         camera=_camera(tags.get(_MAKE), tags.get(_MODEL)),
-        latitude=_degrees(place.get(_LATITUDE), place.get(_LATITUDE_REF), "S", 90),
-        longitude=_degrees(place.get(_LONGITUDE), place.get(_LONGITUDE_REF), "W", 180),
+        latitude=latitude,
+        longitude=longitude,
         width=int(width),
         height=int(height),
     )
@@ -127,9 +133,13 @@ def details_of(data: bytes) -> Details:
 
 def _time(value: Any) -> str | None:
     found = _TIME.match(_text(value))
-    if found is None or not 1 <= int(found[2]) <= 12 or not 1 <= int(found[3]) <= 31:
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
+    try:
+        return str(datetime(year, month, day, hour, minute, second))
+    except ValueError:
         return None  # cameras without a clock write zeros or blanks
-    return "{}-{}-{} {}:{}:{}".format(*found.groups())
 
 
 def _camera(make: Any, model: Any) -> str | None:

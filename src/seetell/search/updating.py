@@ -86,9 +86,12 @@ class Updater:
         self._retry = retry
         self._moved = moved
         self._known = {one.path: one for one in table.known()}
-        self._of_hash: dict[str, list[Known]] = {}
+        # By content hash: the rows that hold the bytes, by id, and of these the photos that are not where
+        # they were, by name, once they have been looked for.
+        self._of_hash: dict[str, dict[int, Known]] = {}
         for one in self._known.values():
-            self._of_hash.setdefault(one.sha256, []).append(one)
+            self._of_hash.setdefault(one.sha256, {})[one.id] = one
+        self._strayed: dict[str, dict[str, list[Known]]] = {}
         self._captioned = table.has_captions()
         self._next_id = 1 + max((one.id for one in self._known.values()), default=0)
         self._commit_number = 1 + table.newest_commit()
@@ -194,7 +197,7 @@ class Updater:
         if read.sha256 is None:
             return False
         if rows := self._of_hash.get(read.sha256):
-            self._put(read, source=rows[-1].id)
+            self._put(read, source=next(reversed(rows)))
         elif read.sha256 in self._vectors:
             self._put(read, vector=self._vectors[read.sha256])
         elif read.sha256 in self._copies:
@@ -268,17 +271,24 @@ class Updater:
         """The photo of the same bytes that is not where it was, wherever that is; of several one that has
         kept its name."""
         assert read.sha256 is not None
-        left = [
-            one
-            for one in self._of_hash.get(read.sha256, ())
-            if one.id not in self._claimed and one.path != read.path and is_gone(one.path)
-        ]
+        strayed = self._strayed.get(read.sha256)
+        if strayed is None:
+            strayed = self._strayed[read.sha256] = {}
+            for one in self._of_hash.get(read.sha256, {}).values():
+                if is_gone(one.path):
+                    strayed.setdefault(os.path.basename(one.path), []).append(one)
+        if not strayed:
+            return None
         name = os.path.basename(read.path)
-        return next((one for one in left if os.path.basename(one.path) == name), left[0] if left else None)
+        name = name if name in strayed else next(iter(strayed))
+        found = strayed[name].pop()
+        if not strayed[name]:
+            del strayed[name]
+        return found
 
     def _forget_row(self, known: Known) -> None:
-        rows = self._of_hash.get(known.sha256, [])
-        rows[:] = [one for one in rows if one.id != known.id]
+        rows = self._of_hash.get(known.sha256, {})
+        rows.pop(known.id, None)
         if not rows:
             self._of_hash.pop(known.sha256, None)
 
@@ -332,8 +342,7 @@ class Updater:
         written = Known(
             columns["id"], row.change.photo, columns["size_bytes"], columns["mtime_ns"], columns["sha256"]
         )
-        self._forget_row(written)
-        self._of_hash.setdefault(written.sha256, []).append(written)
+        self._of_hash.setdefault(written.sha256, {})[written.id] = written
         if columns["caption"] is not None:
             self._remembered.captions.pop(written.sha256, None)
 
