@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -355,3 +356,64 @@ def test_a_text_that_is_none_costs_no_photos(
         assert "empty" in result.err
     assert fake.calls == []
     assert not (tmp_path / "o.npy").exists()
+
+
+# --- where results go, and where lists come from ----------------------------------------------------------
+
+
+def test_nothing_is_embedded_that_cannot_be_written(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path
+) -> None:
+    blocked = photos / "red.png" / "out.npy"
+    for arguments in (
+        ("embed", photos, "--out", blocked),
+        ("embed", photos, "--out", tmp_path),
+        ("search", "red", "--in", photos, "--sheet", blocked),
+    ):
+        result = seetell(*arguments)
+        assert (result.status, result.out) == (1, ""), arguments
+        assert "error: cannot write" in result.err
+    assert fake.calls == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+@pytest.mark.parametrize("command", ["embed", "search"])
+def test_a_pipe_is_written_through(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path, command: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    arguments = (photos, "--out", pipe) if command == "embed" else ("red", "--in", photos, "--sheet", pipe)
+    result = seetell(command, *arguments)
+    reader.join(30)
+    assert result.status == 0, result.err
+    assert pipe.is_fifo()
+    if command == "embed":
+        assert np.load(io.BytesIO(read[0])).shape == (3, 3)
+    else:
+        assert read[0].count(b"<figure>") == 3
+
+
+def test_labels_in_chinese_and_a_list_of_one(seetell: Any, fake: Any, photos: Path) -> None:
+    several = seetell("classify", photos / "red.png", "--labels", "狗，人、雪", "--json")
+    assert [one["label"] for one in several.lines[0]["ranking"]] == ["狗", "人", "雪"]
+    assert several.err == ""
+    for command, option in (("classify", "--labels"), ("ask", "--answers")):
+        question = ["what is it?"] if command == "ask" else []
+        one = seetell(command, photos / "red.png", *question, option, "dog; cat")
+        assert one.status == 0
+        assert one.err.startswith(f"{option} has one entry, 'dog; cat', which is always chosen")
+
+
+def test_paths_that_begin_with_a_mark(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PowerShell hands them on."""
+    lines = f"\ufeff{photos / 'red.png'}\r\n{photos / 'blue.png'}\r\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    result = seetell("caption", "-", "--json")
+    assert [line["photo"] for line in result.lines] == [str(photos / "red.png"), str(photos / "blue.png")]
+    assert result.status == 0

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from seetell.cli.options import Shared, comma_list, env_name, option, repeatable, shared_options
+from seetell.cli.options import Shared, alternatives, comma_list, env_name, option, repeatable, shared_options
 from seetell.core.errors import UsageError
 
 
@@ -91,6 +91,35 @@ def test_lists(tmp_path: Path) -> None:
     file.write_text("a dog\n\n 猫 \na dog\nbread, sliced\n", encoding="utf-8")
     assert comma_list("yes, no,,yes", "--answers") == ["yes", "no"]
     assert comma_list(f"@{file}", "--labels") == ["a dog", "猫", "bread, sliced"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("狗，人，雪", ["狗", "人", "雪"]),
+        ("狗、人、雪", ["狗", "人", "雪"]),
+        ("狗， 人,雪、", ["狗", "人", "雪"]),
+        ("狗 人", ["狗 人"]),
+    ],
+)
+def test_lists_with_chinese_commas(text: str, values: list[str]) -> None:
+    assert comma_list(text, "--labels") == values
+
+
+def test_a_list_in_a_file_that_begins_with_a_mark(tmp_path: Path) -> None:
+    """As some editors of Windows write it."""
+    file = tmp_path / "labels.txt"
+    file.write_bytes(b"\xef\xbb\xbfyes\r\nno\r\n\xe9\x9b\xaa\xef\xbc\x8c\xe5\x86\xb0\r\n")
+    assert comma_list(f"@{file}", "--labels") == ["yes", "no", "雪，冰"]
+
+
+def test_that_there_is_nothing_to_choose_among_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert alternatives("yes, no", "--answers") == ["yes", "no"]
+    assert capsys.readouterr().err == ""
+    assert alternatives("狗 人 雪", "--labels") == ["狗 人 雪"]
+    assert capsys.readouterr().err == (
+        "--labels has one entry, '狗 人 雪', which is always chosen; separate several by commas\n"
+    )
 
 
 def test_lists_that_are_none(tmp_path: Path) -> None:

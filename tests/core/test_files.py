@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,13 @@ from hypothesis import strategies as st
 
 from seetell.core import files
 from seetell.core.errors import SeetellError, StorageError
-from seetell.core.files import atomic_folder, atomic_write_bytes, atomic_write_text, cache_folder
+from seetell.core.files import (
+    atomic_folder,
+    atomic_write_bytes,
+    atomic_write_text,
+    cache_folder,
+    require_writable,
+)
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 
@@ -361,3 +369,90 @@ def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.Path, "home", homeless)
     with pytest.raises(SeetellError, match="SEETELL_CACHE"):
         cache_folder()
+
+
+# --- what is no file ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("pipes with names are POSIX's")
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def read_in_background(pipe: Path) -> tuple[threading.Thread, list[bytes]]:
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    return reader, read
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_pipe_is_written_to_and_stays_one(pipe: Path, through_a_link: bool) -> None:
+    path = pipe
+    if through_a_link:
+        path = pipe.with_name("link")
+        path.symlink_to(pipe)
+    reader, read = read_in_background(pipe)
+    atomic_write_bytes(path, b"x" * 200_000)
+    reader.join(30)
+    assert read == [b"x" * 200_000]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(entry.name for entry in pipe.parent.iterdir()) == sorted({pipe.name, path.name})
+
+
+def test_what_has_no_path_of_its_own_is_written_to() -> None:
+    """As /dev/stdout has not, where it is a pipe."""
+    if not os.path.isdir("/dev/fd"):
+        pytest.skip("no /dev/fd here")
+    ours, theirs = os.pipe()
+    try:
+        atomic_write_text(Path(f"/dev/fd/{theirs}"), "a dog")
+        assert os.read(ours, 100) == b"a dog"
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_reader_that_goes_away_is_a_failed_write(pipe: Path) -> None:
+    reader = threading.Thread(target=lambda: open(pipe, "rb").close())
+    reader.start()
+    with pytest.raises(StorageError, match=f"cannot write {pipe}: "):
+        atomic_write_bytes(pipe, b"x" * 2_000_000)
+    reader.join(30)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_folder_never_takes_the_place_of_a_pipe(pipe: Path) -> None:
+    for overwrite in (False, True):
+        with pytest.raises(StorageError, match="exists already"), atomic_folder(pipe, overwrite=overwrite):
+            pass
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_that_nothing_can_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (tmp_path / "new.npy", tmp_path / "new" / "folder" / "f.npy"):
+        require_writable(path)
+    (tmp_path / "there.npy").write_bytes(b"as it was")
+    require_writable(tmp_path / "there.npy")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("there.npy", b"as it was")]
+    for path, words in (
+        (tmp_path, "a folder of that name"),
+        (tmp_path / "there.npy" / "f.npy", "a file stands where a folder is needed"),
+    ):
+        with pytest.raises(StorageError, match=words):
+            require_writable(path)
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(files.os, "open", refused)
+    with pytest.raises(StorageError, match="no permission to write there"):
+        require_writable(tmp_path / "new.npy")
+
+
+def test_a_pipe_that_nobody_reads_yet_can_be_written(pipe: Path) -> None:
+    require_writable(pipe)  # and does not wait for a reader

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seetell.cli.inputs import STDIN, listed, stream
-from seetell.cli.options import Shared, comma_list, open_model, option, shared_options
+from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import Output, percent
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def ask(
         raise UsageError("ask: give PHOTO and QUESTION, or --questions FILE.jsonl")
     if photo is not None and not (question and question.strip()):
         raise UsageError(f"ask: what should be asked about {photo}? Give QUESTION")
-    choices = comma_list(answers, "--answers") if answers is not None else None
+    choices = alternatives(answers, "--answers") if answers is not None else None
     settings = {"top": top, "min_confidence": min_confidence}
     with Output(json=shared.json) as out:
         model = open_model(shared)

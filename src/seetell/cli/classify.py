@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from seetell.cli.inputs import PhotosArgument, listed, stream
-from seetell.cli.options import Shared, comma_list, open_model, option, shared_options
+from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import Output, percent
 
 
@@ -27,7 +27,7 @@ def classify(
 ) -> None:
     """Choose the label that fits each photo best."""
     with Output(json=shared.json) as out:
-        wanted = comma_list(labels, "--labels") if labels is not None else None
+        wanted = alternatives(labels, "--labels") if labels is not None else None
         model = open_model(shared)
         paths, total = listed(photos, out.wants_total)
         from seetell.core.results import Failure

@@ -35,12 +35,14 @@ def embed(
     Photos come first, then texts; each result says its row. A photo that fails has no row.
     """
     from seetell.core.errors import UsageError
+    from seetell.core.files import require_writable
 
     if out is None:
         raise UsageError("embed: say where to write with --out F.npy")
     if not photos and not text:
         raise UsageError("embed: give at least one PHOTO or --text")
     with Output(json=shared.json) as output:
+        require_writable(out)
         model = open_model(shared)
         # First, though their rows are last: a text that is none must not cost the work on a folder.
         text_vectors: Any = model.embed_texts(text) if text else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections import deque
@@ -95,7 +96,8 @@ def stream(model: Model, verb: str, items: Iterable[Item], **options: Any) -> It
 
 def _stdin_paths() -> Iterator[str]:
     # Bytes, because a path need not be valid UTF-8.
-    for line in sys.stdin.buffer:
-        path = os.fsdecode(line.rstrip(b"\r\n"))
+    for number, line in enumerate(sys.stdin.buffer):
+        # Some shells begin with a byte order mark.
+        path = os.fsdecode((line if number else line.removeprefix(codecs.BOM_UTF8)).rstrip(b"\r\n"))
         if path:
             yield path

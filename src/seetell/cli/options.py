@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -19,6 +20,9 @@ import typer
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
     from seetell.tasks.model import Model
+
+# "a,b" and "狗，人" and "狗、人".
+_COMMAS = re.compile("[,\uff0c\u3001]")
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 Device = Literal["auto", "cpu", "gpu"]
@@ -138,19 +142,32 @@ def convert_first(model: str) -> Bundle:
             )
 
 
+def alternatives(text: str, name: str) -> list[str]:
+    """As :func:`comma_list`, of what is to be chosen among. That there is only one is said, because it is
+    chosen whatever it is."""
+    from seetell.cli.output import say
+
+    values = comma_list(text, name)
+    if len(values) == 1:
+        say(f"{name} has one entry, {values[0]!r}, which is always chosen; separate several by commas")
+    return values
+
+
 def comma_list(text: str, name: str) -> list[str]:
-    """``"yes,no"`` or ``"@FILE"`` (one per line) as a list. Raises UsageError when nothing is in it."""
+    """``"yes,no"`` or ``"@FILE"`` (one per line) as a list; Chinese commas separate, too. Raises UsageError
+    when nothing is in it."""
     from seetell.core.errors import UsageError
 
     if text.startswith("@"):
         try:
-            with open(text[1:], encoding="utf-8") as file:
+            # Some editors begin a file with a byte order mark.
+            with open(text[1:], encoding="utf-8-sig") as file:
                 parts = file.read().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise UsageError(f"{name}: {text[1:]} cannot be read ({reason})") from error
     else:
-        parts = text.split(",")
+        parts = _COMMAS.split(text)
     values = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not values:
         raise UsageError(f"{name}: nothing in {text!r}; give a,b,c or @FILE with one per line")

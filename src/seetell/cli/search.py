@@ -91,6 +91,7 @@ def search(
     same bytes count as one photo.
     """
     from seetell.core.errors import UsageError
+    from seetell.core.files import require_writable
     from seetell.search.index_folder import is_index
     from seetell.search.photo_index import PhotoIndex
 
@@ -104,6 +105,8 @@ def search(
         )
 
     with Output(json=shared.json) as out:
+        if sheet is not None:
+            require_writable(sheet)
         stored = is_index(Path(inside))
         index = PhotoIndex(inside if stored else None, open_model(shared), threads=shared.threads)
         if not stored:

@@ -3,7 +3,7 @@
 Everything is written beside its destination under a temporary name, flushed to the disk, and then renamed,
 which POSIX makes atomic. Whatever goes wrong, the old content stays and the temporary name is removed; only a
 killed process can leave one behind, always named ``.NAME.XXXXXXXX.tmp``. Whoever next writes a folder of that
-name removes such a folder.
+name removes such a folder. A device or a pipe is written through: a file must not take its place.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all. Missing parent folders are made; a link is followed.
+    """Write ``data`` to ``path``, whole or not at all. Missing parent folders are made; a link is followed;
+    a device, a pipe or a socket is written to.
 
     Raises StorageError.
     """
@@ -64,6 +66,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     As :func:`atomic_write_bytes`, for what is too large to hold in memory. Errors of the block pass through,
     except OSErrors of a failed write, which become StorageError.
     """
+    if _is_special(path):
+        with _through(path) as file:
+            yield file
+        return
     target = Path(os.path.realpath(path))
     temporary = _temporary_name(target)
     try:
@@ -88,6 +94,49 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         # A failed write names no file; an OSError about another file is the block's own affair.
         if not _names(error, temporary, target):
+            raise
+        raise storage_error(error, path) from error
+
+
+def require_writable(path: Path) -> None:
+    """Raises StorageError where :func:`atomic_write_bytes` would fail at once, before the work is done whose
+    result it is to write. Nothing is left behind."""
+    try:
+        if _is_special(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # What is missing of the folders above will be made.
+        folder = next(above for above in target.parents if os.path.lexists(above))
+        tried = _temporary_name(folder / target.name)
+        os.close(os.open(tried, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        tried.unlink()
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder."""
+    # Of the path as it is: what stands for a pipe in /dev/fd has no path of its own.
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextmanager
+def _through(path: Path) -> Iterator[BinaryIO]:
+    """What is no file, opened to be written to. What has been written when an error comes stays written."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+    except OSError as error:
+        if not _names(error, path):
             raise
         raise storage_error(error, path) from error
 
@@ -123,7 +172,7 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = _temporary_name(target)
     try:
-        if not overwrite and _occupied(target):
+        if _is_special(path) or (not overwrite and _occupied(target)):
             raise StorageError(f"{path} exists already; choose another name or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
@@ -235,7 +284,7 @@ def _move_into_place(temporary: Path, target: Path, overwrite: bool, shown: Path
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             # Another process has made it since it was looked at.
-    if not overwrite:
+    if not overwrite or _is_special(target):
         raise StorageError(f"{shown} exists already; choose another name or remove it first")
     # A folder that holds something cannot be replaced by one rename: it steps aside, and returns if the
     # second fails. It holds what was there, so nothing sweeps it.
