@@ -183,6 +183,20 @@ def test_a_disk_that_is_not_mounted(seetell: Any, fake: Any, photos: Path) -> No
     )
 
 
+def test_a_folder_that_is_not_there_costs_the_others_nothing(
+    seetell: Any, fake: Any, photos: Path, tmp_path: Path
+) -> None:
+    disk, place = tmp_path / "disk", tmp_path / "i"
+    disk.mkdir()
+    Image.new("RGB", (9, 9), "yellow").save(disk / "yellow.png")
+    seetell("index", photos, disk, "--index", place)
+    disk.rename(tmp_path / "away")
+    (photos / "red.png").unlink()
+    result = seetell("index", photos, disk, "--index", place)
+    assert (result.status, result.out) == (1, f"{place}\t3 photos\t1 removed, 2 unchanged\n")
+    assert result.err == f"error: {disk}: no such folder\n2 done, 1 failed\n"
+
+
 def test_hits_that_are_gone_are_marked_and_said_once(
     seetell: Any, fake: Any, photos: Path, tmp_path: Path
 ) -> None:

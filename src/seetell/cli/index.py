@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -120,13 +121,17 @@ def _update(photos: PhotoIndex, folders: list[str], where: Path, retry: bool, ou
     from seetell.core.results import Failure
     from seetell.media.listing import Skipped
 
+    there = [folder for folder in folders if os.path.isdir(folder)]
     for folder in folders:
-        if not Path(folder).is_dir():
+        if not there:
             raise UsageError(f"{folder}: no such folder")
+        if folder not in there:
+            # A disk that is not mounted, perhaps: what the index has of it stays, and the others go on.
+            out.failure(folder, UsageError(f"{folder}: no such folder"))
     counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged", "failed_before"), 0)
     skipped = Skipped()
     started = time.perf_counter()
-    for change in out.progress(photos.changes(folders, retry=retry, skipped=skipped), "photos"):
+    for change in out.progress(photos.changes(there, retry=retry, skipped=skipped), "photos"):
         if isinstance(change, Failure):
             out.failure(change.photo, change.error)
         else:
