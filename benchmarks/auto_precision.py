@@ -28,7 +28,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import onnx
 from benchmarks.family_cost import (
     CALIBRATION_PHOTOS,
     CAPTION_TOKENS,
@@ -41,12 +40,13 @@ from benchmarks.family_cost import (
 )
 from benchmarks.family_methods import make
 
-from seetell.bundle.manifest import GateRecord, Manifest
+from seetell.bundle.manifest import GateRecord
 from seetell.bundle.store import Bundle, open_bundle, resolve
 from seetell.core.files import atomic_write_text
 from seetell.evaluation.machine import describe_machine
 from seetell.learning.compression.calibration import read_texts
 from seetell.learning.compression.manifests import write_manifest
+from seetell.learning.compression.packing import beside_floats
 from seetell.runtime.engine import Arrays, Engine
 from seetell.runtime.fastest_engine import FastestEngine
 from seetell.runtime.generation import GenerationOptions
@@ -60,7 +60,6 @@ BATCHES, QUICK_BATCHES = (1, 8, 32), (1, 8)
 QUICK_FAMILIES = (BUILTIN, "clip")
 # What is asked of auto.
 LEAST = 0.95
-INT8_WEIGHTS = "int8.safetensors"
 
 
 # --- bundles ----------------------------------------------------------------------------------------------
@@ -87,24 +86,12 @@ def passed(bundle: Bundle) -> Bundle:
 
 
 def joined(base: Bundle, int8: Bundle, folder: Path) -> None:
-    """Write to ``folder`` one bundle with the graphs of both, each with weights of its own."""
+    """Write to ``folder`` one bundle with the graphs of both, as `seetell compress --keep-floats` does."""
     writing = folder.with_name(f"{folder.name}-writing")
     shutil.rmtree(writing, ignore_errors=True)
-    shutil.copytree(base.folder, writing)
-    shutil.copyfile(int8.folder / "model.safetensors", writing / INT8_WEIGHTS)
-    graphs = dict(base.manifest.graphs)
-    for role, graph in int8.manifest.graphs.items():
-        if (name := graph.files.get("int8")) is not None:
-            model = onnx.load(str(int8.folder / name), load_external_data=False)
-            for tensor in model.graph.initializer:
-                for entry in tensor.external_data:
-                    if entry.key == "location":
-                        entry.value = INT8_WEIGHTS
-            onnx.save(model, str(writing / name))
-            files = {**graphs[role].files, "int8": name}
-            graphs[role] = graphs[role].model_copy(update={"files": files})
-    manifest: Manifest = base.manifest.model_copy(update={"graphs": graphs, "files": {}})
-    write_manifest(writing, manifest)
+    shutil.copytree(int8.folder, writing)
+    graphs = beside_floats(writing, base, int8)
+    write_manifest(writing, int8.manifest.model_copy(update={"graphs": graphs}))
     open_bundle(writing)
     writing.rename(folder)
 

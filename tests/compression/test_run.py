@@ -85,6 +85,22 @@ def test_doctor_knows_int8(tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.C
     assert all(found[role]["cosine"] > 0.99 for role in tiny_bundle.manifest.graphs)
 
 
+def test_doctor_checks_both_where_both_are(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from seetell.cli.main import run as command
+
+    compress(tiny_bundle, tmp_path / "out", Settings(tolerance=LOOSE, keep_floats=True))
+    assert command(["doctor", str(tmp_path / "out"), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {(line["check"], line.get("precision")): line for line in lines}
+    for role in tiny_bundle.manifest.graphs:
+        assert found[role, "fp32"]["max_abs_diff"] < 1e-3
+        assert found[role, "int8"]["cosine"] > 0.99
+    measured = {line["check"] for line in lines if line["check"].startswith("measured ")}
+    assert {"measured fp32", "measured int8, rest f32"} <= measured, "auto chose among both"
+
+
 def test_what_falls_too_far_is_not_written(tiny_bundle: Bundle, tmp_path: Path, untouched: None) -> None:
     message = r"check\.\S+ fell from .* 0\.00 are allowed; \S+ costs most .*; nothing was written"
     with pytest.raises(GateFailed, match=message):

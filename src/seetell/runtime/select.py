@@ -111,8 +111,7 @@ def _ways(bundle: Bundle, precision: str, bf16: bool) -> list[Way]:
     if not manifest.graphs:
         return [Way("fp32")]
     passed = manifest.gate is not None and manifest.gate.passed and bundle.has_int8
-    whole = all("fp32" in graph.files for graph in manifest.graphs.values())
-    floats = [Way("fp32"), *([Way("bf16", "bf16")] if bf16 else [])] if whole else []
+    floats = [Way("fp32"), *([Way("bf16", "bf16")] if bf16 else [])] if bundle.has_floats else []
     ways = [*floats, *(int8 if passed else [])]
     if not ways:
         raise PrecisionUnavailable(
