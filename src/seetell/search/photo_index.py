@@ -280,7 +280,9 @@ def _fused(found: Sequence[Scored], worded: Sequence[Scored], all_copies: bool) 
 
 
 def _ranked(found: Sequence[tuple[str, float]]) -> list[Hit]:
-    return [Hit(rank, path, score, not os.path.exists(path)) for rank, (path, score) in enumerate(found, 1)]
+    return [
+        Hit(rank, path, score, gone=not os.path.exists(path)) for rank, (path, score) in enumerate(found, 1)
+    ]
 
 
 def _some(stored: StoredRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from seetell.core.results import Caption, Failure
 from seetell.media.listing import Skipped
+from seetell.search.columns import in_groups
 from seetell.search.duplicates import alike, groups_of
 from seetell.search.index_folder import IndexFolder, ModelTable
 from seetell.search.moves import moves_of
@@ -20,7 +21,7 @@ from seetell.search.remembered import Remembered
 from seetell.search.rows import Places, Scored
 from seetell.search.scan import Found, VectorScan
 from seetell.search.survey import lost_by
-from seetell.search.table import PhotoTable, in_groups, require_lancedb
+from seetell.search.table import PhotoTable, require_lancedb
 from seetell.search.updating import Change, Updater, not_embedded_anew
 from seetell.tasks.model import Model
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seetell.media.listing import Skipped, has_photo_name, is_passed_over, photo_paths
+from seetell.search.columns import Known
 from seetell.search.details import Stamp
 from seetell.search.paths import Below, RealPaths, folders_above, is_gone
-from seetell.search.table import Known
 
 
 @dataclass(frozen=True, slots=True)

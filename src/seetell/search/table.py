@@ -12,8 +12,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import MissingExtra, SeetellError, StorageError, UsageError
+from seetell.search.columns import COLUMNS, Contents, Ids, Known, Rows, Vectors, path_text, row_path
 from seetell.search.moves import NOWHERE
-
-# What a filter may ask about. The type is the one a column has in the table.
-COLUMNS: Mapping[str, Any] = {
-    "path": str,
-    "size_bytes": int,
-    "taken": str | None,
-    "camera": str | None,
-    "latitude": float | None,
-    "longitude": float | None,
-    "width": int | None,
-    "height": int | None,
-    "caption": str | None,
-    "sha256": str,
-}
 
 # Versions are kept this long for readers that have them open; a search holds one for far less than a second.
 _KEPT = timedelta(minutes=15)
@@ -46,42 +32,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Of LanceDB's index: the parts looked into, and the results per one asked for that are scored again in full.
 _PROBES = 40
 _REFINE = 4
-
-Ids = NDArray[np.int64]
-Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A photo of the index. mtime_ns: of the file when it was read, -1 where it is to be read again."""
-
-    id: int
-    path: str
-    size_bytes: int
-    mtime_ns: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows. ids: int64[B]; vectors: float32[B, S]; hashes: of the contents. commit: the newest among
-    them."""
-
-    ids: Ids
-    vectors: Vectors
-    paths: list[str]
-    hashes: list[str]
-    commit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What is kept of one photo. vector: float32[S]."""
-
-    path: str
-    sha256: str
-    caption: str | None
-    vector: NDArray[np.float32]
 
 
 def require_lancedb() -> None:
@@ -95,11 +45,6 @@ def _lancedb() -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra("lancedb", "search", "to keep an index of photos on disk") from error
     return lancedb
-
-
-def path_text(path: str) -> str:
-    """A path as text for people and filters: bytes that are no UTF-8 appear as escapes."""
-    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class PhotoTable:
@@ -462,12 +407,6 @@ def _row_type(shared_dim: int) -> Any:
     return create_model("Photo", __base__=LanceModel, **fields)
 
 
-def row_path(path: str) -> dict[str, Any]:
-    """The columns that hold a path: text, and its bytes where they are not UTF-8."""
-    text = path_text(path)
-    return {"path": text, "raw_path": None if text == path else os.fsencode(path)}
-
-
 def _vectors(column: Any) -> Vectors:
     """A column of B vectors as float32[B, S]."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
@@ -488,15 +427,3 @@ def _line(error: Exception) -> str:
     # LanceDB adds where in its own source it went wrong.
     text = text.split(", /")[0].removeprefix("Invalid input, ").removeprefix("lance error: ")
     return text[:200] or type(error).__name__
-
-
-def in_groups(ids: Iterable[int], size: int) -> Iterator[list[int]]:
-    """Lists of at most ``size``."""
-    group: list[int] = []
-    for one in ids:
-        group.append(one)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -18,11 +18,12 @@ from seetell.core.errors import ImageError, StorageError
 from seetell.core.lines import printable
 from seetell.core.results import Failure
 from seetell.media.listing import Skipped
+from seetell.search.columns import Known, in_groups, row_path
 from seetell.search.details import FileRead, Stamp, read_ahead, stamp_of
 from seetell.search.paths import is_gone
 from seetell.search.remembered import Remembered
 from seetell.search.survey import Survey, survey
-from seetell.search.table import Known, PhotoTable, in_groups, row_path
+from seetell.search.table import PhotoTable
 from seetell.tasks.model import Model
 
 What = Literal["added", "updated", "moved", "removed", "unchanged", "failed_before"]
