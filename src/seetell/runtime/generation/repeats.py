@@ -51,43 +51,35 @@ def repeats(words: Sequence[str], run: int) -> int:
     something and stood there before (adjective and noun; in Chinese a colour and what has it), and words that
     follow upon themselves. Signs are no words, but follow upon themselves too.
     """
-    seen: set[str] = set()
-    again = 0
-    for end, word in enumerate(words, 1):
-        # Nothing is said again by a word that is said for the first time.
-        if word in seen:
-            again += says_again(words[:end], run)
-        seen.add(word)
-    return again
-
-
-def says_again(words: Sequence[str], run: int) -> int:
-    """How often the last of ``words``, which stands among them before, makes them say what they have said."""
-    last = words[-1]
-    again = int(_stutters(words))
-    if not is_word(last):
-        return again
     spoken = [word for word in words if is_word(word)]
-    end = spoken[-run:]
-    if len(spoken) > run:
-        again += any(spoken[start : start + run] == end for start in range(len(spoken) - run))
-    before = words[-2]
-    if _says_something(before, last):
-        again += (before, last) in pairwise(words[:-1])
+    again = _twice(list(zip(*(spoken[start:] for start in range(run)), strict=False)))
+    pairs = list(pairwise(words))
+    if _twice(pairs):
+        again += _twice([pair for pair in pairs if _says_something(*pair)])
+    for place, pair in enumerate(pairs):
+        if pair[0] == pair[1] or (place > 1 and pairs[place - 2] == pair):
+            again += _stutters(pairs, place)
     return again
 
 
-def _stutters(words: Sequence[str]) -> bool:
-    """Whether the last word follows upon itself. Of a Chinese character: whether it does and does not make a
-    word so, or the pair that it ends follows upon itself."""
-    before, word = words[-2:]
+def _twice(found: Sequence[tuple[str, ...]]) -> int:
+    """How many of them stood there before."""
+    return len(found) - len(set(found))
+
+
+def _stutters(pairs: Sequence[tuple[str, str]], place: int) -> bool:
+    """Whether a word that follows upon itself, or a pair that does, says something again.
+
+    A Chinese character may make a word by standing twice, and words of other scripts may take turns.
+    """
+    before, word = pairs[place]
     if word != before:
-        return _is_han(word) and len(words) > 3 and tuple(words[-4:-2]) == (before, word)
-    return not _is_han(word) or word not in _TWICE or (len(words) > 2 and words[-3] == word)
+        return _is_han(word)
+    return not _is_han(word) or word not in _TWICE or (place > 0 and pairs[place - 1][0] == word)
 
 
 def _says_something(word: str, following: str) -> bool:
-    if not is_word(word):
+    if not (is_word(word) and is_word(following)):
         return False
     if _is_han(word):
         return word in _COLOURS and _is_han(following) and following not in _NO_NOUN

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from heapq import heapify, heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seetell.runtime.generation.probabilities import best
-from seetell.runtime.generation.repeats import is_word, repeats, says_again, words_of
+from seetell.runtime.generation.repeats import is_word, repeats, words_of
 
 _PAIRS_KEPT = 1 << 16
 _FEW = 16
@@ -73,10 +72,11 @@ class Said:
         added = self.spelling.adds(self.ids[-1], token)
         if added is not None and len(added) == 1:
             words = self.words + added
-            again = self.again + (says_again(words, self.run) if added[0] in self.words else 0)
         else:
-            words = self.spelling.words(ids)
-            again = repeats(words, self.run)
+            words, added = self.spelling.words(ids), None
+        # Nothing is said again by a word that is said for the first time.
+        is_new = added is not None and added[0] not in self.words
+        again = self.again if is_new else repeats(words, self.run)
         return Said(self.run, self.spelling, ids, words, again) if again <= self.again else None
 
     def best(self, scores: NDArray[np.float64], eos_id: int) -> tuple[int, Said]:
@@ -209,33 +209,40 @@ class NoRepeat:
     ) -> list[int]:
         """Tokens for the ``places`` intp[M] of a text int64[T], by log_probs float64[M, V].
 
-        The most certain comes first, and each where it says nothing again beside what is there by then. Where
-        none may stand, the mask does.
+        Everywhere the likeliest, where that says nothing again; else the most certain first, and each the
+        likeliest that says nothing again beside what is there by then. Where none may stand, the mask does.
         """
-        ids = [int(token) for token in row]
-        for place in places:
-            ids[place] = mask_id
+        ids = row.copy()
+        ids[places] = mask_id
         known: dict[tuple[int, ...], tuple[str, ...]] = {}
-        words = self._words(ids, mask_id, known)
-        again = repeats(words, self._run)
-        ways = [_descending(one) for one in log_probs]
-        waiting = [(-float(log_probs[one, token]), one, token) for one, token in enumerate(map(next, ways))]
-        heapify(waiting)
+        again = repeats(self._words(ids, mask_id, known), self._run)
+        likeliest = log_probs.argmax(axis=1)
+        order = np.argsort(-log_probs[np.arange(len(places)), likeliest], kind="stable")
+        # Nearly always all of a half can stand, and asking that of the half at once is asking once.
+        waiting = [order]
         while waiting:
-            loss, one, token = heappop(waiting)
-            if loss == np.inf:
-                continue
-            place = places[one]
-            ids[place] = token
-            longer = self._words(ids, mask_id, known)
-            count = repeats(longer, self._run) if _said_before(words, longer) else again
+            some = waiting.pop()
+            ids[places[some]] = likeliest[some]
+            count = repeats(self._words(ids, mask_id, known), self._run)
             if count <= again:
-                words, again = longer, count
+                again = count
                 continue
-            ids[place] = mask_id
-            if (other := next(ways[one], None)) is not None:
-                heappush(waiting, (-float(log_probs[one, other]), one, other))
-        return [ids[place] for place in places]
+            ids[places[some]] = mask_id
+            if len(some) > 1:
+                middle = len(some) // 2
+                waiting += [some[middle:], some[:middle]]
+                continue
+            (one,) = some
+            for token in _descending(log_probs[one]):
+                if log_probs[one, token] == -np.inf:
+                    break
+                ids[places[one]] = token
+                count = repeats(self._words(ids, mask_id, known), self._run)
+                if count <= again:
+                    again = count
+                    break
+                ids[places[one]] = mask_id
+        return [int(token) for token in ids[places]]
 
     def kept(self, lead: Sequence[int], ids: Sequence[int]) -> list[bool]:
         """Which tokens of a text stay: all, or where it says something again nevertheless those that do not.
@@ -253,12 +260,12 @@ class NoRepeat:
         return stay
 
     def _words(
-        self, ids: Sequence[int], mask_id: int, known: dict[tuple[int, ...], tuple[str, ...]]
+        self, ids: NDArray[np.int64], mask_id: int, known: dict[tuple[int, ...], tuple[str, ...]]
     ) -> tuple[str, ...]:
         """The words of a text, and for each mask one that is no word and stands there once."""
         words: list[str] = []
         stretch: list[int] = []
-        for place, token in enumerate([*ids, mask_id]):
+        for place, token in enumerate([*ids.tolist(), mask_id]):
             if token != mask_id:
                 stretch.append(token)
                 continue
@@ -268,18 +275,3 @@ class NoRepeat:
             words += [*known[key], f"{place} "]
             stretch = []
         return tuple(words)
-
-
-def _said_before(words: Sequence[str], longer: Sequence[str]) -> bool:
-    """Whether the words that ``longer`` has and ``words`` has not stand in it elsewhere.
-
-    True also for none, and for signs: words that were apart come together by them.
-    """
-    fewer = min(len(words), len(longer))
-    start = next((place for place in range(fewer) if words[place] != longer[place]), fewer)
-    end = next((place for place in range(fewer - start) if words[-1 - place] != longer[-1 - place]), 0)
-    changed = longer[start : len(longer) - end]
-    rest = {*longer[:start], *longer[len(longer) - end :]}
-    if not changed or not all(map(is_word, changed)):
-        return True
-    return len(set(changed)) < len(changed) or not rest.isdisjoint(changed)
