@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         SHARED
         | {"--captions", "--questions", "--annotations", "--images", "--labelled", "--label-names"}
         | {"--own-labels", "--pope", "--objects", "--yes-or-no", "--synonyms", "--language", "--holdout"}
+        | {"--guesses"}
         | {"--limit", "--target-accuracy", "--report", "--record"},
     ),
     "compress": (
