@@ -48,7 +48,7 @@ def own_candidate(
 
 
 def runs_in_precision(manifest: Manifest, precision: RunPrecision) -> RunPrecision:
-    """What ``auto`` takes for a bundle, where floats run in ``precision``."""
+    """What ``auto`` is likely to take for a bundle, where ``precision`` is the faster of floats."""
     has_int8 = any("int8" in graph.files for graph in manifest.graphs.values())
     return "int8" if has_int8 and manifest.gate is not None and manifest.gate.passed else precision
 

@@ -34,22 +34,25 @@ def identity() -> str:
 
     Virtual machines of one make all have an "Intel(R) Xeon(R) Processor": what it can do tells them apart.
     """
-    known = [_told(key) for key in ("cpu family", "model", "stepping", "flags", "Features")]
+    told = _told()
+    known = [told.get(key) for key in ("cpu family", "model", "stepping", "flags", "Features")]
     return f"{described()}; {hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
 
 
 def _name() -> str:
-    return _told("model name") or platform.processor() or platform.machine() or "unknown processor"
+    return _told().get("model name") or platform.processor() or platform.machine() or "unknown processor"
 
 
-def _told(key: str) -> str | None:
-    """What Linux says of the first processor, for Python itself knows its name on few systems."""
-    with suppress(OSError):
-        for line in _ABOUT.read_text(encoding="utf-8", errors="replace").splitlines():
+def _told() -> dict[str, str]:
+    """What Linux says of the first processor; Python itself knows its name on few systems."""
+    told: dict[str, str] = {}
+    with suppress(OSError), _ABOUT.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.strip():  # the next processor; there may be hundreds
+                break
             name, _, value = line.partition(":")
-            if name.strip() == key and value.strip():
-                return " ".join(value.split())
-    return None
+            told[name.strip()] = " ".join(value.split())
+    return told
 
 
 def _quota(file: Path) -> int | None:
