@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ _EXIF, _GPS = 0x8769, 0x8825
 _TAKEN, _DIGITIZED = 0x9003, 0x9004
 _LATITUDE_REF, _LATITUDE, _LONGITUDE_REF, _LONGITUDE = 1, 2, 3, 4
 
+_SETTLED_NS = 2_000_000_000
 # Files read ahead, to know their hashes, while photos are embedded.
 _AHEAD = 32
 _READERS = 2
@@ -55,12 +57,14 @@ class Details:
 @dataclass(frozen=True, slots=True)
 class FileRead:
     """A file as it was when read. sha256: None where it is none to read (missing, a pipe, no permission, of
-    no format that is read)."""
+    no format that is read). settled: it was not written so shortly before that it may be written again
+    without its stamp telling."""
 
     path: str
     stamp: Stamp | None
-    sha256: str | None
-    details: Details
+    sha256: str | None = None
+    details: Details = Details()
+    settled: bool = False
 
 
 def stamp_of(path: str) -> Stamp | None:
@@ -76,17 +80,21 @@ def read_file(path: str) -> FileRead:
     """Read ``path`` once, and only its first bytes where they are no image's. Never raises: what cannot be
     read has no hash, and decoding it says why."""
     stamp = stamp_of(path)
-    if stamp is None or stamp.size_bytes > MAX_FILE_BYTES:
-        return FileRead(path, stamp, None, Details())
+    if stamp is None:
+        return FileRead(path, stamp)
+    settled = time.time_ns() - stamp.mtime_ns > _SETTLED_NS
+    unread = FileRead(path, stamp, settled=settled)
+    if stamp.size_bytes > MAX_FILE_BYTES:
+        return unread
     try:
         with open(path, "rb") as file:
             data = file.read(HEADER_BYTES)
             if not isinstance(sniff(data), Format):
-                return FileRead(path, stamp, None, Details())
+                return unread
             data += file.read(MAX_FILE_BYTES + 1 - len(data))
     except OSError:
-        return FileRead(path, stamp, None, Details())
-    return FileRead(path, stamp, hashlib.sha256(data).hexdigest(), details_of(data))
+        return unread
+    return FileRead(path, stamp, hashlib.sha256(data).hexdigest(), details_of(data), settled)
 
 
 def read_ahead(paths: Iterable[str]) -> Generator[FileRead]:

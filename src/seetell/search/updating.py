@@ -35,8 +35,6 @@ _COMMIT_AFTER_S = 5.0
 _TIDY_EVERY = 40
 # Rows taken out together.
 _REMOVED_AT_ONCE = 10_000
-# A file written so shortly before it was read may be written again without its time telling.
-_SETTLED_NS = 2_000_000_000
 # Failures that are over when the file can be opened again.
 _MAY_PASS = frozenset({"permission", "missing"})
 
@@ -249,14 +247,13 @@ class Updater:
         else:
             what, number = "added", self._next_id
             self._next_id += 1
-        settled = time.time_ns() - read.stamp.mtime_ns > _SETTLED_NS
         kept = self._remembered.captions.get(read.sha256)
         columns = {
             "id": number,
             "commit": self._commit_number,
             **row_path(read.path),
             "size_bytes": read.stamp.size_bytes,
-            "mtime_ns": read.stamp.mtime_ns if settled else -1,
+            "mtime_ns": read.stamp.mtime_ns if read.settled else -1,
             "sha256": read.sha256,
             **asdict(read.details),
             "caption": None if kept is None else kept.text,
@@ -303,8 +300,7 @@ class Updater:
         if known is not None:
             self._dropped.append(known)  # what is indexed is not what is there
             self._forget_row(known)
-        settled = read.stamp is not None and time.time_ns() - read.stamp.mtime_ns > _SETTLED_NS
-        if read.stamp is not None and settled and _will_fail_again(failure):
+        if read.stamp is not None and read.settled and _will_fail_again(failure):
             self._remembered.failed[read.path] = read.stamp
         return failure
 
