@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--holdout", "--images", "--json", "--labelled", "--language", "--limit", "--max-drop"}
         | {"--merge-tokens", "--overwrite", "--profile", "--prune", "--prune-layers"}
         | {"--prune-budget", "--prune-measure", "--quantize", "--question-images", "--questions"}
-        | {"--distill", "--distill-set", "--report", "--work"},
+        | {"--distill", "--distill-set", "--report", "--work", "--keep-floats"},
     ),
     "convert": (
         ["checkpoint", "out"],

@@ -5,7 +5,8 @@
 People describe none of these photos, and a model that learns captions from Flickr alone puts a person or a
 dog into every empty room. Written are folders in the recipe format ``coco_captions``: ``rooms`` (DAQUAR
 without its last tenth), ``traffic`` (voc_traffic without its last fifth) and ``objects`` (the labelled photos
-without every tenth of a label). Each has ``captions_train.json`` and ``images``, a link to the photos.
+without every tenth of a label). Each has ``captions_train.json`` and ``images``, a link to the photos. In
+``calibration`` are links to photos of all kinds, for int8, none of which is measured on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 import yaml
 
 from seetell.core.files import atomic_write_text
+from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import Holdout, split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
 from seetell.data.records import QuestionRecord
@@ -29,6 +32,8 @@ from seetell.data.vqa import read_vqa
 
 _HERE = Path(__file__).parent
 _PER_PHOTO = 5
+# Photos of each kind to calibrate int8 on.
+_CALIBRATED = 60
 _NUMERALS = {"en": ("", "a", "two", "three", "four"), "zh": ("", "一", "两", "三", "四")}
 # Nouns that take no article.
 _PLAIN = re.compile(
@@ -157,6 +162,15 @@ def write(out: Path, images: Path, captioned: Captioned) -> int:
     return len(document["images"])
 
 
+def calibration(out: Path, photos: Iterable[Path]) -> None:
+    """Links to the photos, in one folder."""
+    if out.is_dir():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    for number, photo in enumerate(photos):
+        (out / f"{number:04d}{photo.suffix}").symlink_to(photo.resolve())
+
+
 def main() -> None:
     """Make every set and print how many photos it has."""
     parser = argparse.ArgumentParser(
@@ -170,6 +184,13 @@ def main() -> None:
     asked = parser.parse_args()
     words = yaml.safe_load((_HERE / "words" / "caption_words.yaml").read_text(encoding="utf-8"))
     labels = yaml.safe_load((_HERE / "words" / "question_kinds.yaml").read_text(encoding="utf-8"))["labels"]
+    calibrated = [
+        record.photo
+        for name in ("flickr8k", "flickr8k_aspect")
+        for record in read_coco_captions(
+            asked.data / name / "captions_train.json", asked.data / name / "images"
+        )[:_CALIBRATED]
+    ]
     for name, source, make, held in (
         ("rooms", "daquar", rooms, Holdout(None, None, 0.1)),
         ("traffic", "voc_traffic", traffic, Holdout(None, None, 0.2)),
@@ -179,12 +200,16 @@ def main() -> None:
             folder / "questions_train.json", folder / "annotations_train.json", folder / "images"
         )
         learned, _ = split_holdout(records, held)
-        count = write(asked.out / name, folder / "images", make(learned, words, random.Random(asked.seed)))
+        made = make(learned, words, random.Random(asked.seed))
+        calibrated += sorted(made)[:_CALIBRATED]
+        count = write(asked.out / name, folder / "images", made)
         print(f"{name:10}{count:8} photos")
     found: dict[Path, Mapping[str, Sequence[str]]] = {}
     for name in ("imagenette", "caltech101", "clothing", "tiny_imagenet"):
         known = words["tiny_imagenet"] if name == "tiny_imagenet" else labels[name]
         found.update(objects(asked.data / "labelled" / name, known, random.Random(asked.seed)))
+    calibrated += random.Random(asked.seed).sample(sorted(found), _CALIBRATED)
+    calibration(asked.out / "calibration", calibrated)
     print(f"{'objects':10}{write(asked.out / 'objects', asked.data / 'labelled', found):8} photos")
 
 

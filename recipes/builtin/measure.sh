@@ -13,7 +13,7 @@ record() {
 }
 
 for language in en zh; do
-    record "Flickr8k ($language):dev" --captions "$data/flickr8k/captions_dev.json" \
+    record Flickr8k:dev --captions "$data/flickr8k/captions_dev.json" \
         --images "$data/flickr8k/images" --language "$language"
 done
 for language in en zh; do
@@ -29,6 +29,6 @@ record "easy-VQA:held out" --questions "$data/easy_vqa/questions_train.json" \
     --annotations "$data/easy_vqa/annotations_train.json" --images "$data/easy_vqa/images" --holdout 10:9
 record "DAQUAR:held out" --questions "$data/daquar/questions_train.json" \
     --annotations "$data/daquar/annotations_train.json" --images "$data/daquar/images" --holdout 0.1
-record "Imagenette (en):held out" --labelled "$data/labelled/imagenette" --holdout 10:9
-record "Caltech 101 (en):held out" --labelled "$data/labelled/caltech101" --holdout 10:9
-record "clothing-dataset-small (en):held out" --labelled "$data/labelled/clothing" --holdout 10:9
+record "Imagenette:held out" --labelled "$data/labelled/imagenette" --holdout 10:9
+record "Caltech 101:held out" --labelled "$data/labelled/caltech101" --holdout 10:9
+record "clothing-dataset-small:held out" --labelled "$data/labelled/clothing" --holdout 10:9

@@ -33,7 +33,7 @@ def scenes() -> list[Scene]:
     return found
 
 
-@pytest.fixture(scope="module", params=["fp32", "bf16"])
+@pytest.fixture(scope="module", params=["fp32", "bf16", "int8"])
 def model(request: pytest.FixtureRequest) -> Iterator[Model]:
     try:
         loaded = seetell.load(precision=request.param)
@@ -56,6 +56,9 @@ def test_it_names_colours(model: Model) -> None:
     assert share_right(model, "what color is the shape?", [one.colour for one in scenes()]) >= 0.9
 
 
+@pytest.mark.xfail(
+    reason="version 5 answers two in three of these, where version 4 answered all: docs/builtin-model.md"
+)
 def test_it_knows_what_is_there_and_what_is_not(model: Model) -> None:
     expected = ["yes" if scene.shape == "circle" else "no" for scene in scenes()]
     assert share_right(model, "is there a circle?", expected) >= 0.9

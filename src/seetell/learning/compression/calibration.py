@@ -147,7 +147,7 @@ def _look(model: Model, photos: Sequence[Path], found: Calibration) -> tuple[lis
                 if isinstance(one, Failure):
                     found.failed.append(one)
                 else:
-                    captions.append(one.text)
+                    captions.append(one.written)
     if len(found.failed) >= len(photos):
         raise DataError(
             f"--calibration: none of {len(photos)} photos can be read; the first: {found.failed[0].error}"

@@ -60,8 +60,8 @@ def read_start(source: str, key: str = "init") -> Start:
         manifest = read_manifest(folder)
         if any("fp32" not in graph.files for graph in manifest.graphs.values()):
             raise CheckpointError(
-                f"{key}: {source} is in int8 alone, which cannot be taught or averaged; name the bundle it was "
-                "made from"
+                f"{key}: {source} is in int8 alone, which cannot be taught or averaged; name the bundle it "
+                "was made from"
             )
         return Start(
             read_bundle_model(folder),
