@@ -117,6 +117,6 @@ def test_what_cannot_be_averaged_says_why(
     for graph in manifest["graphs"].values():
         graph["files"]["int8"] = graph["files"].pop("fp32")
     (tmp_path / "int8" / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="is in int8, which cannot be taught or averaged"):
+    with pytest.raises(CheckpointError, match="is in int8 alone, which cannot be taught or averaged"):
         averaged_with(two, [(str(tmp_path / "int8"), 0.5)], tokens)
     assert not os.path.lexists(tmp_path / "out")
