@@ -44,7 +44,7 @@ def test_caption_for_programs(seetell: Any, fake: Any, photos: Path) -> None:
     assert [Path(line["photo"]).name for line in result.lines] == ["blue.png", "green.png", "red.png"]
     assert result.lines[0].keys() == {
         *("photo", "text", "score", "language", "model", "precision"),
-        *("confidence", "unsure", "guess"),
+        *("confidence", "unsure", "guess", "cut"),
     }
     assert result.lines[0]["text"] == "一张30乘8的照片"
     assert "一张" in result.out, "not escaped"

@@ -30,12 +30,17 @@ def asked(text: str | None, *seeds: int) -> list[Any]:
     return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]
 
 
+def reason(model: Model, *seeds: int) -> str:
+    """Why captions of these end. The toy's often go on as long as they may."""
+    return "length" if any(model.caption(jpeg(seed)).cut for seed in seeds) else "stop"
+
+
 @pytest.mark.parametrize("text", [None, "Describe this image.", "What's in this image?", "Please caption it"])
 def test_a_description(ai: openai.OpenAI, model: Model, text: str | None) -> None:
     answer = ai.chat.completions.create(model="toy", messages=asked(text, 1), max_tokens=300, temperature=0)
     assert answer.choices[0].message.content == model.caption(jpeg(1)).text
     assert (answer.model, answer.object) == ("toy", "chat.completion")
-    assert answer.choices[0].finish_reason == "stop"
+    assert answer.choices[0].finish_reason == reason(model, 1)
     assert answer.choices[0].message.role == "assistant"
 
 
@@ -67,7 +72,7 @@ def test_a_stream(ai: openai.OpenAI, model: Model) -> None:
     assert len({chunk.id for chunk in chunks}) == 1
     assert chunks[0].choices[0].delta.role == "assistant"
     reasons = [chunk.choices[0].finish_reason for chunk in chunks]
-    assert reasons == [None] * (len(chunks) - 1) + ["stop"]
+    assert reasons == [None] * (len(chunks) - 1) + [reason(model, 1, 2, 3)]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert text == "\n".join(model.caption(jpeg(seed)).text for seed in (1, 2, 3))
 
@@ -82,17 +87,54 @@ def test_the_last_of_a_stream_counts_the_tokens(ai: openai.OpenAI, model: Model,
     )
     *chunks, last = counted
     assert all(chunk.usage is None for chunk in chunks)
-    assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == "stop"
+    chosen = text.endswith("?")
+    assert chunks[-1].choices[0].finish_reason == ("stop" if chosen else reason(model, 1, 2))
     assert last.choices == [] and last.usage is not None
     # How a text is cut into chunks depends on how fast it is read.
     whole, same = (
         "".join(chunk.choices[0].delta.content or "" for chunk in some) for some in (chunks, plain)
     )
     assert whole == same
-    questions = 2 * model.count_tokens(text)[0] if text.endswith("?") else 0
+    questions = 2 * model.count_tokens(text)[0] if chosen else 0
     answers = sum(model.count_tokens(whole.split("\n")))
     usage = (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens)
     assert usage == (questions, answers, questions + answers) and answers > 0
+
+
+@pytest.mark.parametrize("text", ["Describe these", "is there a dog?"])
+def test_a_plain_answer_counts_the_tokens(ai: openai.OpenAI, model: Model, text: str) -> None:
+    answer = ai.chat.completions.create(model="toy", messages=asked(text, 1, 2))
+    questions = 2 * model.count_tokens(text)[0] if text.endswith("?") else 0
+    said = [
+        model.ask(jpeg(seed), text).answer if questions else model.caption(jpeg(seed)).text for seed in (1, 2)
+    ]
+    answers = sum(model.count_tokens(said))
+    assert answer.usage is not None and answers > 0
+    usage = (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens)
+    assert usage == (questions, answers, questions + answers)
+
+
+def test_why_an_answer_ended(ai: openai.OpenAI, model: Model) -> None:
+    """A caption that goes on where it may be longer was cut; one that does not was not."""
+    beams: dict[str, Any] = {"extra_body": {"beams": 1}}
+    seen = set()
+    for seed in range(12):
+        long, short = (
+            model.caption(jpeg(seed), options=model.generation_options(beams=1, max_tokens=most))
+            for most in (20, 4)
+        )
+        want = "length" if long.text != short.text else "stop"
+        seen.add(want)
+        talk: dict[str, Any] = {"model": "toy", "messages": asked("Describe it", seed), "max_tokens": 4}
+        plain = ai.chat.completions.create(**talk, **beams)
+        *_, last = ai.chat.completions.create(**talk, **beams, stream=True)
+        assert (plain.choices[0].finish_reason, last.choices[0].finish_reason) == (want, want)
+    assert seen == {"length", "stop"}, "of this toy some captions are shorter than four tokens"
+    # One of several that was cut.
+    talk = {"model": "toy", "messages": asked("Describe them", *range(12)), "max_tokens": 4}
+    assert ai.chat.completions.create(**talk, **beams).choices[0].finish_reason == "length"
+    chosen = ai.chat.completions.create(model="toy", messages=asked("is there a dog?", 1), max_tokens=1)
+    assert chosen.choices[0].finish_reason == "stop", "it is chosen whole, from a list"
 
 
 def test_a_stream_that_fails_at_once_is_an_error(ai: openai.OpenAI) -> None:

@@ -22,7 +22,8 @@ class Caption:
 
     ``confidence`` is the probability that everything the model named is in the photo, None where its bundle
     does not say how to tell. Below the bundle's threshold the caption is ``unsure``: ``text`` then says less,
-    and ``guess`` is what the model wrote. ``score`` and ``confidence`` are of what it wrote.
+    and ``guess`` is what the model wrote. ``score`` and ``confidence`` are of what it wrote, and ``cut`` says
+    that this was ended by ``max_tokens``.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Caption:
     confidence: float | None = None
     unsure: bool = False
     guess: str | None = None
+    cut: bool = False
 
     @property
     def written(self) -> str:

@@ -17,22 +17,29 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.types import Receive, Scope, Send
 
 from seetell.core.errors import ImageError
 from seetell.core.results import Answer, Caption
+from seetell.runtime.generation import GenerationOptions
 from seetell.serving.batching import Lane
+from seetell.serving.chat_schemas import (
+    ChatMessage,
+    ChatRequest,
+    Choice,
+    Completion,
+    Message,
+)
 from seetell.serving.lanes import Watched, caption_lane, photo_lane
-from seetell.serving.limits import MOST_BEAMS, MOST_CHARACTERS, MOST_MESSAGES, MOST_PHOTOS
+from seetell.serving.limits import MOST_CHARACTERS, MOST_PHOTOS
 from seetell.serving.problems import Problem, problem_of
-from seetell.serving.schemas import Name
 from seetell.serving.state import Serving, current
 from seetell.serving.streaming import Growing
+from seetell.serving.tokens import chat_usage, finish_reason
 from seetell.tasks.model import Model
 
 # What asks for a description rather than for an answer, from the start of the text.
@@ -44,80 +51,6 @@ _DESCRIBE = re.compile(
     re.IGNORECASE,
 )
 _HAN = re.compile("[\u3400-\u9fff]")
-
-
-class TextPart(BaseModel):
-    type: Literal["text"]
-    text: Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
-
-
-class ImageUrl(BaseModel):
-    url: str = Field(min_length=1, description="data:image/jpeg;base64,DATA or an http(s) address.")
-    detail: str | None = None
-
-
-class ImagePart(BaseModel):
-    type: Literal["image_url"]
-    image_url: ImageUrl
-
-
-class Message(BaseModel):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: (
-        Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
-        | Annotated[list[TextPart | ImagePart], Field(max_length=MOST_PHOTOS)]
-        | None
-    ) = None
-
-
-class StreamOptions(BaseModel):
-    include_usage: bool | None = None
-
-
-class ResponseFormat(BaseModel):
-    type: str
-
-
-class ChatRequest(BaseModel):
-    """OpenAI's; what concerns sampling has no effect, for the most probable words are written. What changes
-    the answer's form and is not to be had (tools, several choices, JSON, log-probabilities) is refused.
-    ``beams`` is our own."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: Name | None = None
-    messages: list[Message] = Field(min_length=1, max_length=MOST_MESSAGES)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    beams: int | None = Field(None, ge=1, le=MOST_BEAMS, description="Of captions; 1 streams every word.")
-    n: int | None = None
-    tools: list[Any] | None = None
-    response_format: ResponseFormat | None = None
-    logprobs: bool | None = None
-
-
-class ChatMessage(BaseModel):
-    role: Literal["assistant"] = "assistant"
-    content: str
-
-
-class Choice(BaseModel):
-    index: int = 0
-    message: ChatMessage
-    finish_reason: Literal["stop"] = "stop"
-
-
-class Completion(BaseModel):
-    """OpenAI's, and ``results``: what ``/v1/caption`` or ``/v1/ask`` gives for each photo."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    results: list[dict[str, Any]]
 
 
 def chat_routes(serving: Serving) -> APIRouter:
@@ -138,13 +71,8 @@ def chat_routes(serving: Serving) -> APIRouter:
         def lane(model: Model) -> Lane:
             if not describes:
                 return photo_lane(model, "ask")
-            # A caption is never longer than the model's own default: clients ask for thousands of tokens.
-            usual = model.generation_options().max_tokens
-            changes = {"max_tokens": min(request.max_completion_tokens or request.max_tokens or usual, usual)}
-            if request.beams is not None:
-                changes["beams"] = request.beams
             spoken = language if language in model.languages else None
-            return caption_lane(model, spoken, model.generation_options(**changes))
+            return caption_lane(model, spoken, _options(request, model))
 
         items = photos if describes else [(photo, text) for photo in photos]
         head: dict[str, Any] = {
@@ -154,12 +82,27 @@ def chat_routes(serving: Serving) -> APIRouter:
         }
         if request.stream:
             return await _stream(serving, request, task, lane, items, head, language)
-        results = await serving.run(task, request.model, lane, items, "messages")
-        content = "\n".join(_said(one, language) for one in results)
-        choices = [Choice(message=ChatMessage(content=content))]
-        return Completion(**head, choices=choices, results=[asdict(one) for one in results])
+        async with serving.pool.lease(request.model) as model:
+            results = await serving.run(task, request.model, lane, items, "messages")
+            said = [_said(one, language) for one in results]
+            choice = Choice(
+                message=ChatMessage(content="\n".join(said)),
+                finish_reason=finish_reason(model, results),
+            )
+            usage = chat_usage(model, [] if describes else [text] * len(photos), said)
+        return Completion(**head, choices=[choice], usage=usage, results=[asdict(one) for one in results])
 
     return router
+
+
+def _options(request: ChatRequest, model: Model) -> GenerationOptions:
+    """Of captions. They are never longer than by the model's own default: clients ask for thousands of
+    tokens."""
+    usual = model.generation_options().max_tokens
+    changes = {"max_tokens": min(request.max_completion_tokens or request.max_tokens or usual, usual)}
+    if request.beams is not None:
+        changes["beams"] = request.beams
+    return model.generation_options(**changes)
 
 
 async def _stream(
@@ -213,10 +156,11 @@ async def _stream(
                 current.get().error = error
             yield _event({"error": problem.detail.model_dump()})
             return
-        yield delta({}, "stop")
+        results = [future.result() for future in futures]
+        yield delta({}, finish_reason(model, results))
         if counts_tokens:
-            answered = [_said(future.result(), language) for future in futures]
-            yield event(usage=_usage(model, questions, answered))
+            answered = [_said(one, language) for one in results]
+            yield event(usage=chat_usage(model, questions, answered).model_dump())
         yield "data: [DONE]\n\n"
 
     return _Stream(events(), stack)
@@ -250,15 +194,6 @@ async def _pieces(
             yield before
 
 
-def _usage(model: Model, questions: list[str], answers: list[str]) -> dict[str, int]:
-    """Tokens of the questions, read once for each photo, and of the answers, as the model's tokenizer has
-    them; photos have none."""
-    asked, answered = (
-        sum(model.count_tokens([text for text in texts if text.strip()])) for texts in (questions, answers)
-    )
-    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
-
-
 def _event(fields: dict[str, Any]) -> str:
     return f"data: {json.dumps(fields, ensure_ascii=False, allow_nan=False)}\n\n"
 
@@ -277,18 +212,27 @@ def _check(request: ChatRequest) -> None:
 
 
 def _asked(messages: list[Message]) -> tuple[list[str], str]:
-    """The photos' addresses and the text. Raises Problem where there is no photo."""
-    users = [message for message in messages if message.role == "user"]
+    """The photos' addresses and the text. Raises Problem where there is no photo, or too much of either."""
+    users = [(place, message) for place, message in enumerate(messages) if message.role == "user"]
     text = ""
-    if users and isinstance(users[-1].content, str):
-        text = users[-1].content
-    elif users and users[-1].content:
-        text = " ".join(part.text for part in users[-1].content if isinstance(part, TextPart))
-    for message in reversed(users):
-        if isinstance(message.content, list):
-            urls = [part.image_url.url for part in message.content if isinstance(part, ImagePart)]
-            if urls:
-                return urls, text
+    if users:
+        place, last = users[-1]
+        text = last.text
+        if len(text) > MOST_CHARACTERS:
+            raise Problem(
+                422,
+                f"the last text has {len(text):,} characters, more than {MOST_CHARACTERS:,}",
+                param=f"messages.{place}.content",
+            )
+    for place, message in reversed(users):
+        if photos := message.photos:
+            if len(photos) > MOST_PHOTOS:
+                raise Problem(
+                    422,
+                    f"{len(photos)} photos, more than the {MOST_PHOTOS} of a request; send several requests",
+                    param=f"messages.{place}.content",
+                )
+            return photos, text
     raise Problem(
         400,
         "no photo: this model speaks about photos, so send one as an image_url part of a user message",

@@ -8,6 +8,8 @@ from typing import Any
 
 from seetell.runtime.generation import GenerationOptions
 from seetell.serving.batching import Lane
+from seetell.tasks.answer_ways import chooses
+from seetell.tasks.context import Context
 from seetell.tasks.model import Model
 
 # Rows of texts embedded together.
@@ -57,6 +59,11 @@ def text_lane(model: Model) -> Lane:
         return zip(model.embed_texts(items), model.count_tokens(items), strict=True)
 
     return Lane("embed", (id(model), "embed_texts"), _TEXTS, run)
+
+
+def writes_answers(model: Model) -> bool:
+    """Whether it writes answers to questions: each alternative is then one more beam of the search."""
+    return not chooses(Context(model.manifest, None, model.engine))
 
 
 def _hashable(value: Any) -> Any:

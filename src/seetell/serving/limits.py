@@ -13,7 +13,11 @@ MOST_BEAMS = 10
 MOST_TOKENS = 256
 MOST_PHOTOS = 64
 MOST_HITS = 1000
-MOST_MESSAGES = 256
+# Vectors of texts are small work, and OpenAI's clients send so many at once.
+MOST_TEXTS_TO_EMBED = 2048
+# Earlier turns have no effect; these keep reading them from taking long.
+MOST_MESSAGES = 16_384
+MOST_PARTS = 16_384
 
 
 @dataclass(frozen=True, slots=True)

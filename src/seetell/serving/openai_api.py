@@ -9,13 +9,17 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from seetell.serving.branches import branch, wrong_shape
 from seetell.serving.lanes import photo_lane, text_lane
-from seetell.serving.limits import MOST_CHARACTERS, MOST_PHOTOS, MOST_TEXTS
+from seetell.serving.limits import MOST_CHARACTERS, MOST_PHOTOS, MOST_TEXTS_TO_EMBED
 from seetell.serving.problems import Problem
-from seetell.serving.schemas import Name
+from seetell.serving.schemas import Request, Usage
 from seetell.serving.state import Serving
+
+# Texts of one request that wait for the model at the same time: many of them must not fill the queue.
+_AT_ONCE = 256
 
 
 class ServedModel(BaseModel):
@@ -33,16 +37,26 @@ class ModelList(BaseModel):
     data: list[ServedModel]
 
 
-class EmbeddingsRequest(BaseModel):
+_OneInput = Annotated[str, Field(min_length=1)]
+_Inputs = Annotated[list[_OneInput], Field(min_length=1, max_length=MOST_TEXTS_TO_EMBED)]
+_ONE: TypeAdapter[str] = TypeAdapter(_OneInput)
+_SEVERAL: TypeAdapter[list[str]] = TypeAdapter(_Inputs, config=ConfigDict(strict=True))
+
+
+def _input(given: Any) -> Any:
+    if isinstance(given, str):
+        return _ONE.validate_python
+    if isinstance(given, list):
+        if given and all(isinstance(one, int | list) for one in given):
+            raise wrong_shape("numbers of tokens are not read, for each model has its own; send texts")
+        return _SEVERAL.validate_python
+    raise wrong_shape("input is a text or a list of texts; with modality: image, of photos' addresses")
+
+
+class EmbeddingsRequest(Request):
     """``input``: texts, or with ``modality: image`` photos (data: URLs or addresses)."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    model: Name | None = None
-    input: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MOST_TEXTS)]
-    )
+    input: Annotated[_OneInput | _Inputs, branch(_input)]
     modality: Literal["text", "image"] = "text"
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1, description="Only the model's own.")
@@ -53,13 +67,6 @@ class Embedding(BaseModel):
     object: Literal["embedding"] = "embedding"
     index: int
     embedding: list[float] | str
-
-
-class Usage(BaseModel):
-    """prompt_tokens: what the model read of the texts; photos have none. total_tokens: the same."""
-
-    prompt_tokens: int
-    total_tokens: int
 
 
 class Embeddings(BaseModel):
@@ -102,7 +109,11 @@ def openai_routes(serving: Serving) -> APIRouter:
             )
         else:
             _check_texts(given)
-            rows = await serving.run("embed", request.model, text_lane, given)
+            rows = []
+            at_once = min(_AT_ONCE, serving.limits.queue)
+            for first in range(0, len(given), at_once):
+                some = given[first : first + at_once]
+                rows += await serving.run("embed", request.model, text_lane, some)
             vectors, tokens = [vector for vector, _ in rows], sum(count for _, count in rows)
         if request.dimensions not in (None, len(vectors[0])):
             raise Problem(

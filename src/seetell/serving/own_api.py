@@ -8,13 +8,11 @@ from fastapi import APIRouter
 
 from seetell.core.results import Answer, Caption, Classification, Match
 from seetell.serving.batching import Lane
-from seetell.serving.lanes import caption_lane, photo_lane
+from seetell.serving.lanes import caption_lane, photo_lane, writes_answers
 from seetell.serving.limits import MOST_BEAMS
 from seetell.serving.problems import Problem
 from seetell.serving.schemas import AskRequest, CaptionRequest, ClassifyRequest, MatchRequest
 from seetell.serving.state import Serving
-from seetell.tasks.answer_ways import chooses
-from seetell.tasks.context import Context
 from seetell.tasks.model import Model
 
 
@@ -48,7 +46,7 @@ def own_routes(serving: Serving) -> APIRouter:
     @router.post("/ask", summary="Ask about a photo")
     async def ask(request: AskRequest) -> Answer:
         def lane(model: Model) -> Lane:
-            if request.top > MOST_BEAMS and request.answers is None and _writes(model):
+            if request.top > MOST_BEAMS and request.answers is None and writes_answers(model):
                 raise Problem(
                     422,
                     f"top: this model writes its answers, of which it gives at most {MOST_BEAMS}",
@@ -80,8 +78,3 @@ def own_routes(serving: Serving) -> APIRouter:
         return found[0]
 
     return router
-
-
-def _writes(model: Model) -> bool:
-    """Whether it writes answers to questions: each alternative is then one more beam of the search."""
-    return not chooses(Context(model.manifest, None, model.engine))

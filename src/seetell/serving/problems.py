@@ -7,8 +7,6 @@ the request at fault, or null.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -38,6 +36,16 @@ _OF_STATUS = {
     503: "not_ready",
     504: "timeout",
 }
+# Instead of pydantic's words, which name classes of ours or say too little.
+_OBJECT = "it is to be a JSON object, {...}"
+_WORDS = {
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "extra_forbidden": "there is no such field; /docs lists those there are",
+}
+_NOT_JSON = (
+    "send JSON, and the header Content-Type: application/json with it; photos stand in it as data: URLs"
+)
 # What to call a photo that came as bytes: the word the facade has for it says nothing to a client.
 _BYTES = "<bytes>: "
 
@@ -81,7 +89,7 @@ def problem_of(error: BaseException, param: str | None = None) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return _invalid(error.errors())
+        return _invalid(error)
     if isinstance(error, HTTPException):
         return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
     message = str(error).replace(_BYTES, "the photo: ")
@@ -102,10 +110,19 @@ def problem_of(error: BaseException, param: str | None = None) -> Problem:
     return Problem(500, "the server failed at this request; its log says why", type=kind, param=param)
 
 
-def _invalid(errors: Sequence[Any]) -> Problem:
+def _invalid(error: RequestValidationError) -> Problem:
     """The first thing that is wrong. What the client sent is not repeated: it may be large, or no text."""
-    first = errors[0] if errors else {"loc": (), "msg": "invalid request"}
-    place = [str(part) for part in first["loc"] if part not in ("body", "query", "header")]
+    errors = error.errors()
+    first = errors[0] if errors else {"type": "", "loc": (), "msg": "invalid request"}
+    within, *rest = first["loc"] or ("",)
+    place = [str(part) for part in rest]
+    if within == "body" and isinstance(error.body, bytes) and error.body:
+        return Problem(415, _NOT_JSON)
     param = ".".join(place)[:200] or None
-    message = "the body is no JSON" if first.get("type") == "json_invalid" else str(first["msg"])
-    return Problem(422, f"{param}: {message}" if param else message, param=param)
+    kind = str(first["type"])
+    if kind == "json_invalid":
+        return Problem(422, "the body is no JSON")
+    if not place and kind == "missing":
+        return Problem(422, "the body is empty; send a JSON object")
+    message = _WORDS.get(kind, str(first["msg"]))
+    return Problem(422, f"{param or 'the body'}: {message}", param=param)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from seetell.serving.limits import MOST_BEAMS, MOST_CHARACTERS, MOST_TEXTS, MOST_TOKENS
 
@@ -20,6 +20,23 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     model: Name | None = Field(None, description="One of GET /v1/models; by default its first.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, given: Any) -> Any:
+        """Many clients send null for what their users did not set."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: value for name, value in given.items() if value is not None or name not in cls.model_fields
+        }
+
+
+class Usage(BaseModel):
+    """prompt_tokens: what the model read of the texts; photos have none. total_tokens: all that count."""
+
+    prompt_tokens: int
+    total_tokens: int
 
 
 class PhotoRequest(Request):

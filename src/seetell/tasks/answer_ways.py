@@ -15,8 +15,8 @@ from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import classify
 from seetell.tasks.context import Context, Seen
 
-# Answers are short; "a man riding a horse on a beach" fits.
-_MOST_TOKENS = 12
+# Of an answer that is written, its end counted. Answers are short; "a man riding a horse on a beach" fits.
+MOST_TOKENS = 12
 # Beams of the search that writes: how many alternatives are asked for must not change which is found first.
 _BEAMS = 5
 
@@ -132,7 +132,7 @@ class Ways:
     ) -> list[Chances]:
         fused = self._context.read_with_photos(seen, questions, places, "fused_tokens")
         options = GenerationOptions(
-            max_tokens=min(_MOST_TOKENS, self._context.text.context_length),
+            max_tokens=min(MOST_TOKENS, self._context.text.context_length),
             beams=max(_BEAMS, self._count),
             # Beams are compared by the probability they are given out with.
             length_penalty=0.0,

@@ -193,12 +193,15 @@ class Captioner:
         return Sureness(fitted, texts, of_texts, manifest.score.logit_scale)
 
     def _caption(self, generated: Generated) -> Caption:
+        # Mask-predict is told how long a text is, and fills it.
+        writes_on = self._options.method == "autoregressive"
         return Caption(
             text=self._context.tokenizer.decode([*self._prompt, *generated.ids]),
             score=generated.score,
             language=self._language,
             model=self._context.manifest.name,
             precision=self._context.engine.precision,
+            cut=writes_on and len(generated.ids) >= self._options.max_tokens,
         )
 
     def _candidate_lengths(self) -> tuple[int, ...]:

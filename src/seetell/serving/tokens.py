@@ -1,0 +1,37 @@
+"""How many tokens were read and written, and whether the answer ended at its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seetell.core.results import Answer, Caption
+from seetell.serving.chat_schemas import ChatUsage, FinishReason
+from seetell.serving.lanes import writes_answers
+from seetell.tasks.answer_ways import MOST_TOKENS
+from seetell.tasks.model import Model
+
+
+def chat_usage(model: Model, questions: Sequence[str], answers: Sequence[str]) -> ChatUsage:
+    """Tokens of the questions, read once for each photo, and of the answers, as the model's tokenizer has
+    them; photos have none."""
+    asked, answered = (
+        sum(model.count_tokens([text for text in texts if text.strip()])) for texts in (questions, answers)
+    )
+    return ChatUsage(prompt_tokens=asked, completion_tokens=answered, total_tokens=asked + answered)
+
+
+def finish_reason(model: Model, results: Sequence[Answer | Caption]) -> FinishReason:
+    """``length`` where one of them was cut."""
+    answers = [one.answer for one in results if isinstance(one, Answer)]
+    captions = [one for one in results if isinstance(one, Caption)]
+    # What is said in place of an unsure caption is whole, and so is what is chosen from a list.
+    cut = any(one.cut and one.text == one.written for one in captions)
+    return "length" if cut or (writes_answers(model) and _full(model, answers)) else "stop"
+
+
+def _full(model: Model, answers: Sequence[str]) -> bool:
+    """Whether one has as many tokens as an answer that is written may have, and so no end."""
+    text = model.manifest.text
+    marks = 1 if text is None or text.bos_id is None else 2
+    counts = model.count_tokens([answer for answer in answers if answer.strip()])
+    return any(count - marks >= MOST_TOKENS for count in counts)
