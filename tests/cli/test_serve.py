@@ -112,6 +112,8 @@ def test_without_the_extra(seetell: Seetell, monkeypatch: pytest.MonkeyPatch) ->
         (["--memory-mb", "1"], "seetell-builtin needs about"),
         (["--model", "nowhere/at/all"], "nowhere/at/all"),
         (["--api-key", ""], "--api-key is given and holds no key"),
+        (["--cors-origin", "https://a/b"], "--cors-origin 'https://a/b' is no origin"),
+        (["--root-path", "photos"], "--root-path 'photos' is no path"),
         (["--api-key", " , "], "--api-key is given and holds no key"),
         (
             ["--streams", "3", "--threads", "2"],
@@ -123,6 +125,23 @@ def test_what_cannot_be_served(seetell: Seetell, arguments: list[str], message: 
     done = seetell("serve", *arguments)
     assert done.status in (1, 2) and done.out == ""
     assert done.err.startswith("error: ") and message in done.err and done.err.count("\n") == 1
+
+
+def test_other_origins_and_a_prefix() -> None:
+    arguments = (
+        "--threads",
+        "1",
+        "--cors-origin",
+        "http://a.example",
+        "--cors-origin",
+        "*",
+        "--root-path",
+        "/p",
+    )
+    with running(*arguments) as server:
+        answer = httpx2.get(f"{server.address}/p/health", headers={"origin": "http://b.example"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+        assert "any web page open in a browser on this machine can use it" in server.log.read_text()
 
 
 @pytest.mark.parametrize("given", ["", ",", " "])

@@ -73,7 +73,7 @@ async function poll(): Promise<void> {
   try {
     for (let wait = 500; ; wait = Math.min(wait * 1.5, 4000)) {
       try {
-        abilities.value = await send<Abilities>("/v1/page");
+        abilities.value = await send<Abilities>("v1/page");
         keyRefused.value = false;
         server.value = "ready";
         return;
@@ -116,6 +116,7 @@ function whenReady(signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** path: relative to the page, which may lie below a proxy's prefix. */
 async function answered(path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   try {
     return await fetch(path, {

@@ -8,6 +8,8 @@ import { add, embed, failureOf, photos, selectedId, vectors, type Photo, type Wo
 export interface Hit {
   photo: string;
   score: number;
+  /** It is not where it was when it was indexed. */
+  gone: boolean;
 }
 
 export interface Found {
@@ -119,7 +121,7 @@ effect(() => {
 });
 
 async function look(query: { text: string } | { photo: string }, signal: AbortSignal): Promise<void> {
-  const got = await ask<{ hits: Hit[] }>("/v1/search", { ...query, k: MOST_HITS }, { signal });
+  const got = await ask<{ hits: Hit[] }>("v1/search", { ...query, k: MOST_HITS }, { signal });
   if (!signal.aborted) hits.value = got.hits;
 }
 
@@ -140,7 +142,7 @@ export function thumbnail(path: string): Promise<string> {
 }
 
 const address = (path: string, edge: number): string =>
-  `/v1/page/photo?${new URLSearchParams({ path, edge: String(edge) })}`;
+  `v1/page/photo?${new URLSearchParams({ path, edge: String(edge) })}`;
 
 const opened = new Map<string, number>();
 

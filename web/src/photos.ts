@@ -140,7 +140,7 @@ export function caption(photo: Photo, wanted: string): void {
   say({ state: "waiting" });
   later(() =>
     run(photo, say, async (options) =>
-      ask<Caption>("/v1/caption", { photo: await photo.data(), language: wanted }, options),
+      ask<Caption>("v1/caption", { photo: await photo.data(), language: wanted }, options),
     ),
   );
 }
@@ -173,7 +173,7 @@ export function question(photo: Photo, text: string): void {
     (value) => {
       work.value = value;
     },
-    async (options) => ask<Answer>("/v1/ask", { photo: await photo.data(), question: text, top: 3 }, options),
+    async (options) => ask<Answer>("v1/ask", { photo: await photo.data(), question: text, top: 3 }, options),
   );
 }
 
@@ -184,7 +184,7 @@ export async function vectors(
   busy?: (seconds: number) => void,
 ): Promise<Float32Array[]> {
   const body = { input, modality, encoding_format: "base64" };
-  const got = await ask<{ data: { embedding: string }[] }>("/v1/embeddings", body, { signal, busy });
+  const got = await ask<{ data: { embedding: string }[] }>("v1/embeddings", body, { signal, busy });
   return got.data.map(({ embedding }) => {
     const bytes = Uint8Array.from(atob(embedding), (letter) => letter.charCodeAt(0));
     return new Float32Array(bytes.buffer);

@@ -73,6 +73,7 @@ function HitCell({ hit, stop }: { hit: Hit; stop: boolean }) {
   const [url, setUrl] = useState("");
   const [failed, setFailed] = useState("");
   useEffect(() => {
+    if (hit.gone) return;
     let here = true;
     thumbnail(hit.photo).then(
       (found) => here && setUrl(found),
@@ -81,20 +82,23 @@ function HitCell({ hit, stop }: { hit: Hit; stop: boolean }) {
     return () => {
       here = false;
     };
-  }, [hit.photo]);
+  }, [hit.photo, hit.gone]);
   return (
-    <li class="cell">
+    <li class={hit.gone ? "cell gone" : "cell"}>
       <button
         type="button"
         class="photo"
         tabIndex={stop ? 0 : -1}
+        aria-disabled={hit.gone}
         onClick={() => {
+          if (hit.gone) return;
           setFailed("");
           open(hit.photo).catch((error) => setFailed(errorText(error.kind, error.message)));
         }}
       >
         {url ? <Picture key={url} src={url} alt="" /> : <span class="no-picture" />}
         <span class="words">
+          {hit.gone && <span>{t().photoGone}</span>}
           {failed && <span class="error">{failed}</span>}
           <span class="name">
             <span class="file" title={hit.photo}>

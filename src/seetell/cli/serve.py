@@ -64,10 +64,25 @@ def serve(
             show_default="2, or 1 on one thread",
         ),
     ] = None,
+    root_path: Annotated[
+        str,
+        option(
+            "--root-path",
+            metavar="PATH",
+            help="What a proxy in front puts before every path, as /photos; it may take it away or leave it.",
+            show_default="none",
+        ),
+    ] = "",
     *,
     also: Annotated[
         list[str],
         repeatable("--also", metavar="MODEL", help="A further model, loaded when first asked for."),
+    ],
+    cors_origin: Annotated[
+        list[str],
+        repeatable(
+            "--cors-origin", metavar="ORIGIN", help="Let web pages of this origin ask, too; * for all pages."
+        ),
     ],
     photos: Annotated[
         list[str],
@@ -87,14 +102,17 @@ def serve(
     require_extra()
     from seetell.core.processors import usable_processors
     from seetell.serving.app import App
+    from seetell.serving.cross_origin import EVERY_ORIGIN, checked_origins
     from seetell.serving.logs import log_to_stderr
     from seetell.serving.photo_index_api import ServedIndex
     from seetell.serving.server import serve as serve_app
+    from seetell.serving.target import checked_root_path
 
     if photos and index is None:
         raise UsageError("--photos is for bringing an index up to date; give --index DIR, too")
     if missing := [folder for folder in photos if not Path(folder).is_dir()]:
         raise UsageError(f"--photos {missing[0]}: no such folder")
+    origins, prefix = checked_origins(cors_origin), checked_root_path(root_path)
     os.environ.setdefault(_PIXELS_VARIABLE, str(_MAX_PIXELS))
     keys = _keys(api_key)
     threads = shared.threads or settings.threads() or usable_processors()
@@ -109,6 +127,8 @@ def serve(
         memory_bytes=None if memory_mb is None else memory_mb * 1_000_000,
         index=None if index is None else ServedIndex(index, [Path(folder) for folder in photos]),
         threads=threads,
+        origins=origins,
+        root_path=prefix,
     )
 
     def started(address: str) -> None:
@@ -118,6 +138,8 @@ def serve(
             say(f"{', '.join(app.serving.pool.names)} at {address} (Ctrl-C ends)")
         if not keys and host not in ("127.0.0.1", "::1", "localhost"):
             say("warning: anybody who can reach this address can use it; give --api-key")
+        elif not keys and EVERY_ORIGIN in origins:
+            say("warning: any web page open in a browser on this machine can use it; give --api-key")
 
     log_to_stderr()
     serve_app(app, host=host, port=port, started=started)

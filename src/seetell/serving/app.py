@@ -24,6 +24,7 @@ from seetell.search.index_folder import require_index
 from seetell.search.photo_index import PhotoIndex
 from seetell.serving.batching import Batcher
 from seetell.serving.chat_api import chat_routes
+from seetell.serving.cross_origin import for_origins
 from seetell.serving.docs_page import docs_page
 from seetell.serving.gate import Gate
 from seetell.serving.health import health_routes
@@ -52,6 +53,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (409, "The index is being brought up to date already."),
         (408, "The body did not arrive in time."),
         (413, "The body or the photo is too large."),
+        (415, "The body is not said to be JSON."),
         (422, "The body is not what this address takes."),
         (429, "The queue is full; Retry-After says when to come back."),
         (500, "The server failed; its log says why."),
@@ -74,6 +76,8 @@ class App:
         index: answers searches with the default model, which then stays loaded. It need not be there yet
             where clients may bring it up to date.
         threads: processor threads of a search; None for all that this process may use.
+        origins: whose web pages may ask, ``*`` for all; as from ``checked_origins``.
+        root_path: what a proxy puts before the paths; as from ``checked_root_path``.
 
     Raises UsageError for sources that cannot be served together and an index that is not there, and
     StorageError for one that cannot be read.
@@ -90,6 +94,8 @@ class App:
         memory_bytes: int | None = None,
         index: ServedIndex | None = None,
         threads: int | None = None,
+        origins: Sequence[str] = (),
+        root_path: str = "",
     ) -> None:
         if index is not None and not index.roots:
             require_index(index.path)  # nothing can ever come into it
@@ -110,12 +116,14 @@ class App:
         )
         self._index = index
         self._threads = threads
+        self._root_path = root_path
         self._metrics = Metrics()
         self.api = self._api()
-        self._gate: ASGIApp = Gate(self.api, self.serving, keys, self._metrics)
+        gate = Gate(self.api, self.serving, keys, self._metrics, root_path)
+        self._outermost: ASGIApp = for_origins(gate, origins) if origins else gate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._gate(scope, receive, send)
+        await self._outermost(scope, receive, send)
 
     def _api(self) -> FastAPI:
         api = FastAPI(
@@ -125,6 +133,9 @@ class App:
             lifespan=self._lifespan,
             docs_url=None,
             redoc_url=None,
+            # A redirect would lead past a proxy, and the gate leaves slashes at the end out.
+            redirect_slashes=False,
+            servers=[{"url": self._root_path}] if self._root_path else None,
             responses=_ERRORS,
         )
         api.include_router(health_routes(self.serving, self._metrics))
@@ -133,7 +144,7 @@ class App:
         api.include_router(chat_routes(self.serving))
         api.include_router(index_routes(self.serving, self._index))
         api.add_api_route("/docs", self._docs, include_in_schema=False)
-        api.include_router(page_routes(self.serving, self._index))
+        api.include_router(page_routes(self.serving, self._index, self._root_path))
         for kind in (RequestValidationError, HTTPException, Problem, SeetellError, Exception):
             api.add_exception_handler(kind, _answer)
         return api

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from seetell.core.errors import DeadlineExceeded, FetchError, ServerBusy
 from seetell.serving.problems import Problem, problem_of
 from seetell.serving.state import Note, Serving, current
+from seetell.serving.target import answered_as, understood
 
 _LOG = logging.getLogger("seetell.serving")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
@@ -138,15 +139,22 @@ class Gate:
         serving: shared state.
         keys: any of these opens ``/v1`` and ``/metrics``; none lets everybody in.
         watcher: told about every request's end.
+        root_path: what a proxy may have left before the paths; empty for nothing.
     """
 
     def __init__(
-        self, app: ASGIApp, serving: Serving, keys: Iterable[str] = (), watcher: Watcher | None = None
+        self,
+        app: ASGIApp,
+        serving: Serving,
+        keys: Iterable[str] = (),
+        watcher: Watcher | None = None,
+        root_path: str = "",
     ) -> None:
         self._app = app
         self._serving = serving
         self._keys = [key.encode() for key in keys]
         self._watcher = watcher
+        self._root_path = root_path
         self._calls = 0
         self._held_bytes = 0
 
@@ -154,6 +162,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = understood(scope, self._root_path)
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -286,7 +295,7 @@ class Gate:
             await asyncio.shield(gone)
             return {"type": "http.disconnect"}
 
-        answering = asyncio.create_task(_awaited(self._app(call.scope, replay, call.pass_on)))
+        answering = asyncio.create_task(_awaited(self._app(answered_as(call.scope), replay, call.pass_on)))
         try:
             await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done() and not call.finished:

@@ -44,13 +44,16 @@ class Abilities:
     index: int | None
 
 
-def page_routes(serving: Serving, served: ServedIndex | None = None) -> APIRouter:
+def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: str = "") -> APIRouter:
     """``/``, open to everybody, and ``/v1/page`` and ``/v1/page/photo``, behind the key."""
     router = APIRouter(include_in_schema=False)
     html = resources.files("seetell.serving").joinpath("page", "index.html").read_bytes()
+    if root_path:
+        # The page asks relative to where it lies; a proxy may show it without the slash at the end.
+        html = html.replace(b"<head>", b'<head><base href="%b/">' % root_path.encode(), 1)
     packed = gzip.compress(html, mtime=0)
     headers = {
-        "content-security-policy": content_security_policy(html.decode("utf-8")),
+        "content-security-policy": content_security_policy(html.decode("utf-8"), has_base=bool(root_path)),
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
@@ -109,8 +112,9 @@ def _smaller(path: str, edge: int) -> bytes:
     return buffer.getvalue()
 
 
-def content_security_policy(html: str) -> str:
-    """What a page may do: run and look as its own inline parts say, show its photos, ask its server."""
+def content_security_policy(html: str, *, has_base: bool = False) -> str:
+    """What a page may do: run and look as its own inline parts say, show its photos, ask its server.
+    has_base: it names the place on its server that it asks."""
     hashes: dict[str, list[str]] = {"script": [], "style": []}
     for found in _INLINE.finditer(html):
         digest = hashlib.sha256(found[2].encode("utf-8")).digest()
@@ -122,7 +126,7 @@ def content_security_policy(html: str) -> str:
             f"style-src {' '.join(hashes['style'])}",
             "img-src blob: data:",
             "connect-src 'self'",
-            "base-uri 'none'",
+            "base-uri 'self'" if has_base else "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
         )

@@ -165,3 +165,40 @@ def test_where_a_photo_the_browser_cannot_show_fits_is_not_known(visit: Open) ->
         "This kind of image is not read; convert it to JPEG or PNG."
     )
     expect(page.get_by_role("button", name="Show where")).to_be_enabled()
+
+
+def test_a_photo_that_is_gone_is_marked(visit: Open, model: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for seed in SEEDS:
+        (folder / f"{seed}.png").write_bytes(jpeg(seed))
+    place = tmp_path / "photos.index"
+    PhotoIndex(place, model).add(folder)
+    best, second = (name for name, _ in ranked(model, "a dog")[:2])
+    (folder / best).unlink()
+    seen = visit(server={"index": ServedIndex(place)})
+    page = seen.page
+    page.get_by_label("Search the photos").fill("a dog")
+    expect(page.locator(".results .score")).to_have_count(5)
+    gone = page.locator(".results .cell", has_text="No longer where it was indexed")
+    expect(gone).to_have_count(1)
+    expect(gone.locator(".file")).to_have_text(best)
+    assert gone.locator("button.photo").get_attribute("aria-disabled") == "true"
+    # Choosing it does nothing, and no picture of it is asked for.
+    gone.locator("button.photo").click(force=True)
+    seen.until("[...document.querySelectorAll('.results img')].filter(i => i.naturalWidth).length === 4")
+    assert not [url for url in seen.requests if "page/photo" in url and best in url]
+    assert page.locator(".results .error").count() == 0
+    seen.photo(second).get_by_role("button").click()
+    expect(page.get_by_role("heading", name=second)).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/photos", "/photos/"])
+def test_the_page_lies_below_a_prefix(visit: Open, model: Model, path: str) -> None:
+    seen = visit(server={"root_path": "/photos"})
+    seen.page.goto(f"{seen.address}{path}")
+    before = len(seen.requests)
+    seen.drop(("1.png", jpeg(1)))
+    expect(seen.page.get_by_role("status").filter(has_text="1 of 1 photos captioned")).to_be_visible()
+    asked = [url.removeprefix(seen.address) for url in seen.requests[before:] if "/v1/" in url]
+    assert asked and all(url.startswith("/photos/v1/") for url in asked)
