@@ -69,7 +69,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         [],
         SHARED
         | {"--host", "--port", "--api-key", "--index", "--photos", "--fetch", "--also", "--memory-mb"}
-        | {"--streams"},
+        | {"--streams", "--cors-origin", "--root-path"},
     ),
     "doctor": (["model"], {"--json"}),
 }
