@@ -381,11 +381,16 @@ def test_a_strange_name_stays_on_one_printable_line(name: str, tmp_path: Path) -
     ("head", "word"),
     [
         (b"%PDF-1.4", "PDF"),
-        (b"\x00\x00\x00\x18ftypheic", "HEIC"),
         (b"\x00\x00\x00\x18ftypisom", "video"),
         (b"8BPS\x00\x01", "Photoshop"),
         (b"<svg xmlns=''>", "SVG"),
         (b"%!PS-Adobe", "PostScript"),
+        (b"\xff\x0a", "JPEG XL, which is not read; djxl, GIMP and Krita export it"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02\x00", "a camera's raw file, which is not read; darktable"),
+        (b"\x00\x00\x00\x18ftypcrx ", "a camera's raw file"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
+        (b"IIU\x00\x18\x00\x00\x00", "a camera's raw file"),
     ],
 )
 def test_known_files_of_other_kinds_are_named(head: bytes, word: str) -> None:

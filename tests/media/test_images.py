@@ -176,7 +176,7 @@ def test_colour_too_stays_well_above_its_target(
 
     width, with_care = error()
     assert least <= width < 2000
-    monkeypatch.setattr("seetell.media.images._uneven_colour", lambda picture: (1, 1))
+    monkeypatch.setattr("seetell.media.jpeg._uneven_colour", lambda picture: (1, 1))
     careless_width, without = error()
     assert (careless_width < width) == (subsampling == 1)
     assert with_care < without if subsampling == 1 else with_care == without
@@ -373,6 +373,14 @@ def test_the_first_frame_of_an_animation(kind: str, options: dict[str, Any]) -> 
     decoded = decode_image(data)
     assert decoded.shape == (10, 20, 3)
     assert (decoded == (255, 0, 0)).all()
+
+
+def test_several_photos_in_one_jpeg(tmp_path: Path) -> None:
+    """MPO, as phones and cameras with two lenses write it: the first."""
+    first, second = Image.fromarray(PIXELS), Image.new("RGB", (97, 61))
+    path = tmp_path / "a.mpo"
+    first.save(path, "MPO", save_all=True, append_images=[second], quality=95, subsampling=0)
+    assert difference(decode_image(path), PIXELS) < 2
 
 
 # --- what is given back, and to whom --------------------------------------------------------------------

@@ -79,6 +79,7 @@ def test_nothing_left_out_is_nothing_said(tmp_path: Path) -> None:
 
 def test_endings(tmp_path: Path) -> None:
     taken = ["a.jpg", "b.JPEG", "c.mpo", "d.pjpeg", "e.pjp", "f.hif", "g.heic", "h.jxl", "i.dng"]
+    taken += ["i.heics", "i.insp", "i.j2c", "i.jpf", "i.jps"]
     put(tmp_path, *taken, "j.cr2", "k.NEF", "l.nef", "m.psd", "notes.txt", "n.mov")
     skipped = Skipped()
     assert listed(tmp_path, skipped) == taken

@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
-from typing import Literal, cast
+from typing import cast
 
 from PIL import ImageFile
+
+from seetell.media import png, tiff
 
 HEADER_BYTES = 64
 
@@ -21,51 +24,72 @@ PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".gif", ".webp"}
     | {".tif", ".tiff", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"}
     | {".avif", ".ico", ".qoi"}
-    # Not everywhere decoded, but these are what phones and cameras write: better a line that says so than
-    # silence.
-    | {".heic", ".heif", ".hif", ".jxl", ".dng"}
+    | {".jpf", ".jpc", ".j2c", ".jps", ".insp", ".avifs", ".heic", ".heif", ".hif", ".heics", ".heifs"}
+    # Not decoded, but these are what phones write: better a line that says so than silence.
+    | {".jxl", ".dng"}
 )
 # Pictures that are not read, and so many of them that a line for each would bury the others: counted.
 UNREAD_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"}
     | {".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"}
-    | {".x3f", ".psd", ".psb", ".xcf", ".exr", ".tga", ".jxr", ".wdp"}
+    | {".x3f", ".bay", ".eip", ".rwz", ".cs1", ".psd", ".psb", ".xcf", ".kra", ".exr", ".hdr", ".tga"}
+    | {".jxr", ".wdp", ".hdp", ".jls", ".pcx", ".pcd", ".svg"}
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format that can be read: its name and where Pillow's reader of it lives."""
+    """A format that can be read: its name and where Pillow's reader of it lives, or one made for Pillow.
+
+    own: how it is opened instead, where there is more to it.
+    """
 
     name: str
     module: str
     reader: str
+    own: Callable[[bytes], ImageFile.ImageFile] | None = None
 
     def open(self, data: bytes) -> ImageFile.ImageFile:
         """Read the header. The reader is called directly, past ``Image.open``, which would warn or
         raise by a size limit of its own that other code of the process may have changed."""
+        if self.own is not None:
+            return self.own(data)
         reader: Callable[[BytesIO], object] = getattr(importlib.import_module(self.module), self.reader)
         return cast(ImageFile.ImageFile, reader(BytesIO(data)))
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A known kind of file that is not read: what to call it, and what to do instead."""
+
+    name: str
+    advice: str = "which is not read; convert it to JPEG or PNG"
+
+
+RAW_ADVICE = "which is not read; darktable, RawTherapee and Lightroom export it as JPEG"
+
 _JPEG = Format("JPEG", "PIL.JpegImagePlugin", "JpegImageFile")
-_PNG = Format("PNG", "PIL.PngImagePlugin", "PngImageFile")
+_PNG = Format("PNG", "PIL.PngImagePlugin", "PngImageFile", png.open_png)
 _GIF = Format("GIF", "PIL.GifImagePlugin", "GifImageFile")
 _WEBP = Format("WebP", "PIL.WebPImagePlugin", "WebPImageFile")
-_TIFF = Format("TIFF", "PIL.TiffImagePlugin", "TiffImageFile")
+_TIFF = Format("TIFF", "PIL.TiffImagePlugin", "TiffImageFile", tiff.open_tiff)
 _BMP = Format("BMP", "PIL.BmpImagePlugin", "BmpImageFile")
 _PNM = Format("PNM", "PIL.PpmImagePlugin", "PpmImageFile")
 _ICO = Format("ICO", "PIL.IcoImagePlugin", "IcoImageFile")
 _QOI = Format("QOI", "PIL.QoiImagePlugin", "QoiImageFile")
 _JPEG2000 = Format("JPEG 2000", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile")
 _AVIF = Format("AVIF", "PIL.AvifImagePlugin", "AvifImageFile")
+# pi-heif, of the extra heic; libheif and libde265 in it are under the LGPL.
+_HEIC = Format("HEIC", "pi_heif", "HeifImageFile")
+_HEIC_WITHOUT_READER = Unread("HEIC", "which is read with the extra heic: pip install 'seetell[heic]'")
+_JPEG_XL = Unread("JPEG XL", "which is not read; djxl, GIMP and Krita export it as JPEG")
+_CAMERA_RAW = Unread("a camera's raw file", RAW_ADVICE)
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNM_DIGITS = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 _BY_PREFIX: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff", _JPEG),
-    (_PNG_MAGIC, _PNG),
+    (png.MAGIC, _PNG),
     (b"GIF87a", _GIF),
     (b"GIF89a", _GIF),
     (b"II*\x00", _TIFF),
@@ -80,20 +104,35 @@ _BY_PREFIX: tuple[tuple[bytes, Format], ...] = (
 )
 
 # Recognised so that the error can name them; never opened.
-_UNSUPPORTED_PREFIX: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", "a PDF"),
-    (b"%!PS", "PostScript"),
-    (b"8BPS", "a Photoshop document"),
-    (b"<svg", "an SVG drawing"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (b"\x1aE\xdf\xa3", "a video"),
+_UNREAD_PREFIX: tuple[tuple[bytes, Unread], ...] = (
+    (b"%PDF", Unread("a PDF")),
+    (b"%!PS", Unread("PostScript")),
+    (b"8BPS", Unread("a Photoshop document")),
+    (b"gimp xcf", Unread("a GIMP document")),
+    (b"<svg", Unread("an SVG drawing")),
+    (b"\xff\x0a", _JPEG_XL),
+    (b"\x00\x00\x00\x0cJXL ", _JPEG_XL),
+    (b"\x1aE\xdf\xa3", Unread("a video")),
+    # Canon, Olympus, Panasonic, Fujifilm, Sigma, Minolta.
+    (b"IIRO", _CAMERA_RAW),
+    (b"IIRS", _CAMERA_RAW),
+    (b"MMOR", _CAMERA_RAW),
+    (b"IIU\x00", _CAMERA_RAW),
+    (b"FUJIFILMCCD-RAW", _CAMERA_RAW),
+    (b"FOVb", _CAMERA_RAW),
+    (b"\x00MRM", _CAMERA_RAW),
 )
+# Of the ISO base media files: brands of HEVC and of AV1, and those that hold either.
+_HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_AV1_BRANDS = frozenset({b"avif", b"avis"})
+_OPEN_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
 
 
-def sniff(head: bytes) -> Format | str | None:
-    """What the first ``HEADER_BYTES`` of a file are: a readable Format, the name of a known kind that is
-    not read, or None."""
+def sniff(head: bytes) -> Format | Unread | None:
+    """What the first ``HEADER_BYTES`` of a file are: a format that can be read, a known kind that is not, or
+    None."""
+    if head[:4] == b"II*\x00" and head[8:10] == b"CR":
+        return _CAMERA_RAW  # Canon's, a TIFF whose first page is a preview
     for prefix, found in _BY_PREFIX:
         if head.startswith(prefix):
             return found
@@ -102,14 +141,18 @@ def sniff(head: bytes) -> Format | str | None:
     if head[:1] == b"P" and head[1:2] in _PNM_DIGITS and head[2:3].isspace():
         return _PNM
     if head[4:8] == b"ftyp":
-        if head[8:12] in (b"avif", b"avis"):
-            return _AVIF
-        heic = head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-        return "HEIC" if heic else "a video"
-    for prefix, name in _UNSUPPORTED_PREFIX:
-        if head.startswith(prefix):
-            return name
-    return None
+        return _base_media(head)
+    return next((kind for prefix, kind in _UNREAD_PREFIX if head.startswith(prefix)), None)
+
+
+def _base_media(head: bytes) -> Format | Unread:
+    brand, end = head[8:12], min(int.from_bytes(head[:4], "big"), len(head))
+    compatible = {head[place : place + 4] for place in range(16, end, 4)}
+    if brand in _AV1_BRANDS or (brand in _OPEN_BRANDS and compatible & _AV1_BRANDS):
+        return _AVIF
+    if brand in _HEVC_BRANDS | _OPEN_BRANDS:
+        return _HEIC if find_spec("pi_heif") is not None else _HEIC_WITHOUT_READER
+    return _CAMERA_RAW if brand == b"crx " else Unread("a video")
 
 
 def looks_cut(found: Format, data: bytes) -> bool:
@@ -135,26 +178,6 @@ def _jpeg_cut(data: bytes) -> bool:
     return True
 
 
-def _png_cut(data: bytes) -> bool:
-    position = 8
-    while position + 12 <= len(data):
-        if data[position + 4 : position + 8] == b"IEND":
-            return False
-        position += 12 + int.from_bytes(data[position : position + 4], "big")
-    return True
-
-
-def _tiff_cut(data: bytes) -> bool:
-    """The directory, which usually stands last, does not fit into the file."""
-    order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
-    if data[2:4] in (b"+\x00", b"\x00+"):  # BigTIFF
-        start, count_bytes, entry_bytes = int.from_bytes(data[8:16], order), 8, 20
-    else:
-        start, count_bytes, entry_bytes = int.from_bytes(data[4:8], order), 2, 12
-    entries = int.from_bytes(data[start : start + count_bytes], order)
-    return start + count_bytes + entries * entry_bytes > len(data) or start + count_bytes > len(data)
-
-
 def _ico_cut(data: bytes) -> bool:
     for entry in range(int.from_bytes(data[4:6], "little")):
         place = data[6 + 16 * entry : 22 + 16 * entry]
@@ -165,7 +188,7 @@ def _ico_cut(data: bytes) -> bool:
 
 
 def _boxes_cut(data: bytes) -> bool:
-    """ISO base media (AVIF): the last top-level box runs past the end of the file."""
+    """ISO base media (AVIF, HEIC): the last top-level box runs past the end of the file."""
     position = 0
     while position + 8 <= len(data):
         size = int.from_bytes(data[position : position + 4], "big")
@@ -186,34 +209,20 @@ def ico_size(data: bytes) -> tuple[int, int]:
     place = IcoImagePlugin.IcoFile(BytesIO(data)).entry[0].offset
     stream = BytesIO(data)
     stream.seek(place)
-    if data[place : place + len(_PNG_MAGIC)] == _PNG_MAGIC:
+    if data[place : place + len(png.MAGIC)] == png.MAGIC:
         return PngImagePlugin.PngImageFile(stream).size
     width, height = BmpImagePlugin.DibImageFile(stream).size
     # Twice as high as it is seen, for the mask below it; that is not decoded with it.
     return width, height // 2
 
 
-def tiff_strips_missing(picture: ImageFile.ImageFile, size_bytes: int) -> bool:
-    """Whether a compressed TIFF names pixel data beyond the end of its ``size_bytes``.
-
-    Asked before decoding, because libtiff prints its own complaints to the terminal.
-    """
-    tags = getattr(picture, "tag_v2", {})
-    if tags.get(259, 1) == 1:  # uncompressed: read by Pillow itself, which notices quietly
-        return False
-    offsets, counts = tags.get(273, tags.get(324, ())), tags.get(279, tags.get(325, ()))
-    if not (isinstance(offsets, tuple) and isinstance(counts, tuple)):
-        return False
-    numbers = (offset + count for offset, count in zip(offsets, counts, strict=False))
-    return any(end > size_bytes for end in numbers)
-
-
 _CUT_CHECKS: dict[str, Callable[[bytes], bool]] = {
     "JPEG": _jpeg_cut,
-    "PNG": _png_cut,
-    "TIFF": _tiff_cut,
+    "PNG": png.is_cut,
+    "TIFF": tiff.is_cut,
     "ICO": _ico_cut,
     "AVIF": _boxes_cut,
+    "HEIC": _boxes_cut,
     "JPEG 2000": lambda data: not data.rstrip(b"\x00").endswith(b"\xff\xd9"),
     "GIF": lambda data: not data.rstrip(b"\x00").endswith(b";"),
     "WebP": lambda data: len(data) < 12 or int.from_bytes(data[4:8], "little") + 8 > len(data),

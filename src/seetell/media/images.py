@@ -1,34 +1,36 @@
 """Safe decoding: any photo a user may point at becomes ``uint8[H, W, 3]``, or one line that says why not.
 
-What is undone here: EXIF orientation, palettes, transparency (shown on white), CMYK, 16 bits per channel,
-animation (first frame). What is refused before memory is spent: pipes and devices, huge files, and headers
-that promise more than ``max_pixels``. A file that was cut off is an error, never a half-grey photo.
+What is undone here: EXIF orientation, palettes, transparency (shown on white), colour profiles, CMYK, 16 bits
+per channel, animation (first frame), a thumbnail before the photo. What is refused before memory is spent:
+pipes and devices, huge files, and headers that promise more than ``max_pixels``. A file that was cut off is
+an error, never a half-grey photo.
 
-Files are decoded from memory, by the readers of Pillow named in :mod:`seetell.media.formats` and no others,
-JPEG by libjpeg-turbo directly, which can decode at a fraction of the size. All functions are thread-safe.
+Files are decoded from memory, by the readers named in :mod:`seetell.media.formats` and no others, JPEG at a
+fraction of the size where that is enough (:mod:`seetell.media.jpeg`). All functions are thread-safe.
 """
 
 from __future__ import annotations
 
 import errno
-import math
 import os
 import re
 import stat
 import warnings
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from seetell.core import settings
 from seetell.core.errors import ImageError
 from seetell.core.lines import printable
+from seetell.media import tiff
 from seetell.media.decoded import DecodedPhoto
-from seetell.media.formats import HEADER_BYTES, Format, ico_size, looks_cut, sniff, tiff_strips_missing
+from seetell.media.formats import HEADER_BYTES, RAW_ADVICE, Format, ico_size, looks_cut, sniff
+from seetell.media.jpeg import decode_jpeg
 from seetell.media.listing import list_photos
-from seetell.media.pixels import from_pillow, orientation, upright
+from seetell.media.pixels import from_pillow
+from seetell.media.refusals import refuse_large, truncated
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -44,12 +46,6 @@ Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 # No photo is larger; a 178-megapixel TIFF, the largest that is decoded, fits uncompressed.
 MAX_FILE_BYTES = 768 * 1024 * 1024
-
-# How much larger than its target a photo decoded at reduced scale still is, so that the resizing that
-# follows has enough to filter. Just above twice, embeddings of single photos fell below a centred cosine of
-# 0.999 to those of the photo decoded in full. 12-megapixel photos are reduced as far as with twice, to 1/4
-# for 224 pixels and to 1/8 for 128.
-_REDUCED_MARGIN = 2.75
 
 
 def photo_name(photo: Photo) -> str:
@@ -85,7 +81,7 @@ def decode_photo(
         photo: a path, the bytes of an image file, a Pillow image, or uint8[H, W, 3] (returned as it is).
         min_size: (height, width) the photo will be resized to. A JPEG much larger is decoded at reduced
             scale, both edges still at least 2.75 times ``min_size``. None decodes in full.
-        max_pixels: refuse headers that promise more; by default ``SEETELL_MAX_PIXELS``.
+        max_pixels: refuse photos of which more would be decoded; by default ``SEETELL_MAX_PIXELS``.
         exact: decode JPEGs in full whatever ``min_size`` says.
 
     Returns:
@@ -102,7 +98,7 @@ def decode_photo(
     if isinstance(photo, np.ndarray):
         return DecodedPhoto.whole(_checked_array(photo, name))
     if isinstance(photo, Image.Image):
-        _refuse_large(photo.size, limit, name)
+        refuse_large(photo.size, limit, name)
         try:
             return DecodedPhoto.whole(from_pillow(photo))
         except Exception as error:  # Pillow decodes a lazily opened image here; see _decode_bytes
@@ -216,7 +212,7 @@ def _recognised(head: bytes, name: str) -> Format:
         return found
     if found is None:
         raise ImageError("not_an_image", f"{name}: not an image (its first bytes are of no image format)")
-    raise ImageError("unsupported", f"{name}: {found}, which is not read; convert it to JPEG or PNG")
+    raise ImageError("unsupported", f"{name}: {found.name}, {found.advice}")
 
 
 # --- decoding -------------------------------------------------------------------------------------------
@@ -231,23 +227,25 @@ def _decode_bytes(
     try:
         if found.name == "ICO":
             # The one reader that decodes as it opens, however large the picture is that the directory names.
-            _refuse_large(ico_size(data), limit, name)
+            refuse_large(ico_size(data), limit, name)
         picture = found.open(data)
     except ImageError:
         raise
     except Exception as error:
         raise _unreadable(error, name, found, data) from error
-    _refuse_large(picture.size, limit, name)
     try:
-        if found.name == "TIFF" and (looks_cut(found, data) or tiff_strips_missing(picture, len(data))):
-            raise _truncated(name)
         if found.name == "JPEG":
-            decoded = _decode_jpeg(data, picture, name, wanted, limit)
+            decoded = decode_jpeg(data, picture, name, wanted, limit)
         else:
-            decoded = DecodedPhoto.whole(from_pillow(picture))
+            refuse_large(picture.size, limit, name)
+            if found.name == "TIFF":
+                _refuse_odd_tiff(picture, found, data, name)
+                decoded = DecodedPhoto.whole(from_pillow(tiff.dim_colours(data, picture) or picture))
+            else:
+                decoded = DecodedPhoto.whole(from_pillow(picture))
         # A switch that makes Pillow fill what is missing with grey; other code may have set it.
         if ImageFile.LOAD_TRUNCATED_IMAGES and looks_cut(found, data):
-            raise _truncated(name)
+            raise truncated(name)
     except ImageError:
         raise
     except Exception as error:
@@ -255,74 +253,15 @@ def _decode_bytes(
     return decoded
 
 
-def _decode_jpeg(
-    data: bytes, picture: ImageFile.ImageFile, name: str, wanted: tuple[int, int] | None, limit: int
-) -> DecodedPhoto:
-    turn = orientation(picture)
-    min_height = min_width = 0
-    if wanted is not None:
-        min_height, min_width = (math.ceil(edge * _REDUCED_MARGIN) for edge in wanted)
-        if turn >= 5:  # stored lying down: its rows are the columns that will be seen
-            min_height, min_width = min_width, min_height
-        taller, wider = _uneven_colour(picture)
-        min_height, min_width = min_height * taller, min_width * wider
-    if picture.mode in ("RGB", "L"):
-        try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-            # libjpeg's own reading of the header: a crafted file may have told Pillow another size.
-            _refuse_large((int(width), int(height)), limit, name)
-            # From 1/2 on down, reduced decoding is faster than full; 5/8 to 7/8 are slower.
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-                data,
-                colorspace="RGB",
-                min_height=min_height,
-                min_width=min_width,
-                min_factor=2,
-            )
-            return DecodedPhoto.reduced(upright(pixels, turn), (int(height), int(width)), turn)
-        except ValueError as error:
-            if "premature end" in str(error).lower() and ImageFile.LOAD_TRUNCATED_IMAGES:
-                raise _truncated(name) from error
-            # It stops at the mildest irregularity (stray bytes between segments, a missing end marker),
-            # which many real photos have. Pillow goes on over those, and says when pixels are missing.
-    width, height = picture.size
-    if wanted is not None:
-        picture.draft(None, (min_width, min_height))
-    return DecodedPhoto.reduced(from_pillow(picture), (height, width), turn)
-
-
-def _uneven_colour(picture: ImageFile.ImageFile) -> tuple[int, int]:
-    """How much more (rows, columns) than of brightness must be left after reducing, for the colour to have
-    enough to filter.
-
-    Colour that is halved both ways (4:2:0) libjpeg reduces less, so that it stays as large as the rest. Where
-    it is stored at less than full size in one direction only (4:2:2, 4:4:0, 4:1:1) libjpeg cannot.
-    """
-    # Of each component: its identifier, columns and rows per block, quantisation table (Pillow's own record).
-    layers: list[tuple[int, int, int, int]] = getattr(picture, "layer", [])
-    if len(layers) < 3:
-        return 1, 1
-    (_, columns, rows, _), (_, colour_columns, colour_rows, _) = layers[:2]
-    wider, taller = max(1, columns // max(1, colour_columns)), max(1, rows // max(1, colour_rows))
-    alike = min(wider, taller)
-    return taller // alike, wider // alike
+def _refuse_odd_tiff(picture: ImageFile.ImageFile, found: Format, data: bytes, name: str) -> None:
+    if looks_cut(found, data) or tiff.strips_missing(picture, len(data)):
+        raise truncated(name)
+    raw = tiff.raw_kind(picture)
+    if raw is not None:
+        raise ImageError("unsupported", f"{name}: {raw}, {RAW_ADVICE}")
 
 
 # --- refusals -------------------------------------------------------------------------------------------
-
-
-def _refuse_large(size: tuple[int, int], limit: int, name: str) -> None:
-    """``size`` is (width, height), as Pillow has it."""
-    width, height = size
-    if width * height > limit:
-        raise ImageError(
-            "too_large",
-            f"{name}: {width} x {height} pixels, more than the limit of {limit:,} (SEETELL_MAX_PIXELS)",
-        )
-
-
-def _truncated(name: str) -> ImageError:
-    return ImageError("truncated", f"{name}: the file is cut off; copy or download it again")
 
 
 _CUT_WORDS = re.compile(r"truncat|premature|unexpected end|end of file|not enough image data", re.IGNORECASE)
@@ -335,9 +274,9 @@ def _unreadable(error: Exception, name: str, found: Format | None, data: bytes) 
     if isinstance(error, Image.DecompressionBombError):
         return ImageError("too_large", f"{name}: holds more pixels than Pillow allows")
     if isinstance(error, EOFError) or _CUT_WORDS.search(str(error)):
-        return _truncated(name)
+        return truncated(name)
     if found is not None and looks_cut(found, data):
-        return _truncated(name)
+        return truncated(name)
     if isinstance(error, ImportError) and found is not None:
         return ImageError("unsupported", f"{name}: this Pillow cannot read {found.name}; convert it to JPEG")
     what = "image" if found is None else f"{found.name} image"

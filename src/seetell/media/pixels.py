@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seetell.media import tiff
+from seetell.media.colour import to_srgb
+
 _ORIENTATION_TAG = 0x0112
 
 
@@ -19,16 +22,20 @@ def from_pillow(picture: Image.Image) -> NDArray[np.uint8]:
 
 def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        grey = _grey_from_deep(picture)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        profile = picture.info.get("icc_profile")
+        picture = Image.fromarray(_grey_from_deep(picture))
+        picture.info["icc_profile"] = profile
     transparent = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
     if transparent:
         # Straight alpha is what can be blended; the palette's and the key colour's come along.
         overlay = picture.convert("RGBA")
+        # A profile of greys is of greys, and Pillow has none of them with transparency once they are colours.
+        colours = picture.convert("L") if picture.mode in ("1", "L", "LA") else overlay.convert("RGB")
+        colours.info["icc_profile"] = picture.info.get("icc_profile")
         picture = Image.new("RGB", overlay.size, (255, 255, 255))
-        picture.paste(overlay, mask=overlay)
-    elif picture.mode != "RGB":
-        picture = picture.convert("RGB")
+        picture.paste(to_srgb(colours), mask=overlay.getchannel("A"))
+    else:
+        picture = to_srgb(picture)
     pixels: NDArray[np.uint8] = np.array(picture)
     return pixels
 
@@ -36,8 +43,9 @@ def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
 def _grey_from_deep(picture: Image.Image) -> NDArray[np.uint8]:
     """Grey of more than 8 bits to uint8[H, W], scaled; Pillow's own conversion clips at 255.
 
-    Values of 0..65535 are taken as 16 bits. For 32-bit numbers and fractions no file says what white is: 0..1
-    and 0..255 are taken as they look, anything else is stretched from its darkest to its brightest.
+    Values of 0..65535 are taken as 16 bits, or as many as a TIFF says are used. For 32-bit numbers and
+    fractions no file says what white is: 0..1 and 0..255 are taken as they look, anything else is stretched
+    from its darkest to its brightest.
     """
     values = np.array(picture)
     if values.dtype.kind == "f":
@@ -52,7 +60,12 @@ def _grey_from_deep(picture: Image.Image) -> NDArray[np.uint8]:
         if low >= 0 and high <= 65535:
             eight_bits = picture.mode == "I" and high <= 255
             low, high = 0.0, 255.0 if eight_bits else 65535.0
-    scaled = (values.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
+    tags = getattr(picture, "tag_v2", None)
+    if tags is not None and picture.mode.startswith("I;16"):
+        low, high = 0.0, float(tiff.white_level(tags))
+        if tiff.is_negative(tags):
+            low, high = high, low
+    scaled = (values.astype(np.float32) - low) * (255.0 / ((high - low) or 1e-12))
     grey: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return grey
 

@@ -35,6 +35,7 @@ _EXTENSIONS = {
     "QOI": "qoi",
     "JPEG 2000": "jp2",
     "AVIF": "avif",
+    "HEIC": "heic",
 }
 
 
