@@ -268,13 +268,15 @@ def _in_memory(name: str) -> str:
     return name
 
 
-@pytest.fixture(scope="module", params=["vit", "resnet"])
+@pytest.fixture(scope="module", params=["vit", "resnet", "vit of independent labels"])
 def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint and its bundle, weights in float32."""
     root = tmp_path_factory.mktemp(request.param)
     reference: PreTrainedModel
-    if request.param == "vit":
-        reference = ViTForImageClassification(ViTConfig(**{**TINY_VIT, "image_size": [32, 48]}, **LABELS))
+    if request.param.startswith("vit"):
+        kind = None if request.param == "vit" else "multi_label_classification"
+        config = ViTConfig(**{**TINY_VIT, "image_size": [32, 48], "problem_type": kind}, **LABELS)
+        reference = ViTForImageClassification(config)
     else:
         reference = ResNetForImageClassification(ResNetConfig(**TINY_RESNET, **LABELS))
     _save(reference, root / "checkpoint", (32, 48))
@@ -294,7 +296,9 @@ def test_a_bundle_says_what_the_reference_says(converted: tuple[Path, Path]) -> 
         found = model.classify(photos())
         inputs = prepare([Image.fromarray(one) for one in photos()], return_tensors="pt")
         expected = reference(**inputs, output_hidden_states=True)
-        probabilities = expected.logits.softmax(dim=-1)
+        # As transformers' own pipeline does.
+        together = reference.config.problem_type is None
+        probabilities = expected.logits.softmax(dim=-1) if together else expected.logits.sigmoid()
         for one, row in zip(found, probabilities, strict=True):
             ranked = {entry.label: entry.probability for entry in one.ranking}
             assert one.label == reference.config.id2label[int(row.argmax())]

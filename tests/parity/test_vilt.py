@@ -180,6 +180,21 @@ def test_answers_are_the_references_labels_in_its_order(answerer: Pair) -> None:
     for row, answer in zip(logits, found, strict=True):
         order = [ANSWERS[place] for place in row.argsort(descending=True)]
         assert [one.answer for one in answer.alternatives] == order
+        # Each by itself, as this head is taught and transformers' own pipeline says.
+        assert difference(confidences(answer), row.sigmoid().sort(descending=True).values) < 1e-4
+
+
+def test_settings_that_change_what_is_seen_or_meant_are_refused(tmp_path: Path) -> None:
+    make(ViltForQuestionAnswering, "one layer", tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for change, words in (
+        ({"max_image_length": 200}, "200 patches of a photo, drawn at random"),
+        ({"problem_type": "regression"}, "its head gives quantities"),
+    ):
+        path.write_text(json.dumps({**config, **change}), encoding="utf-8")
+        with pytest.raises(CheckpointError, match=words):
+            convert_checkpoint(tmp_path, tmp_path / "bundle")
 
 
 def test_gradients_of_the_answering_loss_are_the_references(tmp_path: Path) -> None:

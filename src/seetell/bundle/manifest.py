@@ -104,11 +104,15 @@ class ScoreSpec(_Strict):
     ``softmax``: similarity is cosine; classification is softmax(scale * cosine).
     ``sigmoid`` (SigLIP): match probability is sigmoid(scale * cosine + bias).
     ``logit_scale`` is stored as a log: scale = exp(logit_scale).
+    ``heads``: probabilities over the model's own labels and answers are shares of one (softmax), or each is
+    true or not by itself (sigmoid).
     """
 
     kind: Literal["softmax", "sigmoid"] = "softmax"
     logit_scale: float = 0.0
     logit_bias: float = 0.0
+    # Since format 2.
+    heads: Literal["softmax", "sigmoid"] = "softmax"
     # Divides answer logits before the softmax; fitted on held-out data (Guo et al. 2017).
     answer_temperature: float = Field(default=1.0, gt=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)

@@ -14,6 +14,7 @@ from seetell.runtime.generation import GenerationOptions, answer_log_probs, gene
 from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import classify
 from seetell.tasks.context import Context, Seen
+from seetell.tasks.heads import head_probabilities
 
 # Of an answer that is written, its end counted. Answers are short; "a man riding a horse on a beach" fits.
 MOST_TOKENS = 12
@@ -104,7 +105,7 @@ class Ways:
         found = []
         for row, way in zip(logits.astype(np.float64), ways, strict=True):
             own = row[list(way.columns)] if way.columns else row
-            values = softmax(own[None] / self._temperature(way))[0]
+            values = head_probabilities(self._context, own[None] / self._temperature(way))[0]
             found.append(Chances(way.candidates, values))
         return found
 

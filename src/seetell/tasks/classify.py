@@ -14,6 +14,7 @@ from seetell.core.results import Classification, RankedLabel
 from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import embed
 from seetell.tasks.context import Context, Seen, checked_texts, require, unit
+from seetell.tasks.heads import head_probabilities
 
 _REMEMBERED = 8
 
@@ -60,7 +61,7 @@ class LabelVectors:
 
 
 class Classifier:
-    """Classifies every photo by the same labels: softmax(scale * cosine), or the head's softmax.
+    """Classifies every photo by the same labels: softmax(scale * cosine), or as the head was taught.
 
     Raises UsageError for an empty list or a label given twice; TaskUnavailable when ``labels`` is None and
     the model has none of its own.
@@ -102,9 +103,9 @@ class Classifier:
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[Classification]:
         if self._vectors is None:
             logits = seen.outputs["label_logits"].astype(np.float64)
-        else:
-            scale = np.exp(self._context.manifest.score.logit_scale)
-            logits = scale * (seen.embeds @ self._vectors.T).astype(np.float64)
+            return [self._result(row) for row in head_probabilities(self._context, logits)]
+        scale = np.exp(self._context.manifest.score.logit_scale)
+        logits = scale * (seen.embeds @ self._vectors.T).astype(np.float64)
         return [self._result(row) for row in softmax(logits)]
 
     def _result(self, probabilities: NDArray[np.float64]) -> Classification:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from seetell.core.errors import CheckpointError
 from seetell.modeling.checkpoints import families
+from seetell.modeling.checkpoints.foreign import refuse_foreign
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, understanding
 
@@ -20,7 +21,9 @@ def known_families() -> tuple[Family, ...]:
 
 
 def family_of(folder: CheckpointFolder) -> Family:
-    """The family of a checkpoint. Raises CheckpointError naming what it says it is and what is known."""
+    """The family of a checkpoint. Raises CheckpointError naming what it says it is and what is known, and for
+    one that says so and is not."""
+    refuse_foreign(folder)
     for family in known_families():
         with understanding(folder, family.name):
             if family.matches(folder):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from seetell.modeling.checkpoints.families.timm_resnet import labels_of
+from seetell.modeling.checkpoints.families.timm_resnet import check_pooling, labels_of
+from seetell.modeling.checkpoints.heads import head_score
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, Rename
@@ -36,6 +37,7 @@ def _matches(architecture: str, folder: CheckpointFolder) -> bool:
 
 
 def _build(folder: CheckpointFolder) -> ImageClassifier:
+    check_pooling(folder)
     spec = image_spec(folder)
     width, depth = _SCALES[folder.config["architecture"]]
     return ImageClassifier(
@@ -53,7 +55,8 @@ def _num_labels(folder: CheckpointFolder) -> int:
 
 
 def _reading(folder: CheckpointFolder) -> Reading:
-    return Reading(image=image_spec(folder), labels=labels_of(folder, _num_labels(folder)))
+    count = _num_labels(folder)
+    return Reading(image=image_spec(folder), labels=labels_of(folder, count), score=head_score(folder, count))
 
 
 def _names(depth: float) -> tuple[Rename, ...]:

@@ -6,7 +6,7 @@ transformers. Towers of other makes (timm, transformers, ResNet, CoCa) are refus
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from seetell.modeling.checkpoints.families.clip import clip_reading
@@ -38,6 +38,8 @@ _TEXT_DEFAULTS: dict[str, Any] = {
     "layers": 12,
     "mlp_ratio": 4.0,
 }
+# Of the whole model.
+_READ = ("embed_dim", "quick_gelu", "vision_cfg", "text_cfg")
 # Settings that change nothing when a model is run, or nothing at these values (none named: at any).
 _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "patch_dropout": (),
@@ -48,6 +50,14 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "pos_embed_type": ("learnable",),
     "pool_type": ("tok", "argmax"),
     "proj_type": ("linear",),
+    # Weights' names tell whether the text tower is a module of its own.
+    "custom_text": (),
+    # Of training: what the scale of scores starts from, and the type weights are cast to.
+    "init_logit_scale": (),
+    "cast_dtype": (),
+    "output_dict": (),
+    # Weights tell how the scale is stored.
+    "nonscalar_logit_scale": (),
 }
 
 
@@ -60,13 +70,17 @@ def _settings(model: Mapping[str, Any], part: str, defaults: Mapping[str, Any]) 
     told = model[part]
     if not isinstance(told, dict):
         raise ValueError(f"its {part} is no mapping of keys")
+    _refuse_unknown(told, defaults, part)
+    return {**defaults, **told}
+
+
+def _refuse_unknown(told: Mapping[str, Any], known: Collection[str], where: str) -> None:
     for key, value in told.items():
-        if key in defaults or not value:
+        if key in known or not value:
             continue
         allowed = _WITHOUT_EFFECT.get(key)
         if allowed is None or (allowed and value not in allowed):
-            raise ValueError(f"its {part} has {key} {value!r}, which is not known here")
-    return {**defaults, **told}
+            raise ValueError(f"its {where} has {key} {value!r}, which is not known here")
 
 
 def _tower(settings: Mapping[str, Any], num_heads: int, *, quick_gelu: bool) -> dict[str, Any]:
@@ -83,6 +97,7 @@ def _tower(settings: Mapping[str, Any], num_heads: int, *, quick_gelu: bool) -> 
 
 def _config(folder: CheckpointFolder) -> DualEncoderConfig:
     model = folder.config["model_cfg"]
+    _refuse_unknown(model, _READ, "model_cfg")
     quick_gelu = bool(model.get("quick_gelu", False))
     image = _settings(model, "vision_cfg", _IMAGE_DEFAULTS)
     text = _settings(model, "text_cfg", _TEXT_DEFAULTS)

@@ -6,6 +6,7 @@ Read from: microsoft/resnet-18 to microsoft/resnet-152.
 from __future__ import annotations
 
 from seetell.modeling.checkpoints.activations import activation_name
+from seetell.modeling.checkpoints.heads import head_score
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.labels import label_names
 from seetell.modeling.checkpoints.source import CheckpointFolder
@@ -59,7 +60,11 @@ def _num_labels(folder: CheckpointFolder) -> int:
 
 def _reading(folder: CheckpointFolder) -> Reading:
     count = _num_labels(folder)
-    return Reading(image=image_spec(folder), labels=label_names(folder, count) if count else ())
+    return Reading(
+        image=image_spec(folder),
+        labels=label_names(folder, count) if count else (),
+        score=head_score(folder, count),
+    )
 
 
 _PREFIX = r"(?:resnet\.)?"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from seetell.core.errors import CheckpointError
+from seetell.modeling.checkpoints.heads import head_score
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, Rename
@@ -40,6 +41,7 @@ def _build(folder: CheckpointFolder) -> ImageClassifier:
     changed = folder.config.get("model_args")
     if changed:
         raise ValueError(f"its layers are changed by model_args ({', '.join(map(str, changed))})")
+    check_pooling(folder)
     spec = image_spec(folder)
     return ImageClassifier(
         ImageClassifierConfig(
@@ -72,8 +74,16 @@ def labels_of(folder: CheckpointFolder, count: int) -> tuple[str, ...]:
     return tuple(str(described.get(name, name)) for name in names)
 
 
+def check_pooling(folder: CheckpointFolder) -> None:
+    """The head reads the mean of the last map. Raises ValueError where timm was told another way."""
+    pooling = folder.config.get("global_pool")
+    if pooling not in (None, "", "avg"):
+        raise ValueError(f"its head reads the last map by global_pool {pooling!r}; only 'avg' is known")
+
+
 def _reading(folder: CheckpointFolder) -> Reading:
-    return Reading(image=image_spec(folder), labels=labels_of(folder, _num_labels(folder)))
+    count = _num_labels(folder)
+    return Reading(image=image_spec(folder), labels=labels_of(folder, count), score=head_score(folder, count))
 
 
 def _names() -> tuple[Rename, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from seetell.bundle.manifest import TextSpec
 from seetell.modeling.checkpoints.activations import activation_name
+from seetell.modeling.checkpoints.heads import INDEPENDENT, head_score
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.labels import label_names
 from seetell.modeling.checkpoints.source import CheckpointFolder
@@ -52,6 +53,9 @@ def _build(folder: CheckpointFolder, architecture: str) -> SingleStreamModel:
     patch_size = int(settings["patch_size"])
     side = int(settings["image_size"]) // patch_size
     image = image_spec(folder)
+    longest = settings.get("max_image_length", -1)
+    if isinstance(longest, int) and longest > 0:
+        raise ValueError(f"it looks at {longest} patches of a photo, drawn at random (max_image_length)")
     if image.multiple_of % patch_size:
         raise ValueError(f"photos in multiples of {image.multiple_of} pixels and patches of {patch_size}")
     return SingleStreamModel(
@@ -122,8 +126,16 @@ def _reading(folder: CheckpointFolder, architecture: str) -> Reading:
         ),
         tokenizer_json=tokenizer,
         languages=("en",),
-        answers=label_names(folder, _num_answers(folder)) if architecture == _ANSWERING else (),
+        **(_answers(folder) if architecture == _ANSWERING else {}),
     )
+
+
+def _answers(folder: CheckpointFolder) -> dict[str, Any]:
+    # transformers teaches this head each answer by itself, whatever problem_type says; only a head that was
+    # not taught answers at all has to be told from it.
+    count = _num_answers(folder)
+    head_score(folder, max(2, count))
+    return {"answers": label_names(folder, count), "score": INDEPENDENT}
 
 
 def _family(name: str, architecture: str) -> Family:

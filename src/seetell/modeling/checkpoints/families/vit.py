@@ -7,6 +7,7 @@ Read from: google/vit-base-patch16-224, google/vit-base-patch16-224-in21k and fi
 from __future__ import annotations
 
 from seetell.modeling.checkpoints.activations import activation_name
+from seetell.modeling.checkpoints.heads import head_score
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.labels import label_names
 from seetell.modeling.checkpoints.source import CheckpointFolder
@@ -73,7 +74,9 @@ def _reading(folder: CheckpointFolder) -> Reading:
     _, image_size = encoder_config(folder.config)
     count = _num_labels(folder)
     return Reading(
-        image=image_spec(folder, size=image_size), labels=label_names(folder, count) if count else ()
+        image=image_spec(folder, size=image_size),
+        labels=label_names(folder, count) if count else (),
+        score=head_score(folder, count),
     )
 
 
