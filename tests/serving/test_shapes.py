@@ -3,16 +3,22 @@ where it is."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.serving.app import App
 from seetell.serving.limits import Limits
+from seetell.serving.logs import JsonLines
 from seetell.serving.model_pool import Source
 from seetell.tasks.model import Model
 from tests.runtime.toy import make_manifest
@@ -193,6 +199,8 @@ def test_null_is_what_is_left_out(client: httpx2.Client, path: str, given: dict[
         (b"[]", "application/json", 422, "the body: it is to be a JSON object, {...}"),
         (b"{'photo': 1}", "application/json", 422, "the body is no JSON"),
         (b'{"photo": null}', "application/json", 422, "photo: Field required"),
+        (b"\x80\x81", "application/json", 422, "the body is no JSON in UTF-8"),
+        (b"\x89PNG\r\n", "image/png", 415, "send JSON, and the header Content-Type: application/json"),
     ],
 )
 def test_a_body_of_another_kind(
@@ -201,3 +209,81 @@ def test_a_body_of_another_kind(
     answer = client.post("/v1/caption", content=body, headers={} if kind is None else {"content-type": kind})
     assert answer.status_code == status
     assert answer.json()["error"]["message"].startswith(message)
+
+
+def test_a_packed_body_is_told_so(client: httpx2.Client) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = client.post(
+        "/v1/caption", content=gzip.compress(json.dumps({"photo": URL}).encode()), headers=headers
+    )
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"].startswith("the body is packed (Content-Encoding)")
+
+
+def test_what_was_sent_is_not_logged(client: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor repeated: a file sent as a form is somebody's photo."""
+    caplog.set_level(logging.INFO, "seetell.serving")
+    answer = client.post("/v1/caption", files={"photo": b"\x80\x81 SECRET \xff"})
+    assert answer.status_code == 415 and "SECRET" not in answer.text
+    lines = [JsonLines().format(record) for record in list(caplog.records)]
+    assert lines and not [line for line in lines if "SECRET" in line or "traceback" in line]
+
+
+HALF = "\ud800"
+SURROGATES: list[tuple[str, dict[str, Any], str]] = [
+    ("ask", {"photo": URL, "question": HALF}, "question"),
+    ("match", {"photo": URL, "texts": ["a dog", HALF]}, "texts.1"),
+    ("classify", {"photo": URL, "labels": [HALF, "a dog"]}, "labels.0"),
+    ("embeddings", {"input": HALF}, "input"),
+    ("embeddings", {"input": ["a dog", HALF]}, "input.1"),
+    ("chat/completions", {"messages": [user([PHOTO, {"type": "text", "text": HALF}])]}, "messages.0.content"),
+    ("chat/completions", {"messages": [user([PHOTO]), user(HALF)]}, "messages.1.content"),
+]
+
+
+@pytest.mark.parametrize(("path", "given", "param"), SURROGATES)
+def test_half_a_surrogate_pair_is_no_text(
+    client: httpx2.Client, path: str, given: dict[str, Any], param: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post(f"/v1/{path}", content=json.dumps(given).encode(), headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (422, param), error
+    assert "it is no text, for it holds half of a surrogate pair" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        (
+            "POST",
+            "/chat/completions",
+            404,
+            "no such address; /docs lists those there are, OpenAI's among them",
+        ),
+        (
+            "POST",
+            "/v1/v1/embeddings",
+            404,
+            "no such address; /docs lists those there are, OpenAI's among them",
+        ),
+        ("GET", "/v1/chat/completions", 405, "this address answers POST only"),
+        ("POST", "/v1/models", 405, "this address answers GET only"),
+    ],
+)
+def test_an_address_that_is_nearly_right(
+    client: httpx2.Client, method: str, path: str, status: int, message: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["message"][: len(message)]) == (status, message)
+
+
+@pytest.mark.parametrize("size", [(500, 19), (1, 1), (4000, 1), (1, 4000)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA", "I;16"])
+def test_photos_of_any_shape_are_answered(client: httpx2.Client, size: tuple[int, int], mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, size).save(buffer, "PNG")
+    photo = data_url(buffer.getvalue())
+    assert client.post("/v1/caption", json={"photo": photo}).status_code == 200
+    vector = embedded(client, input=[URL, photo, URL], modality="image").json()["data"]
+    assert vector[0]["embedding"] == vector[2]["embedding"] and len(vector) == 3

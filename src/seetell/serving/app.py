@@ -217,8 +217,11 @@ async def _warm_up(serving: Serving) -> None:
             await run(photo_lane(model, "classify", labels=None), [photo])
 
 
-async def _answer(_: Request, error: Exception) -> Response:
+async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
+    packed = request.headers.get("content-encoding", "identity")
+    if isinstance(error, RequestValidationError | HTTPException) and packed != "identity":
+        problem = Problem(415, "the body is packed (Content-Encoding), which is not read; send it as it is")
     if problem.status == 500:
         current.get().error = error
     return Response(problem.body, problem.status, problem.headers, media_type="application/json")

@@ -36,7 +36,7 @@ from seetell.serving.chat_schemas import (
 )
 from seetell.serving.lanes import Watched, caption_lane, photo_lane
 from seetell.serving.limits import MOST_CHARACTERS, MOST_PHOTOS
-from seetell.serving.problems import Problem, problem_of
+from seetell.serving.problems import NO_TEXT, Problem, problem_of
 from seetell.serving.state import Serving, current
 from seetell.serving.streaming import Growing
 from seetell.serving.tokens import chat_usage, finish_reason
@@ -224,6 +224,8 @@ def _asked(messages: list[Message]) -> tuple[list[str], str]:
                 f"the last text has {len(text):,} characters, more than {MOST_CHARACTERS:,}",
                 param=f"messages.{place}.content",
             )
+        if not _is_text(text):
+            raise Problem(422, f"the last text: {NO_TEXT}", param=f"messages.{place}.content")
     for place, message in reversed(users):
         if photos := message.photos:
             if len(photos) > MOST_PHOTOS:
@@ -238,6 +240,14 @@ def _asked(messages: list[Message]) -> tuple[list[str], str]:
         "no photo: this model speaks about photos, so send one as an image_url part of a user message",
         param="messages",
     )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _said(result: Answer | Caption, language: str | None) -> str:

@@ -16,9 +16,14 @@ Fetch = Callable[[str, Arrived], Awaitable[bytes]]
 
 # Undoing percent-encoding takes a second per 16 MB, in which nobody else is answered.
 _MOST_ESCAPED = 64 * 1024
+# From what some programs write to base64 without line breaks, and how much longer those make it at most.
+_PLAIN, _BETWEEN = bytes.maketrans(b"-_", b"+/"), b" \t\r\n"
+_LINES = 66 / 64
 # Of what stands before the comma; types of images are short.
 _LONGEST_HEAD = 1024
 
+# What other APIs take for a photo; with or without the type of an image.
+_BASE64_ALONE = re.compile(r"(image/[a-z+.-]+;base64,)?[A-Za-z0-9+/_-]{64}")
 _DATA = re.compile(r"data:(?P<type>[^,;]*)(?P<parameters>(?:;[^,;]*)*),", re.IGNORECASE)
 
 
@@ -39,6 +44,8 @@ class PhotoReader:
 
         Raises ImageError, FetchError, and UsageError for what is no photo's address.
         """
+        if given[:1].isspace() or given[-1:].isspace():
+            given = given.strip()
         scheme = given[:16].partition(":")[0].lower()
         if scheme == "data":
             return decode_data_url(given, self._largest_bytes)
@@ -46,6 +53,8 @@ class PhotoReader:
             if self._fetch is None:
                 raise UsageError("this server fetches no addresses; send the photo as a data: URL")
             return await self._fetch(given, arrived)
+        if _BASE64_ALONE.match(given) is not None:
+            raise UsageError("a photo in base64 is a data: URL; write data:image/jpeg;base64, before it")
         raise UsageError("a photo is a data: URL (data:image/jpeg;base64,...) or an http(s) address")
 
 
@@ -69,15 +78,25 @@ def decode_data_url(url: str, largest_bytes: int) -> bytes:
             )
         data = unquote_to_bytes(url[head.end() :])
     else:
-        if coded > 4 * (largest_bytes // 3 + 2):
+        if coded > 4 * (largest_bytes // 3 + 2) * _LINES:
             raise _too_large(largest_bytes)
-        try:
-            data = base64.b64decode(url[head.end() :], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ImageError("unreadable", "the data: URL is no base64 (RFC 4648, no line breaks)") from error
+        data = _decoded(url[head.end() :])
     if len(data) > largest_bytes:
         raise _too_large(largest_bytes)
     return data
+
+
+def _decoded(coded: str) -> bytes:
+    """The bytes of base64 as programs write it: also in lines, without the padding at its end, or in the
+    alphabet for URLs. Raises ImageError for what is none of these."""
+    try:
+        return base64.b64decode(coded, validate=True)
+    except (binascii.Error, ValueError):
+        try:
+            plain = coded.encode("ascii").translate(_PLAIN, _BETWEEN).rstrip(b"=")
+            return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ImageError("unreadable", "what follows the comma of the data: URL is no base64") from error
 
 
 def _too_large(largest_bytes: int) -> ImageError:

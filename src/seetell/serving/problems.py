@@ -36,12 +36,17 @@ _OF_STATUS = {
     503: "not_ready",
     504: "timeout",
 }
+# Of strings that JSON can hold and no text can.
+NO_TEXT = "it is no text, for it holds half of a surrogate pair (\\ud800 to \\udfff)"
+# Instead of the framework's words, which do not say what to do instead.
+_NOT_HERE = "no such address; /docs lists those there are, OpenAI's among them below /v1"
 # Instead of pydantic's words, which name classes of ours or say too little.
 _OBJECT = "it is to be a JSON object, {...}"
 _WORDS = {
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
     "extra_forbidden": "there is no such field; /docs lists those there are",
+    "string_unicode": NO_TEXT,
 }
 _NOT_JSON = (
     "send JSON, and the header Content-Type: application/json with it; photos stand in it as data: URLs"
@@ -91,7 +96,7 @@ def problem_of(error: BaseException, param: str | None = None) -> Problem:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+        return _refused(error)
     message = str(error).replace(_BYTES, "the photo: ")
     if isinstance(error, ServerBusy):
         return Problem(
@@ -108,6 +113,18 @@ def problem_of(error: BaseException, param: str | None = None) -> Problem:
     # The message of an error of ours may name the server's files; it is logged, and not told.
     kind = error.kind if isinstance(error, SeetellError) else "internal"
     return Problem(500, "the server failed at this request; its log says why", type=kind, param=param)
+
+
+def _refused(error: HTTPException) -> Problem:
+    """What the framework itself does not take."""
+    headers, status, message = dict(error.headers or {}), error.status_code, str(error.detail)
+    if status == 400:  # its word for bytes that are no text
+        status, message = 422, "the body is no JSON in UTF-8"
+    elif status == 404:
+        message = _NOT_HERE
+    elif status == 405 and "Allow" in headers:
+        message = f"this address answers {headers['Allow']} only"
+    return Problem(status, message, headers=headers)
 
 
 def _invalid(error: RequestValidationError) -> Problem:

@@ -12,11 +12,10 @@ from seetell.tasks.model import Model
 
 
 def chat_usage(model: Model, questions: Sequence[str], answers: Sequence[str]) -> ChatUsage:
-    """Tokens of the questions, read once for each photo, and of the answers, as the model's tokenizer has
-    them; photos have none."""
-    asked, answered = (
-        sum(model.count_tokens([text for text in texts if text.strip()])) for texts in (questions, answers)
-    )
+    """Tokens of the questions as they are read, once for each photo, and of the answers as the model's
+    tokenizer has them; photos have none."""
+    asked = sum(model.count_tokens([text for text in questions if text.strip()]))
+    answered = sum(_lengths(model, answers))
     return ChatUsage(prompt_tokens=asked, completion_tokens=answered, total_tokens=asked + answered)
 
 
@@ -31,7 +30,11 @@ def finish_reason(model: Model, results: Sequence[Answer | Caption]) -> FinishRe
 
 def _full(model: Model, answers: Sequence[str]) -> bool:
     """Whether one has as many tokens as an answer that is written may have, and so no end."""
-    text = model.manifest.text
-    marks = 1 if text is None or text.bos_id is None else 2
-    counts = model.count_tokens([answer for answer in answers if answer.strip()])
-    return any(count - marks >= MOST_TOKENS for count in counts)
+    return any(length >= MOST_TOKENS for length in _lengths(model, answers))
+
+
+def _lengths(model: Model, texts: Sequence[str]) -> list[int]:
+    """Tokens of what was written: a bound on them counts no mark at the beginning."""
+    spec = model.manifest.text
+    marks = 1 if spec is None or spec.bos_id is None else 2
+    return [count - marks for count in model.count_tokens([text for text in texts if text.strip()])]
