@@ -157,8 +157,10 @@ class StandInHub:
                 repository = hub.repositories.get(hub_id)
                 if repository is None:  # huggingface_hub asks for other things too, now and then
                     return self.send(404)
-                # The longest first: a revision may hold slashes, a file here does not.
-                revision, _, name = rest.rpartition("/")
+                # Revisions and files may hold slashes: the longest revision that there is.
+                known = {*repository.revisions, *repository.commits}
+                revision = max((one for one in known if rest.startswith(f"{one}/")), key=len)
+                name = rest.removeprefix(f"{revision}/")
                 commit = repository.revisions.get(revision, revision)
                 data = repository.commits[commit].get(name)
                 if data is None:
@@ -174,7 +176,8 @@ class StandInHub:
                 )
 
             def send_large(self, path: str) -> None:
-                hub_id, commit, name = path.removeprefix("/").rsplit("/", 2)
+                owner, repository, commit, name = path.removeprefix("/").split("/", 3)
+                hub_id = f"{owner}/{repository}"
                 data = hub.repositories[hub_id].commits[commit][name]
                 start, headers, status = 0, {"ETag": f'"{content_id(data)}"'}, 200
                 wanted = self.headers.get("Range")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.bundle.checkpoint_files import choose_files
-from seetell.core.errors import BundleNotFound, PickleRefused
+from seetell.core.errors import BundleNotFound, CheckpointError, PickleRefused
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 PICKLED_SHARDS = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
@@ -35,9 +35,9 @@ PICKLED_SHARDS = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00
             ("model.safetensors",),
             None,
         ),
-        # Another precision beside the main one, and an adapter.
+        # Another precision beside the main one.
         (
-            ["config.json", "model.safetensors", "model.fp16.safetensors", "adapter_model.safetensors"],
+            ["config.json", "model.safetensors", "model.fp16.safetensors"],
             "config.json",
             ("model.safetensors",),
             None,
@@ -87,7 +87,7 @@ def test_safetensors(names: list[str], config: str, weights: tuple[str, ...], in
             ("open_clip_pytorch_model.bin",),
             None,
         ),
-        (["config.json", "adapter_model.safetensors", "model.pth"], "config.json", ("model.pth",), None),
+        (["config.json", "optimizer.bin", "model.pth"], "config.json", ("model.pth",), None),
     ],
 )
 def test_pickles(names: list[str], config: str, weights: tuple[str, ...], index: str | None) -> None:
@@ -106,7 +106,6 @@ def test_pickles(names: list[str], config: str, weights: tuple[str, ...], index:
         (["README.md", "a", "b", "c", "d"], "no config.json in it.*README.md, a, b, c and 1 more"),
         (["bundle.json", "model.safetensors"], "a bundle already"),
         (["config.json"], "no weights in it"),
-        (["config.json", "adapter_model.safetensors", "adapter_model.bin"], "no weights in it"),
         (["config.json", "a.safetensors", "b.safetensors"], "several files.*a.safetensors, b.safetensors"),
         (["config.json", *SHARDS, "model-00001-of-00003.safetensors"], "several sets"),
         (["config.json", "sub/model.safetensors", "..\\model.safetensors"], "no weights in it"),
@@ -115,6 +114,38 @@ def test_pickles(names: list[str], config: str, weights: tuple[str, ...], index:
 def test_what_is_no_checkpoint(names: list[str], said: str) -> None:
     with pytest.raises(BundleNotFound, match=said):
         choose_files(names, source="x")
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        ["adapter_config.json", "adapter_model.safetensors"],
+        ["adapter_model.bin"],
+        ["adapter_config.json"],
+        ["pytorch_lora_weights.safetensors"],
+    ],
+)
+@pytest.mark.parametrize("base", [["config.json", "model.safetensors"], ["config.json"], []])
+def test_an_adapter_that_is_not_merged_is_refused(base: list[str], adapter: list[str]) -> None:
+    """Beside base weights too, which would be answered with as if it were not there."""
+    with pytest.raises(CheckpointError, match=r"^x: an adapter in it \(.*merge_and_unload") as caught:
+        choose_files([*base, *adapter], source="x", allow_pickle=True)
+    assert adapter[0] in str(caught.value)
+
+
+def test_adapters_in_folders_of_their_own_are_other_models() -> None:
+    names = ["config.json", "model.safetensors", "a/adapter_config.json", "a/adapter_model.safetensors"]
+    assert choose_files(names, source="x").weights == ("model.safetensors",)
+
+
+def test_a_checkpoint_in_a_folder_within_is_named() -> None:
+    """As sentence-transformers keeps its CLIP models."""
+    names = ["modules.json", "README.md", "0_CLIPModel/config.json", "0_CLIPModel/model.safetensors"]
+    with pytest.raises(BundleNotFound, match=r"there is one in 0_CLIPModel: name someone/clip/0_CLIPModel$"):
+        choose_files(names, source="someone/clip")
+    for odd in ("../config.json", "a/b/config.json", "\x1b/config.json"):
+        with pytest.raises(BundleNotFound, match="it holds nothing"):
+            choose_files([odd], source="x")
 
 
 def test_names_cannot_write_to_the_terminal() -> None:
@@ -167,7 +198,7 @@ def test_any_names(names: list[str], allow_pickle: bool) -> None:
     except PickleRefused:
         assert not allow_pickle
         return
-    except BundleNotFound:
+    except (BundleNotFound, CheckpointError):
         return
     assert set(found.names) <= set(names)
     assert len(set(found.names)) == len(found.names)

@@ -355,7 +355,24 @@ def test_no_network_but_a_cache(hub: StandInHub) -> None:
     assert fetch_checkpoint(ID, offline=True) == found
 
 
-@pytest.mark.parametrize("hub_id", ["", "a/b/c", "a b", "../x", "x--y", "-a/b", "a/b.git", "a/\n", "\0"])
+def test_a_checkpoint_in_a_folder_within(hub: StandInHub) -> None:
+    """sentence-transformers/clip-ViT-B-32/0_CLIPModel, say."""
+    below = {f"0_CLIPModel/{name}": content for name, content in FILES.items()}
+    hub.add("someone/sentences", COMMIT, {"modules.json": b"[]", "README.md": b"", **below})
+    with pytest.raises(BundleNotFound, match=r"name someone/sentences/0_CLIPModel$"):
+        fetch_checkpoint("someone/sentences")
+    found = fetch_checkpoint("someone/sentences/0_CLIPModel")
+    assert (found.folder.name, found.revision) == ("0_CLIPModel", COMMIT)
+    assert contents(found) == {name: FILES[name] for name in NEEDED}
+    hub.requests.clear()
+    assert fetch_checkpoint("someone/sentences/0_CLIPModel") == found
+    assert hub.fetched() == []
+    assert fetch_checkpoint("someone/sentences/0_CLIPModel", offline=True) == found
+    with pytest.raises(BundleNotFound, match="not in the cache"):
+        fetch_checkpoint("someone/sentences/1_Other", offline=True)
+
+
+@pytest.mark.parametrize("hub_id", ["", "a/b/c/d", "a b", "../x", "x--y", "-a/b", "a/b.git", "a/\n", "\0"])
 def test_what_can_be_no_id(hub: StandInHub, hub_id: str) -> None:
     with pytest.raises(UsageError) as caught:
         fetch_checkpoint(hub_id)

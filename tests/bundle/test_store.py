@@ -190,7 +190,7 @@ def test_hub_ids_need_a_conversion() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["bulitin", "/no/such/folder", "a/b/c", "..", "", "x\x00y", "n" * 300, "../x"]
+    "source", ["bulitin", "/no/such/folder", "a/b/c/d", "..", "", "x\x00y", "n" * 300, "../x"]
 )
 def test_unknown_sources(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -243,6 +243,37 @@ def test_values_are_those_of_the_reference(name: str, photos: list[bytes], tmp_p
             assert np.array_equal(mask, reference["pixel_mask"].astype(bool))
 
 
+_OF_MODELS = {
+    "clip": "clip",
+    "chinese-clip": "chinese_clip",
+    "siglip": "siglip",
+    "blip": "blip",
+    "vilt": "vilt",
+    "vit": "vit",
+    "deit": "deit",
+    "resnet": "resnet",
+    "convnext at 384": "convnext",
+}
+
+
+@pytest.mark.parametrize("name", _OF_MODELS)
+def test_a_file_without_a_type_is_of_the_model_beside_it(name: str, tmp_path: Path) -> None:
+    _, settings = FILES[name]
+    expected = image_spec(_folder(tmp_path / "told", settings))
+    untold = {key: value for key, value in settings.items() if not key.endswith("_type")}
+    assert len(untold) < len(settings)
+    files = {"preprocessor_config.json": untold}
+    model = {"model_type": _OF_MODELS[name]}
+    assert image_spec(folder_without_weights(tmp_path / "untold", model, files=files)) == expected
+    within = {"model_type": "vision-encoder-decoder", "encoder": model}
+    assert image_spec(folder_without_weights(tmp_path / "within", within, files=files)) == expected
+
+
+def test_a_file_without_a_type_beside_an_unknown_model(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"names no processor .*for any none is known"):
+        image_spec(_folder(tmp_path, {"size": 224}))
+
+
 def _is_no_strip(file: bytes) -> bool:
     width, height = Image.open(io.BytesIO(file)).size
     return max(width, height) < 8 * min(width, height)
@@ -281,7 +312,7 @@ def test_what_transformers_5_writes_is_read_alike(name: str, tmp_path: Path) -> 
     ("settings", "what"),
     [
         ({"image_processor_type": "Siglip2ImageProcessor"}, "Siglip2ImageProcessor, which is unknown"),
-        ({}, "its processor is None"),
+        ({}, "names no processor"),
         ({"image_processor_type": "CLIPImageProcessor", "do_resize": False}, "do_resize"),
         ({"image_processor_type": "CLIPImageProcessor", "do_center_crop": False}, "shape of its own"),
         ({"image_processor_type": "CLIPImageProcessor", "resample": 0}, "resizes by 0"),

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from seetell.core.errors import BundleNotFound, PickleRefused
+from seetell.core.errors import BundleNotFound, CheckpointError, PickleRefused
 
 CONFIG = "config.json"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -40,8 +40,12 @@ _SMALL_FILES = frozenset(
 
 _SAFETENSORS = (".safetensors",)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# What peft writes of an adapter, and diffusers.
+_ADAPTERS = re.compile(r"adapter_(config\.json|model\..*)|pytorch_lora_weights\..*")
 # Of a training run's leftovers and of adapters, which are no model by themselves.
 _NO_WEIGHTS = re.compile(r"(adapter_model|training_args|optimizer|scheduler|scaler|rng_state).*")
+# Sentence-transformers keeps each of a model's parts in a folder of its own.
+_CONFIG_BELOW = re.compile(rf"([A-Za-z0-9][\w.\-]*)/{re.escape(CONFIG)}", re.ASCII)
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\.[a-z]+)")
 
 
@@ -87,17 +91,30 @@ def choose_files(
     """Choose a checkpoint's files among all there are.
 
     Args:
-        names: files relative to the checkpoint's folder; those in folders within it are not looked at.
+        names: files relative to the checkpoint's folder; of those in folders within it only that there is a
+            checkpoint is said.
         source: the hub id or folder, for messages. revision: of a hub id, for the command in them.
         allow_pickle: pickles will do where there are no safetensors.
 
     Raises:
         BundleNotFound: no config, or no weights that can be read.
+        CheckpointError: an adapter, which changes the weights and is not merged into them.
         PickleRefused: pickles only, without ``allow_pickle``; the message is the command that allows them.
     """
-    present = {name for name in names if "/" not in name and "\\" not in name}
+    everything = set(names)
+    present = {name for name in everything if "/" not in name and "\\" not in name}
+    adapters = {name for name in present if _ADAPTERS.fullmatch(name)}
+    if adapters:
+        raise CheckpointError(
+            f"{source}: an adapter in it ({_some(adapters)}) is not merged into the weights; merge it with "
+            "peft, PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(OUT), and "
+            "convert OUT; if it has been merged, make a folder without the adapter's files"
+        )
     if not present & {CONFIG, OPEN_CLIP_CONFIG}:
+        below = sorted(one[1] for name in everything if (one := _CONFIG_BELOW.fullmatch(name)))
         hint = "it is a bundle already" if "bundle.json" in present else f"it holds {_some(present)}"
+        if below:
+            hint = f"there is one in {_some(set(below))}: name {source}/{below[0]}"
         raise BundleNotFound(
             f"{source}: no {CONFIG} in it, so no checkpoint of transformers, timm or open_clip; {hint}"
         )

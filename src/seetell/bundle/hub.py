@@ -30,15 +30,34 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
+_BELOW = re.compile(r"[A-Za-z0-9][\w.\-]*/", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class HubCheckpoint:
-    """Where a repository's files lie on this machine (never write there), and the commit they are of."""
+    """Where a checkpoint's files lie on this machine (never write there), and the commit they are of."""
 
     folder: Path
     revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a hub id names: a repository, and the beginning of its files' names, empty or ``folder/``."""
+
+    hub_id: str
+    repository: str
+    below: str
+
+    @classmethod
+    def of(cls, hub_id: str) -> _Place:
+        owner, *rest = hub_id.split("/", 2)
+        return cls(hub_id, "/".join([owner, *rest[:1]]), f"{rest[1]}/" if len(rest) > 1 else "")
+
+    def commit(self, folder: Path) -> str:
+        """The commit of a checkpoint's folder in the cache, whose files lie in a folder of that name."""
+        return (folder.parent if self.below else folder).name
 
 
 def fetch_checkpoint(
@@ -53,7 +72,7 @@ def fetch_checkpoint(
     """Fetch the files of a model repository that a conversion needs; what is in the cache is not fetched.
 
     Args:
-        hub_id: ``owner/name``.
+        hub_id: ``owner/name``, or ``owner/name/folder`` where the checkpoint lies in one of its folders.
         revision: a branch, tag or commit; by default the repository's main branch.
         token: by default ``HF_TOKEN``, or the login that huggingface_hub keeps.
         offline: use the cache alone; by default ``SEETELL_OFFLINE``. ``HF_HUB_OFFLINE`` always has its way.
@@ -71,15 +90,18 @@ def fetch_checkpoint(
         StorageError: the cache's disk has not enough space, or cannot be written.
     """
     hub = _huggingface_hub()
+    place = _Place.of(hub_id)
     try:
-        hub.utils.validate_repo_id(hub_id)
+        hub.utils.validate_repo_id(place.repository)
     except ValueError as error:
         raise UsageError(f"{hub_id!r} is no hub id; one is OWNER/NAME ({said_by(error)})") from error
+    if place.below and not _BELOW.fullmatch(place.below):
+        raise UsageError(f"{hub_id!r} is no hub id; one is OWNER/NAME, or OWNER/NAME/FOLDER")
     if revision is not None and not revision.strip():
         raise UsageError("the revision is empty; give a branch, a tag or a commit")
     if (settings.offline() if offline is None else offline) or hub.constants.HF_HUB_OFFLINE:
-        return _find_cached(hub, hub_id, revision, allow_pickle)
-    return _Fetch(hub, hub_id, revision, token or None, _Counter(progress)).run(allow_pickle)
+        return _find_cached(hub, place, revision, allow_pickle)
+    return _Fetch(hub, place, revision, token or None, _Counter(progress)).run(allow_pickle)
 
 
 def _huggingface_hub() -> Any:
@@ -99,11 +121,12 @@ def _huggingface_hub() -> Any:
 # --- offline --------------------------------------------------------------------------------------------
 
 
-def _find_cached(hub: Any, hub_id: str, revision: str | None, allow_pickle: bool) -> HubCheckpoint:
+def _find_cached(hub: Any, place: _Place, revision: str | None, allow_pickle: bool) -> HubCheckpoint:
     cache = hub.constants.HF_HUB_CACHE
+    hub_id = place.hub_id
     what = hub_id if revision is None else f"{hub_id} at {revision}"
     advice = "run again with a network and without SEETELL_OFFLINE and HF_HUB_OFFLINE"
-    folder = _snapshot(hub, hub_id, revision)
+    folder = _snapshot(hub, place, revision)
     if folder is None:
         raise BundleNotFound(f"{what}: not in the cache ({cache}), and set offline; {advice}")
     try:
@@ -116,13 +139,13 @@ def _find_cached(hub: Any, hub_id: str, revision: str | None, allow_pickle: bool
         raise BundleNotFound(f"{what}: its cache cannot be listed ({folder}: {error.strerror})") from error
     if missing:
         raise BundleNotFound(f"{what}: {missing[0]} is not in the cache ({folder}); {advice}")
-    return HubCheckpoint(folder, folder.name)
+    return HubCheckpoint(folder, place.commit(folder))
 
 
-def _snapshot(hub: Any, hub_id: str, revision: str | None) -> Path | None:
-    """The folder in the cache that holds a revision, as far as it was fetched."""
+def _snapshot(hub: Any, place: _Place, revision: str | None) -> Path | None:
+    """The folder in the cache that holds a revision of the checkpoint, as far as it was fetched."""
     for name in (CONFIG, OPEN_CLIP_CONFIG):
-        found = hub.try_to_load_from_cache(hub_id, name, revision=revision)
+        found = hub.try_to_load_from_cache(place.repository, place.below + name, revision=revision)
         if isinstance(found, str):  # else None, or a mark that the repository has no such file
             return Path(found).parent
     return None
@@ -195,10 +218,11 @@ class _Fetch:
     """One fetch: lists the repository, checks the disk, downloads."""
 
     def __init__(
-        self, hub: Any, hub_id: str, revision: str | None, token: str | None, counter: _Counter
+        self, hub: Any, place: _Place, revision: str | None, token: str | None, counter: _Counter
     ) -> None:
         self.hub = hub
-        self.hub_id = hub_id
+        self.place = place
+        self.hub_id = place.hub_id
         self.revision = revision
         self.token = token
         self.counter = counter
@@ -218,7 +242,7 @@ class _Fetch:
         # By the name of the branch, which leaves a note in the cache of the commit it means: offline, that
         # is how the files are found. The others by the commit itself.
         folder = self._download(files.config, self.revision or self.hub.constants.DEFAULT_REVISION).parent
-        if folder.name != commit:
+        if self.place.commit(folder) != commit:
             raise BundleNotFound(f"{self.hub_id}: it changed while it was fetched; run the same again")
         self.counter.file_done(wanted[files.config])
         for name in files.names[1:]:
@@ -227,10 +251,10 @@ class _Fetch:
         return HubCheckpoint(folder, commit)
 
     def _list(self) -> tuple[str, dict[str, RepoSibling]]:
-        """The commit that the revision means now, and the files in it."""
+        """The commit that the revision means now, and the checkpoint's files in it."""
         with self._errors():
             info = self.hub.HfApi(library_name="seetell", token=self.token).model_info(
-                self.hub_id,
+                self.place.repository,
                 revision=self.revision,
                 files_metadata=True,
                 timeout=self.hub.constants.HF_HUB_ETAG_TIMEOUT,
@@ -239,13 +263,15 @@ class _Fetch:
             raise BundleNotFound(
                 f"{self.hub_id}: {self.hub.constants.ENDPOINT} names no commit for it; is it a hub?"
             )
-        return info.sha, {file.rfilename: file for file in info.siblings or ()}
+        below = self.place.below
+        files = [file for file in info.siblings or () if file.rfilename.startswith(below)]
+        return info.sha, {file.rfilename.removeprefix(below): file for file in files}
 
     def _download(self, name: str, revision: str) -> Path:
         with self._errors():
             path: str = self.hub.hf_hub_download(
-                self.hub_id,
-                name,
+                self.place.repository,
+                self.place.below + name,
                 revision=revision,
                 token=self.token,
                 library_name="seetell",
@@ -255,11 +281,12 @@ class _Fetch:
 
     def _bytes_to_fetch(self, file: RepoSibling, commit: str) -> int:
         """A file's size, or 0 if the cache has it, under this commit or (the same content) another."""
-        if isinstance(self.hub.try_to_load_from_cache(self.hub_id, file.rfilename, revision=commit), str):
+        repository_id = self.place.repository
+        if isinstance(self.hub.try_to_load_from_cache(repository_id, file.rfilename, revision=commit), str):
             return 0
         # The cache keeps each content once, named by its ETag: the hash git, or git-lfs, knows it by.
         content = file.lfs.sha256 if file.lfs is not None else file.blob_id
-        repository = self.cache / ("models--" + self.hub_id.replace("/", "--"))
+        repository = self.cache / ("models--" + repository_id.replace("/", "--"))
         if content and (repository / "blobs" / content).is_file():
             return 0
         return file.size or 0
@@ -289,7 +316,7 @@ class _Fetch:
         except Exception as error:
             if error is self.counter.failure:
                 raise
-            cached = _snapshot(self.hub, self.hub_id, self.revision) is not None
+            cached = _snapshot(self.hub, self.place, self.revision) is not None
             raise translated(error, self.hub, self.hub_id, self.revision, cached) from error
 
 

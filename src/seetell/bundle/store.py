@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 BUILTIN = "builtin"
 TOKENIZER_NAME = "tokenizer.json"
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
+# Two names, and a third for a folder within.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*){1,2}")
 # A branch, a tag, a commit, or a pull request as in refs/pr/1.
 _REVISION = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*")
 _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
@@ -194,7 +195,7 @@ def cached_name(source: str, revision: str | None = None) -> str:
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether ``text`` has the form ``owner/name``."""
+    """Whether ``text`` has the form ``owner/name`` or ``owner/name/folder``."""
     return _HUB_ID.fullmatch(text) is not None
 
 
@@ -205,7 +206,8 @@ def resolve(
 
     Args:
         source: None or ``builtin``; a folder with a ``bundle.json`` (or that file); the name of a bundle in
-            the cache; or a hub id (``owner/name``) whose conversion is in the cache.
+            the cache; or a hub id (``owner/name``, or ``owner/name/folder`` for one of its folders) whose
+            conversion is in the cache.
         revision: of a hub id.
         offline: nothing may be fetched; by default ``SEETELL_OFFLINE``. Only the advice given differs, as
             nothing is fetched here.

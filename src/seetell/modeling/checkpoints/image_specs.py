@@ -67,6 +67,19 @@ _PROCESSORS: dict[str, _Processor] = {
     "Sam": _Processor({"longest_edge": 1024}, _IMAGENET_MEAN, _IMAGENET_STD, resample=2, rule="padded"),
 }
 
+# Whose a configuration without a type is, by the model beside it, as transformers' AutoImageProcessor has it.
+_OF_MODELS = {
+    "clip": "CLIP",
+    "chinese_clip": "ChineseCLIP",
+    "siglip": "Siglip",
+    "blip": "Blip",
+    "vilt": "Vilt",
+    "vit": "ViT",
+    "deit": "DeiT",
+    "resnet": "ConvNext",
+    "convnext": "ConvNext",
+}
+
 
 def image_spec(folder: CheckpointFolder, *, size: tuple[int, int] | None = None) -> ImageSpec:
     """The preprocessing of ``folder``.
@@ -133,13 +146,28 @@ def _of_transformers(folder: CheckpointFolder) -> ImageSpec:
 
 
 def _processor(folder: CheckpointFolder, settings: Mapping[str, Any]) -> _Processor:
-    """The class named, be it the slow, the fast or the old "feature extractor" of it."""
+    """The class named, be it the slow, the fast or the old "feature extractor" of it; where none is, the one
+    of the model."""
     told = settings.get("image_processor_type") or settings.get("feature_extractor_type")
+    if told is None:
+        return _PROCESSORS[_processor_of_model(folder)]
     name = re.sub(r"(FeatureExtractor|ImageProcessor)(Fast|Pil)?$", "", str(told))
     if name not in _PROCESSORS:
         known = ", ".join(_PROCESSORS)
         raise _refused(folder, f"its processor is {told}, which is unknown here; known are those of {known}")
     return _PROCESSORS[name]
+
+
+def _processor_of_model(folder: CheckpointFolder) -> str:
+    config = folder.config
+    encoder = config.get("encoder")
+    if config.get("model_type") == "vision-encoder-decoder" and isinstance(encoder, Mapping):
+        config = dict(encoder)
+    kind = config.get("model_type")
+    name = _OF_MODELS.get(kind) if isinstance(kind, str) else None
+    if name is None:
+        raise _refused(folder, f"it names no processor (image_processor_type), and for {kind} none is known")
+    return name
 
 
 def _interpolation(folder: CheckpointFolder, told: object) -> Interpolation:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from seetell.bundle.checkpoint_files import (
+    CONFIG,
     GENERATION_CONFIG,
     OPEN_CLIP_CONFIG,
     PREPROCESSOR_CONFIG,
@@ -59,6 +60,8 @@ class CheckpointFolder:
         """
         try:
             names = [path.name for path in folder.iterdir() if path.is_file()]
+            # For the message: sentence-transformers keeps the checkpoint in a folder of its own.
+            names += [f"{path.parent.name}/{CONFIG}" for path in folder.glob(f"*/{CONFIG}")]
         except OSError as error:
             raise BundleNotFound(
                 f"{folder}: cannot be listed ({error.strerror}); give a folder with a checkpoint"
