@@ -19,7 +19,7 @@ from seetell.serving.model_pool import Source
 from seetell.serving.photo_index_api import ServedIndex
 from seetell.serving.server import serve as run_server
 from seetell.tasks.model import Model
-from tests.runtime.toy import make_tokenizer
+from tests.runtime.toy import CONTEXT, make_tokenizer
 from tests.serving.conftest import Serve, data_url, jpeg
 
 
@@ -110,6 +110,26 @@ def test_a_server_without_an_index_or_folders(
     PhotoIndex(tmp_path / "an.index", model).add(folder)
     other = serve(index=ServedIndex(tmp_path / "an.index"))
     assert other.post("/v1/index", json={}).status_code == 400
+
+
+def test_what_is_doubtful_about_a_text_is_said(
+    serve: Serve, model: Model, folder: Path, tmp_path: Path
+) -> None:
+    PhotoIndex(tmp_path / "an.index", model).add(folder)
+    client = serve(index=ServedIndex(tmp_path / "an.index"))
+    for given, remarks in (
+        ({"text": "a dog"}, []),
+        ({"photo": data_url(jpeg(1))}, []),
+        ({"text": "собака"}, ["toy was taught en, zh and no Cyrillic letters: what it finds may be chance"]),
+        (
+            {"text": "q" * CONTEXT, "photo": data_url(jpeg(1))},
+            [
+                f"the text is longer than the {CONTEXT} tokens that toy reads: its end counts for nothing",
+            ],
+        ),
+    ):
+        answer = client.post("/v1/search", json=given).json()
+        assert (len(answer["hits"]), answer["remarks"]) == (6, remarks)
 
 
 def test_an_index_that_is_not_there_is_not_served(model: Model, folder: Path, tmp_path: Path) -> None:

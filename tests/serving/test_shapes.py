@@ -21,7 +21,7 @@ from seetell.serving.limits import Limits
 from seetell.serving.logs import JsonLines
 from seetell.serving.model_pool import Source
 from seetell.tasks.model import Model
-from tests.runtime.toy import make_manifest
+from tests.runtime.toy import CONTEXT, make_manifest
 from tests.serving.conftest import SlowEngine, data_url, jpeg, listening
 
 URL = data_url(jpeg(1))
@@ -164,6 +164,15 @@ def test_2048_texts_are_embedded(client: httpx2.Client, model: Model) -> None:
     for place in (0, 255, 256, 2047):
         want = model.embed_texts(texts[place])[0]
         assert found["data"][place]["embedding"] == pytest.approx(want.tolist(), abs=1e-6)
+
+
+def test_texts_whose_ends_are_not_read_are_named(client: httpx2.Client) -> None:
+    # One token a letter, one before the word, and two that mark beginning and end.
+    whole = "q" * (CONTEXT - 3)
+    found = embedded(client, input=["a dog", whole, whole + "q", "a dog", whole + "w" * 300]).json()
+    assert found["cut"] == [2, 4]
+    assert found["data"][2]["embedding"] == found["data"][1]["embedding"] == found["data"][4]["embedding"]
+    assert embedded(client, input=whole).json()["cut"] == []
 
 
 @pytest.mark.parametrize(

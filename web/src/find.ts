@@ -26,6 +26,8 @@ export const text = signal("");
 export const like = signal<Photo | null>(null);
 export const vector = signal<Work<Float32Array> | null>(null);
 export const hits = signal<Hit[]>([]);
+/** What the server finds doubtful about the text. */
+export const remarks = signal<string[]>([]);
 
 export const searching = computed(() => like.value !== null || text.value.trim() !== "");
 export const hasIndex = computed(() => (abilities.value?.index ?? 0) > 0);
@@ -94,6 +96,7 @@ effect(() => {
   const otherVector = other?.vector.value;
   present?.abort();
   clearTimeout(timer);
+  remarks.value = [];
   if (other && otherVector) {
     vector.value = otherVector;
     hits.value = [];
@@ -121,8 +124,10 @@ effect(() => {
 });
 
 async function look(query: { text: string } | { photo: string }, signal: AbortSignal): Promise<void> {
-  const got = await ask<{ hits: Hit[] }>("v1/search", { ...query, k: MOST_HITS }, { signal });
-  if (!signal.aborted) hits.value = got.hits;
+  const got = await ask<{ hits: Hit[]; remarks: string[] }>("v1/search", { ...query, k: MOST_HITS }, { signal });
+  if (signal.aborted) return;
+  hits.value = got.hits;
+  remarks.value = got.remarks;
 }
 
 // Small pictures of the index, by path. Fetched and not linked: a link could not carry the key.

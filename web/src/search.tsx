@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { abilities } from "./connection";
-import { clear, found, hasIndex, hits, like, open, searching, text, thumbnail, unread, vector, type Hit } from "./find";
+import { clear, found, hasIndex, hits, like, open, remarks, searching, text, thumbnail, unread, vector, type Hit } from "./find";
 import { Cells, move, Score } from "./gallery";
 import { t } from "./language";
 import { Picture } from "./picture";
@@ -51,6 +51,11 @@ export function Results() {
       <p role="status" class="about">
         {said} {unread.value ? t().stillReading(unread.value) : ""}
       </p>
+      {remarks.value.map((remark) => (
+        <p key={remark} role="note" class="about">
+          {remark}
+        </p>
+      ))}
       {state?.state === "failed" && <p class="error">{errorText(state.kind, state.message)}</p>}
       {hasIndex.value && shown.length > 0 && <h2>{t().onPage}</h2>}
       <Cells shown={shown} />

@@ -61,8 +61,19 @@ def _strange(text: str, model: Model) -> str | None:
 def _cut(text: str, model: Model) -> str | None:
     """That the text is longer than what the model reads."""
     spec = model.manifest.text
+    if spec is None or not is_cut(text, model):
+        return None
+    return (
+        f"the text is longer than the {spec.context_length} tokens that {model.name} reads: its end counts "
+        "for nothing"
+    )
+
+
+def is_cut(text: str, model: Model) -> bool:
+    """Whether the text is longer than what the model reads."""
+    spec = model.manifest.text
     if spec is None or model.count_tokens([text])[0] < spec.context_length:
-        return None  # what is cut fills the context
+        return False  # what is cut fills the context
     # No more than that is ever counted; of both halves together there are more if anything is cut.
     middle = len(text) // 2
     blanks = [at for at, character in enumerate(text) if character.isspace() and text[:at].strip()]
@@ -70,9 +81,4 @@ def _cut(text: str, model: Model) -> str | None:
     halves = [half for half in (text[:place], text[place:]) if half.strip()]
     ends = 1 if spec.bos_id is None else 2
     words = sum(count - ends for count in model.count_tokens(halves))
-    if words <= spec.context_length - ends:
-        return None
-    return (
-        f"the text is longer than the {spec.context_length} tokens that {model.name} reads: its end counts "
-        "for nothing"
-    )
+    return words > spec.context_length - ends

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seetell.runtime.generation import GenerationOptions
+from seetell.search.remarks import is_cut
 from seetell.serving.batching import Lane
 from seetell.tasks.answer_ways import chooses
 from seetell.tasks.context import Context
@@ -53,10 +54,11 @@ def caption_lane(model: Model, language: str | None, options: GenerationOptions)
 
 
 def text_lane(model: Model) -> Lane:
-    """Items are texts, results their vectors float32[S] and numbers of tokens."""
+    """Items are texts; results their vectors float32[S], how many tokens were read, and whether not all."""
 
     def run(items: list[Any]) -> Iterable[Any]:
-        return zip(model.embed_texts(items), model.count_tokens(items), strict=True)
+        cut = [is_cut(text, model) for text in items]
+        return zip(model.embed_texts(items), model.count_tokens(items), cut, strict=True)
 
     return Lane("embed", (id(model), "embed_texts"), _TEXTS, run)
 

@@ -70,10 +70,14 @@ class Embedding(BaseModel):
 
 
 class Embeddings(BaseModel):
+    """OpenAI's, and ``cut``: the ``index`` of each text that is longer than what the model reads, whose end
+    counts for nothing."""
+
     object: Literal["list"] = "list"
     data: list[Embedding]
     model: str
     usage: Usage
+    cut: list[int]
 
 
 def openai_routes(serving: Serving) -> APIRouter:
@@ -97,7 +101,7 @@ def openai_routes(serving: Serving) -> APIRouter:
     @router.post("/embeddings", summary="Texts or photos as unit vectors in one space")
     async def embeddings(request: EmbeddingsRequest) -> Embeddings:
         given = [request.input] if isinstance(request.input, str) else request.input
-        tokens = 0
+        tokens, cut = 0, []
         if request.modality == "image":
             if len(given) > MOST_PHOTOS:
                 raise Problem(
@@ -114,7 +118,8 @@ def openai_routes(serving: Serving) -> APIRouter:
             for first in range(0, len(given), at_once):
                 some = given[first : first + at_once]
                 rows += await serving.run("embed", request.model, text_lane, some)
-            vectors, tokens = [vector for vector, _ in rows], sum(count for _, count in rows)
+            vectors, tokens = [vector for vector, _, _ in rows], sum(count for _, count, _ in rows)
+            cut = [place for place, (_, _, longer) in enumerate(rows) if longer]
         if request.dimensions not in (None, len(vectors[0])):
             raise Problem(
                 400,
@@ -126,7 +131,7 @@ def openai_routes(serving: Serving) -> APIRouter:
             for place, vector in enumerate(vectors)
         ]
         usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
-        return Embeddings(data=coded, model=request.model or serving.pool.default, usage=usage)
+        return Embeddings(data=coded, model=request.model or serving.pool.default, usage=usage, cut=cut)
 
     return router
 

@@ -45,7 +45,10 @@ class IndexRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class Hits:
+    """remarks: what is doubtful about the text, as that its end is not read."""
+
     hits: list[Hit]
+    remarks: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,10 @@ def index_routes(serving: Serving, served: ServedIndex | None) -> APIRouter:
             return Lane("search", ("search", *options.values(), *more.values()), _TEXTS, run)
 
         found: list[list[Hit]] = await serving.run("search", None, lane, [(request.text, photo)])
-        return Hits(found[0])
+        remarks = []
+        if request.text is not None:
+            remarks = await asyncio.to_thread(index.remarks, request.text, image=photo)
+        return Hits(found[0], remarks)
 
     @router.get("/index", summary="What is in the index")
     async def state() -> IndexState:

@@ -202,3 +202,15 @@ def test_the_page_lies_below_a_prefix(visit: Open, model: Model, path: str) -> N
     expect(seen.page.get_by_role("status").filter(has_text="1 of 1 photos captioned")).to_be_visible()
     asked = [url.removeprefix(seen.address) for url in seen.requests[before:] if "/v1/" in url]
     assert asked and all(url.startswith("/photos/v1/") for url in asked)
+
+
+def test_what_is_doubtful_about_a_text_is_shown(visit: Open, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(jpeg(1))
+    place = tmp_path / "photos.index"
+    PhotoIndex(place, model).add(tmp_path / "1.png")
+    page = visit(server={"index": ServedIndex(place)}).page
+    box = page.get_by_label("Search the photos")
+    box.fill("собака")
+    expect(page.get_by_role("note")).to_contain_text("no Cyrillic letters")
+    box.fill("a dog")
+    expect(page.get_by_role("note")).to_have_count(0)
