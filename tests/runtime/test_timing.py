@@ -52,11 +52,11 @@ def test_they_take_turns_and_each_is_first(clock: Clock) -> None:
 def test_what_is_far_behind_is_run_no_more(clock: Clock) -> None:
     runs = {
         "a": clock.run("a", repeat(0.01)),
-        "b": clock.run("b", repeat(0.014)),
+        "b": clock.run("b", repeat(0.012)),
         "c": clock.run("c", repeat(0.021)),
     }
     found = best_times_s(runs, budget_s=100.0, by_processor=False)
-    assert found == pytest.approx({"a": 0.01, "b": 0.014, "c": 0.021})
+    assert found == pytest.approx({"a": 0.01, "b": 0.012, "c": 0.021})
     counts = Counter(clock.order)
     assert counts["c"] == 5, "a tenth of a second tells"
     assert counts["a"] == counts["b"] == 100, "no more rounds than these, however short they are"
@@ -71,7 +71,7 @@ def test_it_ends_where_one_is_left(clock: Clock) -> None:
 def test_the_budget_ends_it(clock: Clock) -> None:
     runs = {name: clock.run(name, repeat(0.1)) for name in "ab"}
     best_times_s(runs, budget_s=1.0, by_processor=False)
-    assert 5 <= Counter(clock.order)["a"] <= 7
+    assert 9 <= Counter(clock.order)["a"] <= 11, "for each"
 
 
 def test_processor_time_compares_and_the_wall_gives_the_scale(clock: Clock) -> None:

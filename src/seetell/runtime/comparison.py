@@ -9,7 +9,7 @@ its weights for every token. What counts is to be near the fastest whatever is a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
     from seetell.runtime.openvino_engine import Floats
 
-BATCHES = (1, 4)
-# For the runs of one graph and batch size; compiling comes on top.
+# A graph, and how many rows it is given.
+Run = tuple["Role", int]
+# What is fastest for one photo may not be for several. A decoder has several rows of one photo: its beams.
+_SEVERAL = 4
+# For the runs of one graph, one way; compiling comes on top.
 _BUDGET_S = 0.3
 # A run of one that is as long keeps the machine as busy as one of several, which would be waited for.
-_LONG_MS = 100
+_LONG_S = 0.1
 # Ways as close as this are equally fast, and the more exact one is taken.
 _TIE = 1.03
 # bf16 rounds; a graph that cannot bear it points elsewhere than its recorded outputs do.
@@ -56,8 +59,8 @@ class Comparison:
     """What was found.
 
     chosen: the way to take. ms: way -> work -> milliseconds, the most exact way first; empty where nothing
-    could be measured. A work is ``read 4``, four photos at once (texts, of a model without photos), or
-    ``write 4``, these and captions of them. left_out: way -> why it may not be taken.
+    could be measured. Works are ``read 1`` and ``read 4``, so many photos at once (texts, of a model without
+    photos), and ``write 1``, a photo and its caption by four beams. left_out: way -> why it may not be taken.
     """
 
     chosen: Way
@@ -107,69 +110,68 @@ def compare(
     wrong: a comparison fails no one. make: the engine of a way. by_processor: as ``best_times_s`` has it.
     """
     works = _works(bundle)
-    roles = _roles(works)
+    runs = list(dict.fromkeys(run for counts in works.values() for run in counts))
     engines: dict[Way, Engine] = {}
     left_out: dict[Way, str] = {}
     for way in ways:
         try:
             engine = make(way)
-            for role in roles:
-                engine.run(role, usual_inputs(bundle.manifest, role, BATCHES[0]))
+            engine.run(runs[0][0], usual_inputs(bundle.manifest, *runs[0]))
             engines[way] = engine
         except (EngineError, BundleDamaged) as error:
             left_out[way] = str(error)
-    ms = _times(bundle, works, engines, by_processor)
+    ms = _times(bundle, works, runs, engines, by_processor) if engines else {}
     chosen = ways[0]
     while able := {way: times for way, times in ms.items() if way not in left_out}:
         chosen = choose(able)
-        fault = _disagreement(bundle, roles, chosen, engines[chosen])
+        fault = _disagreement(bundle, {role for role, _ in runs}, chosen, engines[chosen])
         if fault is None:
             break
         left_out[chosen], chosen = fault, ways[0]
     return Comparison(chosen, ms, left_out), engines
 
 
-def _works(bundle: Bundle) -> dict[str, dict[Role, int]]:
-    """What is asked of a bundle: how often each graph is run for it."""
+def _works(bundle: Bundle) -> dict[str, dict[Run, int]]:
+    """What is asked of a bundle: which graphs are run for it, on how many rows, how often."""
     heaviest = heaviest_role(bundle)
+    written: dict[Run, int] = {("text_decoder", _SEVERAL): CAPTION_TOKENS}
     if heaviest == "text_decoder":
-        return {"write": {heaviest: CAPTION_TOKENS}}
-    found: dict[str, dict[Role, int]] = {"read": {heaviest: 1}}
+        return {"write 1": written}
+    found: dict[str, dict[Run, int]] = {"read 1": {(heaviest, 1): 1}}
     if "text_decoder" in bundle.manifest.graphs:
-        found["write"] = {heaviest: 1, "text_decoder": CAPTION_TOKENS}
-    return found
-
-
-def _roles(works: Mapping[str, Mapping[Role, int]]) -> list[Role]:
-    return list(dict.fromkeys(role for counts in works.values() for role in counts))
+        found["write 1"] = {(heaviest, 1): 1, **written}
+    return {**found, f"read {_SEVERAL}": {(heaviest, _SEVERAL): 1}}
 
 
 def _times(
     bundle: Bundle,
-    works: Mapping[str, Mapping[Role, int]],
+    works: Mapping[str, Mapping[Run, int]],
+    runs: Sequence[Run],
     engines: Mapping[Way, Engine],
     by_processor: bool,
 ) -> dict[Way, dict[str, float]]:
-    """The ``ms`` of a Comparison. Every graph has been run for one."""
-    ms: dict[Way, dict[str, float]] = {}
-    for batch in BATCHES if engines else ():
-        if ms and min(min(times.values()) for times in ms.values()) > _LONG_MS:
-            break
-        took_s: dict[Role, dict[Way, float]] = {}
+    """The ``ms`` of a Comparison."""
+    took_s: dict[Run, dict[Way, float]] = {}
+    for role, rows in runs:
+        alone = took_s.get((role, 1))
+        if alone is not None and min(alone.values()) > _LONG_S:
+            continue
+        inputs = usual_inputs(bundle.manifest, role, rows)
+        turns = {way: partial(engine.run, role, inputs) for way, engine in engines.items()}
         try:
-            for role in _roles(works):
-                inputs = usual_inputs(bundle.manifest, role, batch)
-                runs = {way: partial(engine.run, role, inputs) for way, engine in engines.items()}
-                for run in runs.values() if ms else ():
-                    run()
-                took_s[role] = best_times_s(runs, budget_s=_BUDGET_S, by_processor=by_processor)
-        except EngineError:  # a graph for one photo alone
-            break
-        for way in engines:
-            for work, counts in works.items():
-                took = sum(count * took_s[role][way] for role, count in counts.items())
-                ms.setdefault(way, {})[f"{work} {batch}"] = 1000 * took
-    return ms
+            for turn in turns.values():
+                turn()
+            took_s[role, rows] = best_times_s(turns, budget_s=_BUDGET_S, by_processor=by_processor)
+        except EngineError:  # a graph for one photo alone, or one that only this work needs
+            continue
+    able = {work: counts for work, counts in works.items() if counts.keys() <= took_s.keys()}
+    return {
+        way: {
+            work: 1000 * sum(count * took_s[run][way] for run, count in counts.items())
+            for work, counts in able.items()
+        }
+        for way in (engines if able else ())
+    }
 
 
 def choose(ms: Mapping[Way, Mapping[str, float]]) -> Way:
@@ -187,7 +189,7 @@ def behind(ms: Mapping[Way, Mapping[str, float]], way: Way) -> float:
     return max(took / min(times[work] for times in ms.values()) for work, took in ms[way].items())
 
 
-def _disagreement(bundle: Bundle, roles: Sequence[Role], way: Way, engine: Engine) -> str | None:
+def _disagreement(bundle: Bundle, roles: Collection[Role], way: Way, engine: Engine) -> str | None:
     """Why a way may not be taken. int8 is among them by its gate and fp32 is what was recorded; bf16 has to
     give what the check set says, where there is one."""
     if way.precision != "bf16":

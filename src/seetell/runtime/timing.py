@@ -12,7 +12,7 @@ Key = TypeVar("Key")
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 100
 # What takes so many times the least is not run again, once its runs took so long together that no busy moment
 # explains it.
-_HOPELESS, _TELLING_S = 1.5, 0.1
+_HOPELESS, _TELLING_S = 1.25, 0.1
 
 
 def best_times_s(
@@ -21,8 +21,8 @@ def best_times_s(
     """key -> seconds of its best run. Each has been run once before, to set itself up.
 
     They take turns, so that a busy moment meets all of them, and other programs can only slow a run down, so
-    the best counts. ``budget_s`` is for all together; a few rounds are made however long they take, and none
-    when all but one have fallen far behind.
+    the best counts. ``budget_s`` is for each that has not fallen far behind; a few rounds are made however
+    long they take.
 
     by_processor: runs are compared by the processor time they use, of which other programs take nothing away,
     and all put on the scale of the one that had to wait least. Among eight busy programs on two processors,
@@ -34,18 +34,19 @@ def best_times_s(
     found: dict[Key, list[float]] = {key: [] for key in runs}
     waited: dict[Key, list[float]] = {key: [] for key in runs}
     order = list(runs)
-    for done in range(_MOST_ROUNDS):
-        spent_s = sum(sum(times) for times in found.values())
-        if done >= _LEAST_ROUNDS and (len(order) == 1 or spent_s > budget_s):
-            break
+    for done in range(1, _MOST_ROUNDS + 1):
         for key in order:
             before, began_waiting = clock(), time.perf_counter()
             runs[key]()
             found[key].append(max(clock() - before, 1e-9))
             waited[key].append(time.perf_counter() - began_waiting)
-        if done:
-            bound = _HOPELESS * min(min(times) for times in found.values())
+        bound = _HOPELESS * min(min(times) for times in found.values())
+        if done > 1:
             order = [key for key in order if min(found[key]) <= bound or sum(found[key]) < _TELLING_S]
+        if done >= _LEAST_ROUNDS:
+            order = [key for key in order if sum(found[key]) < budget_s]
+            if len(order) < 2:
+                break
         # Each is first as often as the others.
         order = [*order[1:], *order[:1]]
     scale = min(min(waited[key]) / min(found[key]) for key in runs)
