@@ -68,7 +68,7 @@ def test_a_corrupted_weight_is_found(
     offset = next(int(entry.value) for entry in tensor.external_data if entry.key == "offset")
     with (copy / WEIGHTS_NAME).open("r+b") as file:
         file.seek(offset)
-        file.write(np.array(3.0, np.float16).tobytes())
+        file.write(np.array(3.0, onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).tobytes())
     engine = PlainOpenVINO(copy, stored_engine.graphs)
     for case in cases:
         if case.role in roles:

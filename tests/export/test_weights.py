@@ -35,8 +35,10 @@ def graphs(bundle: Bundle) -> dict[str, onnx.ModelProto]:
 
 
 def test_weights_are_stored_once_and_in_half(tiny_bundle: Bundle, tiny_model: UnifiedModel) -> None:
-    matrices = sum(p.numel() for p in tiny_model.parameters() if p.ndim >= 2)
-    others = sum(t.numel() for t in tiny_model.state_dict().values() if t.is_floating_point() and t.ndim < 2)
+    floats = [one for one in tiny_model.state_dict().values() if one.is_floating_point()]
+    # Kernels of this model are all small, and stay as they are.
+    matrices = sum(one.numel() for one in tiny_model.parameters() if one.ndim in (2, 3))
+    others = sum(one.numel() for one in floats) - matrices
     header_and_counters = 20_000
     size_bytes = (tiny_bundle.folder / WEIGHTS_NAME).stat().st_size
     assert 2 * matrices + 4 * others <= size_bytes <= 2 * matrices + 4 * others + header_and_counters
@@ -130,6 +132,14 @@ def test_what_is_stored_as_float16(value: torch.Tensor, dtype: torch.dtype) -> N
     assert set(stored.kept_fp32) == ({"w"} if kept else set())
     whole = choose_storage({"w": value}, "fp32").tensor("w")
     assert whole.dtype == (torch.int64 if value.dtype == torch.int64 else torch.float32)
+
+
+def test_small_kernels_stay_as_they_are() -> None:
+    """What they round is carried on by everything above them."""
+    state = {"small": torch.full((32, 16, 3, 3), 0.1), "large": torch.full((160, 128, 1, 1), 0.1)}
+    stored = choose_storage(state, "fp16")
+    assert stored.dtypes == {"small": torch.float32, "large": torch.float16}
+    assert not stored.kept_fp32, "nothing is wrong with it"
 
 
 def test_tied_weights_are_stored_once(tmp_path: Path) -> None:

@@ -92,10 +92,11 @@ def _mask(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.boo
 
 
 def _picture(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:
-    """Blobs of whole numbers -2..2, about the range of normalised pixels: they are recorded as bytes."""
+    """Blobs of whole numbers -1..1, which every model's normalised pixels reach: beyond them int8 clips.
+    They are recorded as bytes."""
     batch, channels, height, width = shape
-    coarse = random.integers(-2, 3, (batch, channels, -(-height // 8), -(-width // 8)))
+    coarse = random.integers(-1, 2, (batch, channels, -(-height // 8), -(-width // 8)))
     blobs = coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, :height, :width]
     speckle = random.integers(-1, 2, shape)
-    picture: NDArray[np.float32] = np.clip(blobs + speckle, -2, 2).astype(np.float32)
+    picture: NDArray[np.float32] = np.clip(blobs + speckle, -1, 1).astype(np.float32)
     return picture
