@@ -21,7 +21,7 @@ from seetell.serving.limits import Limits
 from seetell.serving.logs import JsonLines
 from seetell.serving.model_pool import Source
 from seetell.tasks.model import Model
-from tests.runtime.toy import CONTEXT, make_manifest
+from tests.runtime.toy import CONTEXT, make_manifest, make_tokenizer
 from tests.serving.conftest import SlowEngine, data_url, jpeg, listening
 
 URL = data_url(jpeg(1))
@@ -167,9 +167,10 @@ def test_2048_texts_are_embedded(client: httpx2.Client, model: Model) -> None:
 
 
 def test_texts_whose_ends_are_not_read_are_named(client: httpx2.Client) -> None:
-    # One token a letter, one before the word, and two that mark beginning and end.
-    whole = "q" * (CONTEXT - 3)
-    found = embedded(client, input=["a dog", whole, whole + "q", "a dog", whole + "w" * 300]).json()
+    tokens = len(make_tokenizer().encode_words("dog"))
+    whole = " ".join(["dog"] * ((CONTEXT - 2) // tokens))
+    assert len(make_tokenizer().encode_words(whole)) == CONTEXT - 2
+    found = embedded(client, input=["a dog", whole, f"{whole} cat", "a dog", whole + " bus" * 90]).json()
     assert found["cut"] == [2, 4]
     assert found["data"][2]["embedding"] == found["data"][1]["embedding"] == found["data"][4]["embedding"]
     assert embedded(client, input=whole).json()["cut"] == []
