@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -102,6 +103,28 @@ def test_64_photos_beside_texts(client: httpx2.Client, model: Model) -> None:
     parts = [TEXT, *({"type": "image_url", "image_url": data_url(jpeg(seed))} for seed in range(64)), TEXT]
     content = chat(client, user(parts)).json()["choices"][0]["message"]["content"]
     assert content == "\n".join(one.text for one in model.caption([jpeg(seed) for seed in range(64)]))
+
+
+def test_every_chunk_says_whether_its_choice_is_done(client: httpx2.Client) -> None:
+    answer = chat(client, user([TEXT, PHOTO]), stream=True)
+    *events, done, after = answer.text.split("\n\n")
+    assert (done, after) == ("data: [DONE]", "")
+    choices = [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
+    assert [choice["finish_reason"] for choice in choices[:-1]] == [None] * (len(choices) - 1)
+    assert choices[-1]["finish_reason"] in ("stop", "length") and choices[-1]["delta"] == {}
+
+
+def test_a_photo_that_fails_fails_alone(client: httpx2.Client) -> None:
+    """Also of those that run together with it."""
+
+    def status(place: int) -> int:
+        data = jpeg(place) if place % 4 else jpeg(place)[:60]
+        return client.post("/v1/caption", json={"photo": data_url(data)}).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(status, range(16)))
+    assert found == [200 if place % 4 else 400 for place in range(16)]
+    assert status(1) == 200
 
 
 def test_what_has_no_effect_is_not_bounded(client: httpx2.Client, model: Model) -> None:

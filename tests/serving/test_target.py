@@ -83,6 +83,15 @@ def test_slashes_too_many_are_let_be(client: httpx2.Client, path: str) -> None:
     assert sent(client, f"GET {path} HTTP/1.1", "host: localhost")[0] == 200
 
 
+def test_requests_sent_together_are_answered_in_order(client: httpx2.Client) -> None:
+    """Over one connection, and with an empty key, which clients send where their user has set none."""
+    lines = ["GET /health HTTP/1.1", "host: localhost", "", "GET /v1/models HTTP/1.1", "host: localhost"]
+    status, _, rest = sent(client, *lines, "authorization: Bearer ")
+    first, _, second = rest.partition(b"HTTP/1.1 ")
+    assert (status, first, second[:3]) == (200, b'{"status":"ok"}', b"200")
+    assert b'"id":"toy"' in second
+
+
 def scope(path: str, raw: bytes | None = None) -> dict[str, Any]:
     return {"type": "http", "method": "GET", "path": path, "raw_path": raw or path.encode(), "headers": []}
 

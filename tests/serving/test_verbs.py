@@ -21,7 +21,7 @@ from seetell.serving.app import App
 from seetell.serving.limits import Limits
 from seetell.serving.model_pool import Source
 from seetell.tasks.model import Model
-from tests.runtime.toy import make_manifest
+from tests.runtime.toy import ToyEngine, make_manifest
 from tests.serving.conftest import Serve, SlowEngine, data_url, jpeg, listening
 
 
@@ -136,6 +136,7 @@ WRONG: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("caption", {"photo": PHOTO, "beams": 10_000}, 422, "invalid_request", "beams"),
     ("caption", {"photo": PHOTO, "language": "fr"}, 400, "usage", None),
     ("caption", {"photo": PHOTO, "model": "other"}, 404, "model_not_found", "model"),
+    ("caption", {"photo": PHOTO, "model": " toy"}, 404, "model_not_found", "model"),
     ("caption", {"photo": "/etc/passwd"}, 400, "usage", "photo"),
     ("caption", {"photo": "file:///etc/passwd"}, 400, "usage", "photo"),
     ("caption", {"photo": "data:image/png;base64,@@@"}, 400, "unreadable", "photo"),
@@ -162,6 +163,20 @@ def test_what_is_wrong_is_said(
     error = answer.json()["error"]
     assert (answer.status_code, error["type"], error["param"]) == (status, kind, param), error
     assert error["message"] and "\n" not in error["message"] and "<bytes>" not in error["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("text", ["Describe it", "is there a dog?"])
+def test_a_model_that_cannot_is_an_error_and_no_answer(
+    serve: Serve, tokenizer: Tokenizer, text: str, stream: bool
+) -> None:
+    engine = ToyEngine(tokenizer.vocab_size, without=("text_decoder", "decoder_memory", "fusion_encoder"))
+    embeds = Model(make_manifest(engine, answers=()), tokenizer, engine)
+    client = serve(sources=[Source("embeds", 1, lambda: embeds)])
+    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": PHOTO}]
+    talk = {"messages": [{"role": "user", "content": parts}], "stream": stream}
+    answer = client.post("/v1/chat/completions", json=talk)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "task_unavailable")
 
 
 @pytest.mark.parametrize(
