@@ -1,9 +1,12 @@
 """Fit a bundle's confidence of captions on captions people wrote: `score.captions` of its manifest.
 
-    python benchmarks/caption_confidence.py BUNDLE CAPTIONS.json IMAGES --synonyms F [--keep]
+    python benchmarks/caption_confidence.py BUNDLE CAPTIONS.json IMAGES --synonyms F [--named N.json] [--keep]
 
 A caption is right where every object it names stands in one of its photo's captions (CHAIR's list of English
-words, `--synonyms`; a table of Chinese ones). The probability is fitted on every second photo by number. The
+words, `--synonyms`; a table of Chinese ones). Photos of another kind than those, and pictures of nothing, may
+go with them (`--named`: photo -> language -> names for what it shows): there a caption is right where it says
+one of the names, and of a picture without any it never is. The probability is fitted on every second photo by
+number. The
 model is unsure of a caption that is more probably wrong than right (`--least 0.5`), and of as many more as it
 takes for `--right 80` of 100 captions that are shown to be right on those photos. What comes of both is
 measured on the other photos and printed, a JSON object for each language. `--keep` writes the fit into the
@@ -14,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +39,37 @@ from seetell.evaluation.chair import Vocabulary, read_synonyms
 RIGHT_PERCENT, LEAST = 80.0, 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class NamedPhoto:
+    """A photo and what its one thing is called, in one language; nothing for a picture of nothing."""
+
+    photo: Path
+    names: tuple[str, ...]
+
+    def said_by(self, caption: str, language: str) -> bool:
+        """Whether a caption says one of the names."""
+        if language == "zh":
+            return any(name in caption for name in self.names)
+        return any(re.search(rf"\b{re.escape(name)}(s|es)?\b", caption, re.IGNORECASE) for name in self.names)
+
+
+def read_named(path: Path, language: str) -> list[NamedPhoto]:
+    """Photos are named from where the file lies. Those without an entry in the language are left out."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        NamedPhoto(path.parent / photo, tuple(names[language]))
+        for photo, names in document.items()
+        if language in names
+    ]
+
+
 def fit_captions(
     model: seetell.Model,
     records: Sequence[CaptionRecord],
     language: str,
     vocabulary: Vocabulary | None,
     *,
+    named: Sequence[NamedPhoto] = (),
     right_percent: float = RIGHT_PERCENT,
     least: float = LEAST,
 ) -> tuple[CaptionConfidence, dict[str, Any]]:
@@ -47,7 +77,7 @@ def fit_captions(
 
     Raises UsageError where no threshold makes ``right_percent`` of the captions right.
     """
-    photos = [record.photo for record in records]
+    photos = [*(record.photo for record in records), *(one.photo for one in named)]
     captions = model.caption(photos, language=language)
     texts = [one.written for one in captions]
     said = {text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text.strip()))}
@@ -62,11 +92,17 @@ def fit_captions(
     right = np.array(
         [
             names_only(text, language, record.captions, vocabulary)
-            for text, record in zip(texts, records, strict=True)
+            for text, record in zip(texts, records, strict=False)
         ]
+        + [one.said_by(text, language) for text, one in zip(texts[len(records) :], named, strict=True)]
     )
     numbers = {photo: place for place, photo in enumerate(sorted(record.photo_id for record in records))}
-    even = np.array([numbers[record.photo_id] % 2 == 0 for record in records])
+    even = np.array(
+        [numbers[record.photo_id] % 2 == 0 for record in records]
+        + [place % 2 == 0 for place in range(len(named))]
+    )
+    captioned = np.arange(len(photos)) < len(records)
+    shows = np.array([True] * len(records) + [bool(one.names) for one in named])
     fitted = fit_confidence(scores[even], cosines[even], right[even])
     chances = fitted.chances(scores, cosines)
     threshold = pick_threshold(chances[even].tolist(), right[even].astype(float).tolist(), right_percent)
@@ -82,12 +118,22 @@ def fit_captions(
         match_weight=fitted.match_weight,
         unsure_below=unsure_below,
     )
-    return confidence, {
+    report: dict[str, Any] = {
         "language": language,
         **{name: round(value, 4) for name, value in confidence.model_dump().items()},
         "fitted_on": _judged(chances[even], right[even], unsure_below),
         "others": _judged(chances[~even], right[~even], unsure_below),
     }
+    if named:
+        # The others again, kind by kind.
+        for name, some in (
+            ("captioned", captioned),
+            ("named", ~captioned & shows),
+            ("of_nothing", ~shows),
+        ):
+            if (some & ~even).any():
+                report[name] = _judged(chances[some & ~even], right[some & ~even], unsure_below)
+    return confidence, report
 
 
 def _judged(chances: Any, right: Any, threshold: float) -> dict[str, Any]:
@@ -123,6 +169,7 @@ def fit_bundle(
     images: Path,
     *,
     synonyms: Path,
+    named: Path | None = None,
     right_percent: float = RIGHT_PERCENT,
     least: float = LEAST,
     precision: str = "auto",
@@ -138,7 +185,13 @@ def fit_bundle(
         for language in model.manifest.text.decoder_start_ids:
             spoken = [record for record in records if record.texts(language)]
             fitted[language], report = fit_captions(
-                model, spoken, language, vocabulary, right_percent=right_percent, least=least
+                model,
+                spoken,
+                language,
+                vocabulary,
+                named=[] if named is None else read_named(named, language),
+                right_percent=right_percent,
+                least=least,
             )
             reports.append({**report, "precision": model.precision})
     if keep:
@@ -162,6 +215,7 @@ def main() -> None:
     parser.add_argument("captions", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--synonyms", type=Path, required=True, help="English words for objects")
+    parser.add_argument("--named", type=Path, help="photos of other kinds: photo -> language -> names")
     parser.add_argument("--right", type=float, default=RIGHT_PERCENT, help="of 100 captions shown")
     parser.add_argument("--least", type=float, default=LEAST, help="probability of one that is shown")
     parser.add_argument("--precision", default="auto")
@@ -172,6 +226,7 @@ def main() -> None:
         given.captions,
         given.images,
         synonyms=given.synonyms,
+        named=given.named,
         right_percent=given.right,
         least=given.least,
         precision=given.precision,

@@ -17,6 +17,7 @@ test -f "$work/eyes/config.json" || {
 }
 for set in "$SEETELL_DATA"/*; do ln -sfn "$(realpath "$set")" "$data/$(basename "$set")"; done
 test -f "$data/made/labelled_zh/annotations_dev.json" || python "$here/questions.py" "$data" "$data/made"
+test -f "$data/made/mosaics/annotations_train.json" || python "$here/mosaics.py" "$data" "$data/made"
 test -f "$data/made/objects/captions_train.json" || python "$here/captions.py" "$data" "$data/made"
 
 export SEETELL_DATA="$data"

@@ -30,6 +30,7 @@ _VOC_ZH = {
     "left": "左边",
     "right": "右边",
 }
+VOC_KINDS = ("person", "car", "cat", "bus", "train")
 _VOC_MEASURE = {"person": "个", "car": "辆", "cat": "只", "bus": "辆", "train": "列"}
 _VOC_ONE = {"people": "person", "cars": "car", "cats": "cat", "buses": "bus", "trains": "train"}
 _SIDE = (
@@ -50,12 +51,12 @@ def voc_traffic(data: Path, seed: int) -> dict[str, Split]:
     for split, own in (("train", learned), ("dev", held)):
         for language in LANGUAGES:
             rng = generator(seed, "voc_traffic", split, language)
-            known = [_voc_kind(record) for record in _voc_balanced(own, rng)]
+            known = [voc_kind(record) for record in _voc_balanced(own, rng)]
             if split == "train":
                 known = _voc_fewer_ones(known, rng)
             draws = _voc_draws(known, rng)
             put = [
-                _voc_worded(record, draw, language, split) for record, draw in zip(known, draws, strict=True)
+                voc_worded(record, draw, language, split) for record, draw in zip(known, draws, strict=True)
             ]
             found[language][split] = [
                 replace(record, question_id=number)
@@ -64,7 +65,8 @@ def voc_traffic(data: Path, seed: int) -> dict[str, Split]:
     return found
 
 
-def _voc_kind(record: QuestionRecord) -> QuestionRecord:
+def voc_kind(record: QuestionRecord) -> QuestionRecord:
+    """With the kind of a template question, and what it is about: two things as ``one|other``."""
     text = record.question
     for kind, form in (
         ("presence", _VOC_PRESENCE),
@@ -118,9 +120,10 @@ def _voc_draws(records: Sequence[QuestionRecord], rng: random.Random) -> list[in
     return draws
 
 
-def _voc_worded(record: QuestionRecord, draw: int, language: str, split: str) -> QuestionRecord | None:
+def voc_worded(record: QuestionRecord, draw: int, language: str, split: str) -> QuestionRecord | None:
+    """In another wording or in Chinese, by ``draw``; None where there is none."""
     kind, word = str(record.kind), str(record.word)
-    as_it_is = language == "en" and (split == "dev" or draw // 17 % 3 == 0)
+    as_it_is = record.question and language == "en" and (split == "dev" or draw // 17 % 3 == 0)
     if as_it_is or (kind == "which" and language == "en"):
         return record
     if kind == "which":

@@ -6,13 +6,16 @@ People describe none of these photos, and a model that learns captions from Flic
 dog into every empty room. Written are folders in the recipe format ``coco_captions``: ``rooms`` (DAQUAR
 without its last tenth), ``traffic`` (voc_traffic without its last fifth) and ``objects`` (the labelled photos
 without every tenth of a label). Each has ``captions_train.json`` and ``images``, a link to the photos. In
-``calibration`` are links to photos of all kinds, for int8, none of which is measured on.
+``calibration`` are links to photos of all kinds, for int8, none of which is measured on. ``unsure`` is what
+to fit the confidence of captions on beside Flickr8k's photos: some that are held out with what they show, and
+drawn pictures of nothing, in ``names.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
@@ -21,7 +24,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from PIL import Image, ImageDraw, ImageFont
 
 from seetell.core.files import atomic_write_text
 from seetell.data.coco import read_coco_captions
@@ -35,6 +40,9 @@ _PER_PHOTO = 5
 # Photos of each kind to calibrate int8 on.
 _CALIBRATED = 60
 _NUMERALS = {"en": ("", "a", "two", "three", "four"), "zh": ("", "一", "两", "三", "四")}
+# Photos of each set of labels, and drawn pictures of each kind, to learn on when to be unsure.
+_UNSURE_PHOTOS, _UNSURE_PICTURES = 120, 20
+_PAGE = 320
 # Nouns that take no article.
 _PLAIN = re.compile(
     r"(books|shelves|blinds|clothes|sunglasses|binoculars|headphones|scissors|pants|shoes|shorts)"
@@ -171,6 +179,69 @@ def calibration(out: Path, photos: Iterable[Path]) -> None:
         (out / f"{number:04d}{photo.suffix}").symlink_to(photo.resolve())
 
 
+def held_out(folder: Path, labels: Mapping[str, Sequence[str]], rng: random.Random) -> Captioned:
+    """Some of the photos that are held out, with all that their thing is called."""
+    _, records = split_labelled_holdout(read_imagefolder(folder), Holdout(10, 9, None))
+    found: dict[Path, dict[str, list[str]]] = {}
+    for record in rng.sample(records, min(len(records), _UNSURE_PHOTOS)):
+        en, zh, kinds = labels[record.label]
+        broader = [kind.replace("_", " ") for kind in str(kinds).split()]
+        found[record.photo] = {"en": [en, *broader], "zh": [zh]}
+    return found
+
+
+def pictures_of_nothing(out: Path, rng: np.random.Generator) -> list[Path]:
+    """Plain and shaded surfaces, noise, and pages of text, none of which shows a thing."""
+    out.mkdir(parents=True, exist_ok=True)
+    found = []
+
+    def keep(picture: Image.Image) -> None:
+        found.append(out / f"{len(found):03d}.png")
+        picture.save(found[-1])
+
+    for number in range(_UNSURE_PICTURES):
+        ends = rng.integers(0, 256, (2, 3)) if number > 1 else np.full((2, 3), 255 * number)
+        # Every other one is of one colour.
+        ramp = np.linspace(0, number % 2, _PAGE)[:, None, None]
+        shaded = (ends[0] * (1 - ramp) + ends[1] * ramp).repeat(_PAGE, axis=1)
+        keep(Image.fromarray(shaded.round().astype(np.uint8)))
+    for number in range(_UNSURE_PICTURES):
+        cell = (1, 2, 4, 8)[number % 4]
+        grain = rng.integers(0, 256, (_PAGE // cell, _PAGE // cell, 3 if number % 8 < 4 else 1))
+        keep(
+            Image.fromarray(
+                grain.repeat(cell, 0).repeat(cell, 1).repeat(4 - grain.shape[2], 2)[..., :3].astype(np.uint8)
+            )
+        )
+    for number in range(_UNSURE_PICTURES):
+        page = Image.new(
+            "RGB", (_PAGE, _PAGE if number % 2 else _PAGE * 3 // 2), "white" if number % 3 else "#202428"
+        )
+        size = int(rng.integers(9, 26))
+        pen = ImageDraw.Draw(page)
+        for top in range(8, page.height - size, round(size * 1.5)):
+            words = [
+                "".join(chr(97 + letter) for letter in rng.integers(0, 26, rng.integers(2, 9)))
+                for _ in range(9)
+            ]
+            pen.text(
+                (10, top), " ".join(words), "black" if number % 3 else "#d8dee9", ImageFont.load_default(size)
+            )
+        keep(page)
+    return found
+
+
+def unsure(out: Path, named: Captioned, rng: np.random.Generator) -> int:
+    """Write ``names.json`` and the pictures beside it; how many."""
+    names: dict[str, Mapping[str, Sequence[str]]] = {
+        os.path.relpath(photo.resolve(), out.resolve()): called for photo, called in named.items()
+    }
+    for picture in pictures_of_nothing(out / "nothing", rng):
+        names[picture.relative_to(out).as_posix()] = {"en": [], "zh": []}
+    atomic_write_text(out / "names.json", json.dumps(names, ensure_ascii=False))
+    return len(names)
+
+
 def main() -> None:
     """Make every set and print how many photos it has."""
     parser = argparse.ArgumentParser(
@@ -208,6 +279,11 @@ def main() -> None:
     for name in ("imagenette", "caltech101", "clothing", "tiny_imagenet"):
         known = words["tiny_imagenet"] if name == "tiny_imagenet" else labels[name]
         found.update(objects(asked.data / "labelled" / name, known, random.Random(asked.seed)))
+    named: dict[Path, Mapping[str, Sequence[str]]] = {}
+    for name in ("imagenette", "caltech101", "clothing"):
+        named.update(held_out(asked.data / "labelled" / name, labels[name], random.Random(asked.seed)))
+    count = unsure(asked.out / "unsure", named, np.random.default_rng(asked.seed))
+    print(f"{'unsure':10}{count:8} photos")
     calibrated += random.Random(asked.seed).sample(sorted(found), _CALIBRATED)
     calibration(asked.out / "calibration", calibrated)
     print(f"{'objects':10}{write(asked.out / 'objects', asked.data / 'labelled', found):8} photos")

@@ -15,4 +15,5 @@ python "$here/calibrate_answers.py" "$bundle" --keep \
     --set $(questions "$data/made/voc_traffic" dev "$data/voc_traffic/images") \
     --set $(questions "$data/made/voc_traffic_zh" dev "$data/voc_traffic/images")
 python "$here/caption_confidence.py" "$bundle" "$data/flickr8k/captions_dev.json" "$data/flickr8k/images" \
-    --synonyms "$data/metrics/chair_synonyms.txt" --least 0.75 --keep
+    --synonyms "$data/metrics/chair_synonyms.txt" --named "$data/made/unsure/names.json" \
+    --least 0.75 --keep

