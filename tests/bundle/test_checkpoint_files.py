@@ -138,6 +138,13 @@ def test_adapters_in_folders_of_their_own_are_other_models() -> None:
     assert choose_files(names, source="x").weights == ("model.safetensors",)
 
 
+def test_how_a_sentence_encoder_pools_comes_along() -> None:
+    names = ["config.json", "model.safetensors", "modules.json", "sentence_bert_config.json"]
+    names += ["1_Pooling/config.json", "2_Dense/config.json", "onnx/config.json"]
+    found = choose_files(names, source="x")
+    assert found.small == ("1_Pooling/config.json", "modules.json", "sentence_bert_config.json")
+
+
 def test_a_checkpoint_in_a_folder_within_is_named() -> None:
     """As sentence-transformers keeps its CLIP models."""
     names = ["modules.json", "README.md", "0_CLIPModel/config.json", "0_CLIPModel/model.safetensors"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seetell.core.errors import TextError, UsageError
+from seetell.core.errors import TaskUnavailable, TextError, UsageError
 from seetell.core.results import Caption
 from tests.broken_files import make_broken_folder
 from tests.cli.fake_model import FakeModel
@@ -182,6 +182,20 @@ def test_what_a_model_cannot_do_is_wrong_usage(seetell: Any, fake: Any, photos: 
     result = seetell("classify", photos)
     assert result.status == 2
     assert "--labels" in result.err
+
+
+def test_texts_alone_ask_for_no_photos(
+    seetell: Any, fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sentence encoder has no vectors of photos."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise TaskUnavailable("no photos here")
+
+    monkeypatch.setattr(fake, "stream", refuse)
+    out = tmp_path / "v.npy"
+    assert seetell("embed", "--text", "a red kite", "--text", "blue", "--out", out).status == 0
+    assert len(np.load(out)) == 2
 
 
 def test_embed(seetell: Any, fake: Any, photos: Path, tmp_path: Path) -> None:

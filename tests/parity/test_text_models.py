@@ -24,8 +24,9 @@ from transformers import (
     PreTrainedModel,
 )
 
+import seetell
 from seetell.bundle.store import open_bundle
-from seetell.core.errors import CheckpointError
+from seetell.core.errors import CheckpointError, TaskUnavailable
 from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Reading, load_model
@@ -108,6 +109,138 @@ def test_bert(name: str, tmp_path: Path) -> None:
     text = reading.text
     assert text is not None
     assert (text.bos_id, text.eos_id, text.pad_id, text.mask_id) == (2, 3, 0, 4)
+
+
+SENTENCE_FILES: dict[str, Any] = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ],
+    "sentence_bert_config.json": {"max_seq_length": 12, "do_lower_case": False},
+    "config_sentence_transformers.json": {"__version__": {"sentence_transformers": "2.0.0"}},
+}
+
+
+def _save_sentences(folder: Path, pooling: Mapping[str, Any], **files: Any) -> None:
+    for name, content in {**SENTENCE_FILES, "1_Pooling/config.json": dict(pooling), **files}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _pooled(reference: Any, way: str, ids: Tensor) -> Tensor:
+    """One text alone, without any padding: the unit vector of the mean, first or largest of its tokens."""
+    tokens = reference(ids[None]).last_hidden_state[0]
+    vector = {"mean": tokens.mean(0), "cls": tokens[0], "max": tokens.amax(0)}[way]
+    return vector / vector.norm()
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("mean", {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}),
+        ("cls", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}),
+        ("max", {"pooling_mode_max_tokens": True, "include_prompt": True}),
+        ("mean", {"word_embedding_dimension": 24, "pooling_mode": "mean"}),
+        ("cls", {"pooling_mode": "cls"}),
+    ],
+)
+def test_sentences_are_pooled_as_they_say(way: str, told: dict[str, Any], tmp_path: Path) -> None:
+    reference = BertModel(BertConfig(**TINY_BERT)).eval()
+    _save_bert(reference, tmp_path)
+    _save_sentences(tmp_path, told)
+    ours, reading = _read(tmp_path)
+    assert isinstance(ours, TextEncoder)
+    assert reading.text is not None and reading.text.context_length == 12
+    ids, mask = _batch(len(VOCABULARY))
+    mask[1] = True  # padding on the left moves a BERT's positions
+    with torch.no_grad():
+        found = ours.embeds(ours(ids, mask), mask)
+        expected = torch.stack(
+            [_pooled(reference, way, row[keep]) for row, keep in zip(ids, mask, strict=True)]
+        )
+    assert difference(found, expected) < 1e-5
+
+
+def test_a_sentence_encoder_embeds_texts(tmp_path: Path) -> None:
+    """From files to vectors: long texts cut where its authors cut them, and a card that says what it can."""
+    reference = BertModel(BertConfig(**TINY_BERT)).eval()
+    _save_bert(reference, tmp_path / "checkpoint")
+    _save_sentences(tmp_path / "checkpoint", {"pooling_mode_mean_tokens": True})
+    convert_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", weights_dtype="fp32")
+    texts = ["a dog", "two cats on a tree", "a dog and " * 9]
+    with seetell.load(tmp_path / "bundle", precision="fp32") as model, torch.no_grad():
+        assert model.tasks == {"embed_texts"}
+        found = model.embed_texts(texts)
+        words = [
+            [2, *(VOCABULARY.index(word) for word in text.replace("cats", "cat ##s").split()), 3]
+            for text in texts
+        ]
+        words[2] = [*words[2][:11], 3]
+        expected = [_pooled(reference, "mean", torch.tensor(row)) for row in words]
+        assert difference(found, torch.stack(expected)) < 1e-4
+        with pytest.raises(TaskUnavailable, match="cannot embed; it can: embed_texts"):
+            model.embed_images(np.zeros((8, 8, 3), np.uint8))
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "It can: embed texts." in card
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_the_card_of_half_a_model_says_what_it_is_for(kind: str, tmp_path: Path) -> None:
+    if kind == "bert":
+        _save_bert(BertModel(BertConfig(**TINY_BERT)), tmp_path / "checkpoint")
+    else:
+        _gpt2(tmp_path / "checkpoint")
+    convert_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    half = {"bert": "text encoder", "gpt2": "text decoder"}[kind]
+    assert (
+        f"It answers nothing by itself: it is a {half}, to run as a graph or to begin a model with." in card
+    )
+    assert "It can" not in card
+
+
+@pytest.mark.parametrize(
+    ("pooling", "files", "words"),
+    [
+        ({"pooling_mode_weightedmean_tokens": True}, {}, "pooled by pooling_mode_weightedmean_tokens"),
+        (
+            {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
+            {},
+            "pooled by pooling_mode_me",
+        ),
+        ({}, {}, "pooled by nothing"),
+        ({"pooling_mode": "lasttoken"}, {}, "pooled by pooling_mode_lasttoken"),
+        (
+            {"pooling_mode_mean_tokens": True},
+            {
+                "modules.json": [
+                    *SENTENCE_FILES["modules.json"][:2],
+                    {"type": "sentence_transformers.models.Dense"},
+                ]
+            },
+            "steps Transformer, Pooling, Dense",
+        ),
+        (
+            {"pooling_mode_mean_tokens": True},
+            {"config_sentence_transformers.json": {"prompts": {"q": "query: "}, "default_prompt_name": "q"}},
+            "led by a prompt .*'q'",
+        ),
+        (
+            {"pooling_mode_mean_tokens": True},
+            {"sentence_bert_config.json": {"max_seq_length": "long"}},
+            "max_seq_length is 'long'",
+        ),
+    ],
+)
+def test_sentences_that_are_made_in_other_ways_are_refused(
+    pooling: dict[str, Any], files: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    _save_bert(BertModel(BertConfig(**TINY_BERT)), tmp_path)
+    _save_sentences(tmp_path, pooling, **files)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        _read(tmp_path)
+    assert str(tmp_path) in str(caught.value) and "without modules.json" in str(caught.value)
 
 
 def test_bert_of_2018(tmp_path: Path) -> None:

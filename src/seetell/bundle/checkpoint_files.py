@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from seetell.core.errors import BundleNotFound, CheckpointError, PickleRefused
 
@@ -19,6 +20,11 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 PREPROCESSOR_CONFIG = "preprocessor_config.json"
 PROCESSOR_CONFIG = "processor_config.json"
 GENERATION_CONFIG = "generation_config.json"
+# Of sentence-transformers: the steps from a text to its vector, and what each of them is told.
+SENTENCE_MODULES = "modules.json"
+SENTENCE_CONFIG = "sentence_bert_config.json"
+PROMPTS_CONFIG = "config_sentence_transformers.json"
+POOLING_CONFIG = "1_Pooling/config.json"
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -36,6 +42,7 @@ TOKENIZER_FILES = (
 # The model card goes along: it is where the licence stands.
 _SMALL_FILES = frozenset(
     {CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR_CONFIG, PROCESSOR_CONFIG, GENERATION_CONFIG, "README.md"}
+    | {SENTENCE_MODULES, SENTENCE_CONFIG, PROMPTS_CONFIG, POOLING_CONFIG}
 ) | frozenset(TOKENIZER_FILES)
 
 _SAFETENSORS = (".safetensors",)
@@ -85,14 +92,20 @@ class CheckpointFiles:
         return tuple(name for name in wanted if name not in present)
 
 
+def names_in(folder: Path) -> list[str]:
+    """What :func:`choose_files` chooses from, of a folder on the disk. Raises OSError."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    return names + [f"{path.parent.name}/{CONFIG}" for path in folder.glob(f"*/{CONFIG}")]
+
+
 def choose_files(
     names: Iterable[str], *, source: str, revision: str | None = None, allow_pickle: bool = False
 ) -> CheckpointFiles:
     """Choose a checkpoint's files among all there are.
 
     Args:
-        names: files relative to the checkpoint's folder; of those in folders within it only that there is a
-            checkpoint is said.
+        names: files relative to the checkpoint's folder. Of those in folders within it one is taken, which
+            says how a sentence encoder pools; of others the message says where a checkpoint is.
         source: the hub id or folder, for messages. revision: of a hub id, for the command in them.
         allow_pickle: pickles will do where there are no safetensors.
 
@@ -134,7 +147,7 @@ def choose_files(
                 f"if you trust where they come from: seetell convert {where} OUT --allow-pickle"
             )
     config, weights, index = found
-    small = tuple(sorted(present & _SMALL_FILES - {config}))
+    small = tuple(sorted((present | everything & {POOLING_CONFIG}) & _SMALL_FILES - {config}))
     return CheckpointFiles(config, weights, index, pickled, small)
 
 

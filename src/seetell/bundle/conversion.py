@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from seetell.bundle.checkpoint_files import choose_files
+from seetell.bundle.checkpoint_files import choose_files, names_in
 from seetell.bundle.hub import Progress, fetch_checkpoint
 from seetell.bundle.store import Bundle, bundles_folder, cached_name, is_hub_id, open_bundle, resolve
 from seetell.core.errors import BundleNotFound, CheckpointError, ConversionNeeded
@@ -70,8 +70,7 @@ def resolve_or_convert(
 def _local_name(folder: Path) -> str:
     """A name in the cache that changes with the checkpoint's files: their sizes and times of change."""
     try:
-        names = [path.name for path in folder.iterdir() if path.is_file()]
-        files = choose_files(names, source=str(folder), allow_pickle=False)
+        files = choose_files(names_in(folder), source=str(folder), allow_pickle=False)
         digest = hashlib.sha256(os.fsencode(folder.resolve()))
         for name in sorted({*files.weights, *files.small, files.config}):
             status = (folder / name).stat()

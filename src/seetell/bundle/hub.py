@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seetell.bundle.checkpoint_files import CONFIG, OPEN_CLIP_CONFIG, choose_files
+from seetell.bundle.checkpoint_files import CONFIG, OPEN_CLIP_CONFIG, choose_files, names_in
 from seetell.bundle.hub_errors import translated
 from seetell.core import settings
 from seetell.core.errors import BundleNotFound, MissingExtra, StorageError, UsageError
@@ -130,8 +130,7 @@ def _find_cached(hub: Any, place: _Place, revision: str | None, allow_pickle: bo
     if folder is None:
         raise BundleNotFound(f"{what}: not in the cache ({cache}), and set offline; {advice}")
     try:
-        names = [path.name for path in folder.iterdir() if path.is_file()]
-        files = choose_files(names, source=hub_id, revision=revision, allow_pickle=allow_pickle)
+        files = choose_files(names_in(folder), source=hub_id, revision=revision, allow_pickle=allow_pickle)
         missing = files.missing_shards
     except BundleNotFound as error:  # another tool has fetched the config alone, say
         raise BundleNotFound(f"{what}: only a part is in the cache ({folder}); {advice}") from error

@@ -20,7 +20,8 @@ from seetell.media.preprocess import ImageSpec
 FORMAT = 2
 MANIFEST_NAME = "bundle.json"
 
-Task = Literal["embed", "match", "classify", "caption", "ask", "features", "fill", "chat"]
+# embed_texts: of a model that embeds texts and no photos.
+Task = Literal["embed", "embed_texts", "match", "classify", "caption", "ask", "features", "fill", "chat"]
 Role = Literal[
     "image_encoder",
     "text_encoder",

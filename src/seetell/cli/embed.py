@@ -46,7 +46,8 @@ def embed(
         model = open_model(shared)
         # First, though their rows are last: a text that is none must not cost the work on a folder.
         text_vectors: Any = model.embed_texts(text) if text else []
-        rows = _photo_rows(model, photos or [], output)
+        # Not asked for none: a model of texts alone has no vectors of photos.
+        rows = _photo_rows(model, photos, output) if photos else []
         for given, vector in zip(text, text_vectors, strict=True):
             output.result({"text": given, "row": len(rows)}, given, f"row {len(rows)}")
             rows.append(vector)

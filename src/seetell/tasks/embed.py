@@ -15,6 +15,11 @@ def available(context: Context) -> bool:
     return context.has("image_encoder", "image_embeds")
 
 
+def embeds_texts_alone(context: Context) -> bool:
+    """Whether the model has a vector for a text and none for a photo."""
+    return context.has("text_encoder", "text_embeds") and not available(context)
+
+
 class ImageEmbedder:
     """float32[S] per photo."""
 

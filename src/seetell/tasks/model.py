@@ -34,6 +34,7 @@ BATCH_SIZE, _ONE_THREAD_BATCH_SIZE = 16, 4
 
 _AVAILABLE: dict[str, Callable[[Context], bool]] = {
     "embed": embed.available,
+    "embed_texts": embed.embeds_texts_alone,
     "match": match.available,
     "classify": classify.available,
     "caption": caption.available,
@@ -326,8 +327,9 @@ class Model:
         return np.stack(rows) if rows else np.zeros((0, embed.shared_dim(self._context)), np.float32)
 
     def embed_texts(self, texts: Iterable[str] | str) -> NDArray[np.float32]:
-        """Texts as unit vectors float32[B, S], in the space of :meth:`embed_images`."""
-        self._check("embed")
+        """Texts as unit vectors float32[B, S], in the space of :meth:`embed_images` where there is that."""
+        if "embed_texts" not in self.tasks:
+            self._check("embed")
         require(
             self._context,
             self._context.has("text_encoder", "text_embeds"),

@@ -17,13 +17,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from seetell.bundle.checkpoint_files import (
-    CONFIG,
     GENERATION_CONFIG,
     OPEN_CLIP_CONFIG,
     PREPROCESSOR_CONFIG,
     PROCESSOR_CONFIG,
     TOKENIZER_FILES,
     choose_files,
+    names_in,
 )
 from seetell.core.errors import BundleNotFound, CheckpointError
 from seetell.core.lines import said_by
@@ -59,9 +59,7 @@ class CheckpointFolder:
             PickleRefused: its weights are pickles, and ``allow_pickle`` is false.
         """
         try:
-            names = [path.name for path in folder.iterdir() if path.is_file()]
-            # For the message: sentence-transformers keeps the checkpoint in a folder of its own.
-            names += [f"{path.parent.name}/{CONFIG}" for path in folder.glob(f"*/{CONFIG}")]
+            names = names_in(folder)
         except OSError as error:
             raise BundleNotFound(
                 f"{folder}: cannot be listed ({error.strerror}); give a folder with a checkpoint"

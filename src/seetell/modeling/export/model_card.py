@@ -36,7 +36,10 @@ def model_card(manifest: Manifest, storage: Storage, notes: Mapping[str, Sequenc
 
 
 def _summary(manifest: Manifest) -> str:
-    lines = [f"A seetell bundle, version {manifest.version}. It can: {', '.join(manifest.tasks)}."]
+    can = ", ".join(task.replace("_", " ") for task in manifest.tasks)
+    lines = [
+        f"A seetell bundle, version {manifest.version}. " + (f"It can: {can}." if can else _part(manifest))
+    ]
     if manifest.languages:
         lines.append(f"Languages: {', '.join(manifest.languages)}.")
     if manifest.image is not None:
@@ -49,6 +52,12 @@ def _summary(manifest: Manifest) -> str:
         "Load it with `seetell.load(FOLDER)` or `--model FOLDER`; `seetell doctor FOLDER` checks it."
     )
     return "\n".join(lines)
+
+
+def _part(manifest: Manifest) -> str:
+    """What a bundle is for that can do nothing by itself: one half of a model."""
+    halves = ", ".join(role.replace("_", " ") for role in manifest.graphs)
+    return f"It answers nothing by itself: it is a {halves}, to run as a graph or to begin a model with."
 
 
 def _training(manifest: Manifest) -> str:

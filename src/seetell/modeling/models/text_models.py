@@ -6,7 +6,9 @@ They look at no photo. They are here to start grounded models from, and as halve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,9 +34,11 @@ class _TextConfig(BaseModel):
 
 
 class TextEncoderConfig(_TextConfig):
-    """A BERT. num_types: segment types in the embedding, 0 for none."""
+    """A BERT. num_types: segment types in the embedding, 0 for none. pooling: how a text's tokens become its
+    vector, for an encoder of sentences."""
 
     num_types: int = 2
+    pooling: Literal["mean", "first", "max"] | None = None
 
 
 class TextDecoderConfig(_TextConfig):
@@ -80,6 +84,17 @@ class TextEncoder(AssembledModel):
         """attention_mask: bool[B, T], True on what is not padding."""
         tokens: Tensor = self.stack(self.embedding(input_ids, attention_mask), attention_mask)[0]
         return tokens
+
+    def embeds(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Unit vectors float[B, D] of what :meth:`forward` gave. Source: Reimers and Gurevych 2019."""
+        real = attention_mask[:, :, None]
+        if self.config.pooling == "first":
+            pooled = tokens[:, 0]
+        elif self.config.pooling == "max":
+            pooled = tokens.masked_fill(~real, torch.finfo(tokens.dtype).min).amax(dim=1)
+        else:
+            pooled = (tokens * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+        return F.normalize(pooled, dim=-1)
 
 
 class WordWriter(nn.Module):

@@ -1,7 +1,8 @@
 """BERT as transformers names it, read as a text encoder: ``BertModel`` and what is built on it.
 
 Read from: google-bert/bert-base-uncased and its like, whose files of 2018 call the parameters of norms gamma
-and beta. Pooler and heads (``cls.predictions``, ``cls.seq_relationship``) are left out: an encoder of texts
+and beta, and sentence-transformers/all-MiniLM-L6-v2 and its like, which pool a text's tokens to one vector.
+BERT's own pooler and heads (``cls.predictions``, ``cls.seq_relationship``) are left out: an encoder of texts
 beside photos reads tokens.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from seetell.bundle.manifest import TextSpec
 from seetell.modeling.checkpoints.activations import activation_name
+from seetell.modeling.checkpoints.sentences import Sentences, read_sentences
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, Rename
 from seetell.modeling.checkpoints.tokenizer_files import token_id, tokenizer_json
@@ -26,6 +28,7 @@ def _build(folder: CheckpointFolder) -> TextEncoder:
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
         raise ValueError(f"its positions are {positions!r}; only absolute ones are known")
+    sentences = read_sentences(folder)
     return TextEncoder(
         TextEncoderConfig.model_validate(
             {
@@ -38,6 +41,7 @@ def _build(folder: CheckpointFolder) -> TextEncoder:
                 "activation": activation_name(config.get("hidden_act", "gelu")),
                 "norm_eps": config.get("layer_norm_eps", 1e-12),
                 "num_types": config.get("type_vocab_size", 2),
+                "pooling": None if sentences is None else sentences.pooling,
             }
         )
     )
@@ -45,9 +49,12 @@ def _build(folder: CheckpointFolder) -> TextEncoder:
 
 def _reading(folder: CheckpointFolder) -> Reading:
     tokenizer = tokenizer_json(folder)
+    sentences = read_sentences(folder) or Sentences("mean")
+    positions = folder.config.get("max_position_embeddings", 512)
     return Reading(
         text=TextSpec(
-            context_length=folder.config.get("max_position_embeddings", 512),
+            context_length=min(positions, sentences.most_tokens or positions),
+            lower_case=sentences.lower_case,
             bos_id=token_id(tokenizer, "[CLS]"),
             eos_id=token_id(tokenizer, "[SEP]"),
             pad_id=token_id(tokenizer, "[PAD]"),

@@ -24,11 +24,17 @@ class TextEncoder(RoleModule):
 
     def __init__(self, model: text_models.TextEncoder, without: Collection[str] = ()) -> None:
         outputs = {"text_tokens": spec("float32", "B", "T", model.config.embed_dim)}
+        if model.config.pooling is not None:
+            outputs["text_embeds"] = spec("float32", "B", model.config.embed_dim)
         super().__init__(text_inputs(), outputs, without)
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        return self._chosen({"text_tokens": self.model(input_ids, attention_mask)})
+        tokens = self.model(input_ids, attention_mask)
+        found = {"text_tokens": tokens}
+        if self.model.config.pooling is not None:
+            found["text_embeds"] = self.model.embeds(tokens, attention_mask)
+        return self._chosen(found)
 
 
 class TextDecoder(RoleModule):
