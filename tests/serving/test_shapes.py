@@ -152,6 +152,7 @@ WRONG_INPUT: list[tuple[dict[str, Any], str, str]] = [
     ({"input": [[1, 2], [3]]}, "input", TOKENS),
     ({"input": [1, 2, 3]}, "input", TOKENS),
     ({"input": ["a dog"] * 2049}, "input", "List should have at most 2048 items after validation, not 2049"),
+    ({"input": []}, "input", "List should have at least 1 item after validation, not 0"),
     ({"input": ["a dog", 5]}, "input.1", "Input should be a valid string"),
     ({"input": ["a dog", "x" * 4001]}, "input.1", "4001 characters, more than 4000"),
     (
