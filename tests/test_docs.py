@@ -185,3 +185,14 @@ def test_the_readme_prints_what_was_measured(page: str, language: str) -> None:
     lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
     assert printed.count("|") > 20
     assert [line for line in printed.splitlines() if line and line not in lines] == []
+
+
+# A test of this repository, as pages name it.
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def test_tests_that_pages_name_are_there() -> None:
+    named = [found for page in PAGES for found in NAMED_TEST.findall(page.read_text(encoding="utf-8"))]
+    assert named
+    sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in {file for file, _ in named}}
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in sources[file]] == []
