@@ -155,6 +155,14 @@ def test_the_photo_below_a_thumbnail() -> None:
     assert np.array_equal(decode_image(data)[:, :, 0], expected)
 
 
+@pytest.mark.parametrize("place", [0, 5, 10**6, 2**32 - 1])
+def test_a_directory_below_that_is_none_spoils_nothing(place: int) -> None:
+    samples = bytes(range(192))
+    for kind in (0, 1):
+        decoded = decode_image(tiff(samples, 16, 12, {254: [kind], 330: [place]}))
+        assert decoded[:, :, 0].tobytes() == samples
+
+
 def test_a_page_that_is_too_large_is_refused_though_its_thumbnail_is_not() -> None:
     with pytest.raises(ImageError, match="80 x 60 pixels, more than the limit of 1,000"):
         decode_image(pages((SMALL, 1), (LARGE, 0)), max_pixels=1000)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
+_WIDTH = 256
 _BITS, _COMPRESSION, _PHOTOMETRIC = 258, 259, 262
 _STRIPS, _STRIP_BYTES, _PLANAR = 273, 279, 284
 _TILES, _TILE_BYTES = 324, 325
@@ -40,7 +41,7 @@ def open_tiff(data: bytes) -> ImageFile.ImageFile:
     picture = TiffImageFile(BytesIO(data))
     if _is_photo(picture.tag_v2) or raw_kind(picture) is not None:
         return picture
-    below = [place for place, tags in _pages_below(picture) if _is_photo(tags)]
+    below = [place for place, tags in _pages_below(picture) if _WIDTH in tags and _is_photo(tags)]
     for page in range(1, _LOOKED_AT):
         try:
             picture.seek(page)
@@ -79,8 +80,12 @@ def _pages_below(picture: ImageFile.ImageFile) -> Iterator[tuple[int, Any]]:
     for place in places[:_LOOKED_AT]:
         if isinstance(place, int):
             tags = ImageFileDirectory_v2(header)
-            stream.seek(place)
-            tags.load(stream)
+            # A reader of hostile bytes raises anything; what hangs below a photo must not spoil it.
+            try:
+                stream.seek(place)
+                tags.load(stream)
+            except Exception:
+                continue
             yield place, tags
 
 
