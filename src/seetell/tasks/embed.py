@@ -16,8 +16,8 @@ def available(context: Context) -> bool:
 
 
 def embeds_texts_alone(context: Context) -> bool:
-    """Whether the model has a vector for a text and none for a photo."""
-    return context.has("text_encoder", "text_embeds") and not available(context)
+    """Whether the model has a vector for a text and looks at no photos."""
+    return context.has("text_encoder", "text_embeds") and not context.has("image_encoder")
 
 
 class ImageEmbedder:

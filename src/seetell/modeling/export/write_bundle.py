@@ -99,7 +99,7 @@ def tasks_of(graphs: Mapping[Role, GraphSpec], text: TextSpec | None) -> tuple[T
     answers = writes and "fused_tokens" in outputs and text is not None and text.answer_start_id is not None
     can: dict[Task, bool] = {
         "embed": dual,
-        "embed_texts": "text_embeds" in outputs and not dual,
+        "embed_texts": "text_embeds" in outputs and "image_encoder" not in graphs,
         "match": dual or "match_logits" in outputs,
         "classify": dual or "label_logits" in outputs,
         "caption": writes and text is not None and bool(text.decoder_start_ids),
