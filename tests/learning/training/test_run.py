@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 
 from seetell.core.errors import RecipeError
 from seetell.data.imagefolder import read_imagefolder
@@ -235,6 +236,77 @@ def with_eyes(scenes: Path, folder: Path, *more: str) -> Recipe:
     return read_recipe(
         RECIPE, [*kept, *EYES, f"data_root={scenes}", f"checkpoint.dir={folder}", "precision=fp32", *more]
     )
+
+
+def test_parts_may_begin_anew_and_with_what_words_mean(scenes: Path, tmp_path: Path) -> None:
+    run(with_eyes(scenes, tmp_path / "first"))
+    begins = prepare(with_eyes(scenes, tmp_path / "plain", f"init={tmp_path / 'first'}")).step.model
+    rows = begins.bag.weight.shape[0]
+    words = torch.randn(rows, 12, generator=torch.manual_seed(0))
+    words[: rows // 2] = 0
+    save_file({"words": words}, tmp_path / "words.safetensors")
+    again = prepare(
+        with_eyes(
+            scenes,
+            tmp_path / "second",
+            f"init={tmp_path / 'first'}",
+            "tune={freeze: [image_encoder.net], reset: [image_projection, bag]}",
+            f"init_words={tmp_path / 'words.safetensors'}",
+            "seed=5",
+        )
+    ).step.model
+    assert torch.equal(again.token_bias, begins.token_bias), "as it was taught"
+    assert torch.equal(again.bag_projection.weight, begins.bag_projection.weight)
+    assert not torch.allclose(again.image_projection.weight, begins.image_projection.weight, atol=1e-3)
+    bag, plain = again.bag.weight.detach(), begins.bag.weight.detach()
+    assert not torch.allclose(bag[: rows // 2], plain[: rows // 2], atol=1e-3), "drawn anew"
+    told = torch.nn.functional.cosine_similarity(bag[rows // 2 :], words[rows // 2 :, :8])
+    assert torch.allclose(told, torch.ones_like(told), atol=1e-5)
+    spreads = [float(part.std()) for part in (bag[rows // 2 :], bag[: rows // 2])]
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (None, "is no safetensors file"),
+        (torch.ones(3, 12), r"are \[3, 12\]; \d+ tokens of 8 numbers or more are wanted"),
+        ("narrow", r"of 8 numbers or more are wanted"),
+        ("nothing", "says nothing of any token"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(
+    words: torch.Tensor | str | None, message: str, scenes: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "words.safetensors"
+    recipe = with_eyes(scenes, tmp_path / "run", f"init_words={file}")
+    if words == "narrow":
+        words = torch.ones(prepare(with_eyes(scenes, tmp_path / "other")).tokenizer.vocab_size, 7)
+    elif words == "nothing":
+        words = torch.zeros(prepare(with_eyes(scenes, tmp_path / "other")).tokenizer.vocab_size, 8)
+    if isinstance(words, torch.Tensor):
+        save_file({"words": words}, file)
+    with pytest.raises(RecipeError, match=f"^init_words: .*{message}"):
+        prepare(recipe)
+
+
+def test_nothing_begins_anew_without_weights_to_begin_with(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"tune\.reset: without init everything begins anew"):
+        with_eyes(scenes, tmp_path / "run", "tune={reset: [bag]}")
+
+
+def test_a_photos_features_are_left_out_in_training_alone(scenes: Path, tmp_path: Path) -> None:
+    prepared = prepare(
+        with_eyes(scenes, tmp_path / "run", "objectives=[{name: contrastive, drop_features: 0.5}]")
+    )
+    batch = build_collator(prepared).batch(0)
+    assert batch.maps is not None and batch.map_mask is not None
+    model = prepared.step.model.train()
+    first, other = (model.encode_maps(batch.maps, batch.map_mask).embeds for _ in range(2))
+    assert not torch.allclose(first, other, atol=1e-3)
+    model.eval()
+    first, other = (model.encode_maps(batch.maps, batch.map_mask).embeds for _ in range(2))
+    assert torch.equal(first, other)
 
 
 def test_above_frozen_layers_a_run_learns_from_maps_and_goes_on_to_the_same_end(

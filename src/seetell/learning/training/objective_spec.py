@@ -75,6 +75,8 @@ class ObjectiveSpec(BaseModel):
         with text to teach a dual encoder another language).
     drop_words: for ``contrastive``, the share of a text's words that are left out each time it is read, so
         that no photo is known by one of them (Iyyer et al. 2015, "word dropout").
+    drop_features: for ``contrastive`` of a model whose photos have pooled features, the share of these left
+        out each time a photo is seen (Srivastava et al. 2014): there are thousands of each photo.
     random_negatives: for ``matching``, the part of the texts whose negatives are drawn evenly from the batch
         instead of by similarity. Negatives a young dual encoder finds hard teach nothing yet.
 
@@ -95,6 +97,7 @@ class ObjectiveSpec(BaseModel):
     language_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     cross_lingual: float = Field(default=0.0, ge=0)
     drop_words: float = Field(default=0.0, ge=0, lt=1)
+    drop_features: float = Field(default=0.0, ge=0, lt=1)
     random_negatives: float = Field(default=0.0, ge=0, le=1)
     chunk: int | None = Field(default=None, gt=0)
     samples: int = Field(default=_SAMPLES, ge=2)
@@ -104,8 +107,8 @@ class ObjectiveSpec(BaseModel):
     def _each_knob_has_its_objective(self) -> Self:
         if (self.language_weights or self.cross_lingual) and self.name != "contrastive":
             raise ValueError(f"language_weights and cross_lingual serve contrastive alone, not {self.name}")
-        if self.drop_words and self.name != "contrastive":
-            raise ValueError(f"drop_words serves contrastive alone, not {self.name}")
+        if (self.drop_words or self.drop_features) and self.name != "contrastive":
+            raise ValueError(f"drop_words and drop_features serve contrastive alone, not {self.name}")
         if self.chunk is not None and self.name != "contrastive":
             raise ValueError(f"chunk serves contrastive alone, not {self.name}")
         if self.random_negatives and self.name != "matching":

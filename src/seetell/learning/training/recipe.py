@@ -68,6 +68,9 @@ class Recipe(Section):
     model: sizes of our model; without it and without ``init`` they are its defaults.
     init_image: a folder with the public checkpoint of an image classifier, of whose layers those of
         ``model.image`` are made; what ``init`` names comes after it.
+    init_words: a safetensors file whose ``words``, float[V, D], say what each of the tokenizer's V tokens
+        means: the bag of ``model.text`` begins with their first ``bag_dim`` numbers. Tokens whose numbers are
+        all 0 begin as they would without it.
     init_layers: where ``model`` has fewer blocks than what ``init`` names, whether each stack takes its
         ``first`` ones, or ones at ``even`` distances with the first and the last among them.
     init: the weights to start from. Without ``model``, the model itself: ours or of a public family.
@@ -86,6 +89,7 @@ class Recipe(Section):
     model: dict[str, Any] | None = None
     init: str | None = None
     init_image: str | None = None
+    init_words: str | None = None
     init_layers: Literal["first", "even"] = "first"
     tokenizer: TokenizerSettings = TokenizerSettings()
     data_root: str = "."
@@ -177,6 +181,8 @@ class Recipe(Section):
                     )
         if self.guard is not None and self.guard.every is None and self.validation is None:
             raise ValueError("guard: say every how many steps it measures (every)")
+        if self.tune.reset and self.init is None:
+            raise ValueError("tune.reset: without init everything begins anew; leave it out")
         missing = [spec.name for spec in self.objectives if not self.serves(spec.name)]
         if missing:
             raise ValueError(f"no source in data serves the objective {missing[0]}")

@@ -51,13 +51,14 @@ from seetell.learning.training.starting import (
     ANSWERS_FILE,
     LABELS_FILE,
     load_image_weights,
+    load_word_vectors,
     settle,
     with_kept_lists,
 )
 from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.teacher import Teacher
 from seetell.learning.training.teaching import check_outputs, check_teacher, read_teacher
-from seetell.learning.training.tuning import apply_tuning
+from seetell.learning.training.tuning import apply_tuning, drawn_anew
 from seetell.modeling.export.frozen_layers import last_map
 from seetell.modeling.export.run import own_image_spec
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
@@ -255,7 +256,11 @@ def _own_step(
     # A run that goes on has its weights in its checkpoint, wherever those it began with are by now.
     if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
         source = locate(recipe.init) or Path(recipe.init)
+        anew = drawn_anew(step.model, recipe.tune.reset)
         checkpoints.load_initial_weights(step.model, source, even=recipe.init_layers == "even")
+        step.model.load_state_dict(anew, strict=False)
+    if recipe.init_words is not None and checkpoints.latest(folder / "checkpoints") is None:
+        load_word_vectors(step.model, Path(recipe.init_words))
     return step
 
 

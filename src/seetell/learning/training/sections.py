@@ -238,12 +238,14 @@ class TuneSettings(Section):
 
     lora: adapters instead of the weights themselves.
     freeze: patterns of the names of parameters, or of modules with all they hold, that learn nothing.
+    reset: such patterns of what begins anew, and not with the weights of the recipe's ``init``.
     layer_decay: each block learns at this times the rate of the block above it, and what lies below the
         blocks slowest (Clark et al. 2020, appendix A; Bao et al. 2022, "BEiT").
     """
 
     lora: LoraSettings | None = None
     freeze: tuple[str, ...] = ()
+    reset: tuple[str, ...] = ()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
 
 

@@ -8,7 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from seetell.bundle.manifest import AnswerCalibration
 from seetell.core.errors import CheckpointError, RecipeError
@@ -66,6 +69,31 @@ def load_image_weights(model: UnifiedModel, folder: Path) -> None:
     if unlike:
         raise CheckpointError(f"init_image: {folder} has other layers than model.image: {unlike[0]}")
     encoder.net.load_state_dict(given)
+
+
+def load_word_vectors(model: UnifiedModel, file: Path) -> None:
+    """Begin the bag of words with what words mean, in place; see ``Recipe.init_words``.
+
+    The numbers are scaled to the spread that the bag's own have. Raises RecipeError.
+    """
+    if model.bag is None:
+        raise RecipeError("init_words: is for a model with a bag of words (model.text.bag_dim)")
+    try:
+        words = load_file(file)["words"].float()
+    except (OSError, SafetensorError, KeyError) as error:
+        raise RecipeError(f"init_words: {file} is no safetensors file with `words` ({error})") from error
+    rows, width = model.bag.weight.shape
+    if words.ndim != 2 or words.shape[0] != rows or words.shape[1] < width:
+        raise RecipeError(
+            f"init_words: the words of {file} are {list(words.shape)}; "
+            f"{rows} tokens of {width} numbers or more are wanted"
+        )
+    words = words[:, :width]
+    known = words.abs().sum(dim=1) > 0
+    if not known.any() or not words.isfinite().all():
+        raise RecipeError(f"init_words: {file} says nothing of any token, or numbers that are none")
+    with torch.no_grad():
+        model.bag.weight[known] = words[known] * (model.bag.weight.std() / words[known].std())
 
 
 def _settled(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
@@ -167,6 +195,9 @@ def _for_public(recipe: Recipe, start: Start) -> Recipe:
     for key in _OWN_ONLY:
         if getattr(recipe, key) != Recipe.model_fields[key].default:
             raise RecipeError(f"{key}: {name} keeps the one it was taught with; leave it out")
+    for key, given in (("tune.reset", recipe.tune.reset), ("init_words", recipe.init_words)):
+        if given:
+            raise RecipeError(f"{key}: is for models of ours, and {name} is none; leave it out")
     objectives = recipe.objectives or tuple(
         ObjectiveSpec(name=objective) for objective in able if recipe.serves(objective)
     )

@@ -113,6 +113,8 @@ class JointStep(TrainingStep):
         self.objectives = {spec.name: spec for spec in objectives}
         self.leads = leads
         self._reward = reward
+        if contrastive := self.objectives.get("contrastive"):
+            model.pooled_dropout.p = contrastive.drop_features
         weights: dict[str, float] = {spec.name: spec.weight for spec in objectives}
         # A head of the training alone: a bundle answers questions, it does not list tags.
         config = model.config

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import takewhile
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from seetell.core.errors import RecipeError
@@ -42,6 +42,15 @@ def apply_tuning(model: nn.Module, settings: TuneSettings) -> None:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RecipeError("tune: everything is frozen, so nothing is left to learn")
+
+
+def drawn_anew(model: nn.Module, patterns: Sequence[str]) -> dict[str, Tensor]:
+    """The parameters that patterns fit, as they are now, by name: a copy.
+
+    Raises RecipeError for a pattern that fits nothing.
+    """
+    own = dict(model.named_parameters())
+    return {name: own[name].detach().clone() for name in _fitting(patterns, list(own), "tune.reset")}
 
 
 def _adapt(model: nn.Module, settings: LoraSettings) -> None:

@@ -112,6 +112,8 @@ class UnifiedModel(AssembledModel):
         )
         encoder = self.image_encoder
         pooled_dim = encoder.pooled_dim if isinstance(encoder, PlacedEfficientNet) else width
+        # Of no use to who runs a model; training sets its rate.
+        self.pooled_dropout = nn.Dropout(0.0)
         self.image_projection = nn.Linear(pooled_dim, config.shared_dim, bias=False)
         self.text_projection = nn.Linear(width, config.shared_dim, bias=False)
         self.bag: nn.Embedding | None = None
@@ -172,7 +174,7 @@ class UnifiedModel(AssembledModel):
         tokens = self.image_bridge(found.tokens)
         pooled = masked_mean(tokens, found.mask if found.sizes is None else found.sizes)
         whole = pooled if found.pooled is None else found.pooled
-        embeds = F.normalize(self.image_projection(whole).float(), dim=-1)
+        embeds = F.normalize(self.image_projection(self.pooled_dropout(whole)).float(), dim=-1)
         return EncodedImage(tokens, found.mask, embeds, pooled, found.stages)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> EncodedText:
