@@ -213,7 +213,9 @@ async def _warm_up(serving: Serving) -> None:
             await run(photo_lane(model, "embed_images"), [photo])
             with suppress(TaskUnavailable):  # a model without texts
                 await run(text_lane(model), ["a photo"])
-        if model.tasks.isdisjoint(("caption", "ask", "match", "embed")):
+        elif "embed_texts" in model.tasks:
+            await run(text_lane(model), ["a text"])
+        if model.tasks.isdisjoint(("caption", "ask", "match", "embed", "embed_texts")):
             await run(photo_lane(model, "classify", labels=None), [photo])
 
 
