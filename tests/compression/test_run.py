@@ -20,6 +20,7 @@ from seetell.learning.compression import quantising
 from seetell.learning.compression.calibration import find_photos, read_texts
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.quality import Judge
+from seetell.learning.compression.report import rows
 from seetell.learning.compression.run import compress
 from seetell.learning.compression.settings import Settings
 from seetell.modeling.export.start import read_start
@@ -237,12 +238,17 @@ def test_floats_stay_beside_int8_where_they_are_wanted(
     calibration = save_photos(tmp_path / "photos")
     settings = Settings(calibration=calibration, tolerance=LOOSE)
     compress(tiny_bundle, tmp_path / "alone", settings)
-    compress(tiny_bundle, tmp_path / "both", replace(settings, keep_floats=True))
+    told = compress(tiny_bundle, tmp_path / "both", replace(settings, keep_floats=True)).document
     alone, both = open_bundle(tmp_path / "alone"), open_bundle(tmp_path / "both")
     both.verify(full=True)
     assert both.has_int8 and both.has_floats and not alone.has_floats
     assert both.manifest.gate is not None and both.manifest.gate.passed
     assert both.size_bytes < tiny_bundle.size_bytes + alone.size_bytes
+    floats = [path for path in both.folder.iterdir() if path.suffix in (".onnx", ".safetensors")]
+    kept = [path for path in floats if "int8" not in path.name and "check" not in path.name]
+    assert told["size_bytes"]["floats_beside"] == sum(path.stat().st_size for path in kept)
+    (remark,) = [row[3] for row in rows(told) if row[0] == "size"]
+    assert remark.endswith("MB with the floats beside it")
     photo = np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8)
     for precision, same in (("fp32", tiny_bundle), ("int8", alone)):
         with (

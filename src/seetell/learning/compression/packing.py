@@ -102,15 +102,19 @@ def pack(
     )
 
 
+def float_files(source: Bundle) -> list[str]:
+    """What runs in floats: graphs and weights, by name."""
+    graphs = source.manifest.graphs.values()
+    return sorted({WEIGHTS_NAME, *(spec.files["fp32"] for spec in graphs)})
+
+
 def beside_floats(folder: Path, source: Bundle, made: Bundle) -> dict[Role, GraphSpec]:
     """Make ``folder``, a copy of the int8 bundle ``made``, hold the floats of ``source`` too: their weights
     take the name that all bundles' have, and those in int8 one beside it. Returns both's graphs."""
     (folder / WEIGHTS_NAME).rename(folder / INT8_WEIGHTS_NAME)
     graphs: dict[Role, GraphSpec] = {}
-    names = {WEIGHTS_NAME}
     for role, spec in made.manifest.graphs.items():
         files = source.manifest.graphs[role].files
-        names.update(files.values())
         int8 = spec.files.get("int8")
         if int8 is None:
             (folder / spec.files["fp32"]).unlink()
@@ -126,7 +130,7 @@ def beside_floats(folder: Path, source: Bundle, made: Bundle) -> dict[Role, Grap
         graphs[role] = spec.model_copy(
             update={"files": {**files, **({} if int8 is None else {"int8": int8})}}
         )
-    for name in sorted(names):
+    for name in float_files(source):
         shutil.copyfile(source.path(name), folder / name)
     return graphs
 

@@ -24,7 +24,7 @@ class Figures:
     """Everything that was measured.
 
     stages: the source first, last what was judged. rows: the worst first. dataset: what quality was measured
-    on. name: the source's.
+    on. name: the source's. floats_bytes: size of the floats that stay beside int8.
     """
 
     stages: Sequence[Stage]
@@ -32,6 +32,7 @@ class Figures:
     tolerance: str
     dataset: str
     name: str
+    floats_bytes: int = 0
 
     @property
     def passed(self) -> bool:
@@ -70,7 +71,11 @@ def document(figures: Figures) -> dict[str, Any]:
             }
             for row in figures.rows
         ],
-        "size_bytes": {"before": before.size_bytes, "after": after.size_bytes},
+        "size_bytes": {
+            "before": before.size_bytes,
+            "after": after.size_bytes,
+            **({"floats_beside": figures.floats_bytes} if figures.floats_bytes else {}),
+        },
         **_flops(before, after),
         "graphs": {role: _graph(before, after, role) for role in _roles(after)},
         "peak_memory_mb": {
@@ -199,4 +204,8 @@ def _megabytes(size_bytes: float) -> str:
 
 
 def _part(pair: Mapping[str, float]) -> str:
-    return f"{pair['after'] / pair['before']:.0%} of it" if pair["before"] else ""
+    if not pair["before"]:
+        return ""
+    beside = pair.get("floats_beside", 0)
+    together = f"; {_megabytes(pair['after'] + beside)} with the floats beside it" if beside else ""
+    return f"{pair['after'] / pair['before']:.0%} of it{together}"

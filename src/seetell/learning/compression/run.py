@@ -22,7 +22,7 @@ from seetell.learning.compression.footprint import measure_both
 from seetell.learning.compression.gate import failure
 from seetell.learning.compression.job import Job
 from seetell.learning.compression.manifests import write_manifest
-from seetell.learning.compression.packing import beside_floats
+from seetell.learning.compression.packing import beside_floats, float_files
 from seetell.learning.compression.page import PAGE_NAME, html_report
 from seetell.learning.compression.quality import Evaluate, Judge
 from seetell.learning.compression.report import REPORT_NAME, Figures, as_json
@@ -103,7 +103,15 @@ def compress(
         made = job.whole()
         if made is not None:
             _measure_in_turns(job, made)
-        figures = Figures(job.stages, job.rows, str(settings.tolerance), dataset, bundle.manifest.name)
+        beside = float_files(bundle) if settings.keep_floats else []
+        figures = Figures(
+            job.stages,
+            job.rows,
+            str(settings.tolerance),
+            dataset,
+            bundle.manifest.name,
+            sum(bundle.path(name).stat().st_size for name in beside),
+        )
         document = describe(figures)
         if report is not None:
             atomic_write_text(report, html_report(document))
