@@ -15,10 +15,13 @@ import typer
 from seetell.cli.inputs import STDIN, listed, stream
 from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import Output, percent
+from seetell.cli.results_file import ResultsOption, results_file
 
 if TYPE_CHECKING:
     from seetell.core.results import Answer, Failure
     from seetell.tasks.model import Model
+
+COLUMNS = ("photo", "question", "answer", "confidence", "abstained", "alternatives", "model", "precision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def ask(
             show_default="the model's",
         ),
     ] = None,
+    results: ResultsOption = None,
     *,
     shared: Shared,
 ) -> None:
@@ -73,12 +77,13 @@ def ask(
         raise UsageError(f"ask: what should be asked about {photo}? Give QUESTION")
     choices = alternatives(answers, "--answers") if answers is not None else None
     settings = {"top": top, "min_confidence": min_confidence}
-    with Output(json=shared.json) as out:
+    kept = results_file(results, COLUMNS) if results is not None else None
+    with shared.output(kept) as out:
         model = open_model(shared)
         if photo is not None and question is not None:
-            paths, total = listed([photo], out.wants_total)
-            results = stream(model, "ask", paths, question=question, answers=choices, **settings)
-            asked: Iterator[tuple[str, str, Any]] = ((name, question, result) for name, result in results)
+            paths, total = listed([photo], out)
+            found = stream(model, "ask", paths, question=question, answers=choices, **settings)
+            asked: Iterator[tuple[str, str, Any]] = ((name, question, result) for name, result in found)
         else:
             total = None
             asked = _from_file(model, _read(questions or STDIN), choices, settings)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from itertools import tee
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from seetell.cli.inputs import PhotosArgument, listed, stream
-from seetell.cli.options import Shared, open_model, option, shared_options
-from seetell.cli.output import Output
+from seetell.cli.options import Shared, comma_list, open_model, option, shared_options
+from seetell.cli.results_file import ResultsOption, results_file
 
 if TYPE_CHECKING:
-    from seetell.core.results import Caption
+    from seetell.core.results import Caption, Failure
+    from seetell.tasks.model import Model
+
+COLUMNS = (
+    *("photo", "language", "text", "confidence", "unsure", "guess", "score", "cut"),
+    *("model", "precision"),
+)
 
 Method = Literal["autoregressive", "mask-predict"]
 
@@ -21,7 +29,10 @@ def caption(
     language: Annotated[
         str | None,
         option(
-            "--language", metavar="en|zh", help="Language of the caption.", show_default="the model's first"
+            "--language",
+            metavar="en|zh|en,zh",
+            help="Language of the caption, or several.",
+            show_default="the model's first",
         ),
     ] = None,
     beams: Annotated[
@@ -37,11 +48,14 @@ def caption(
         Method | None,
         option("--method", help="Word by word, or all at once in a few passes.", show_default="the model's"),
     ] = None,
+    results: ResultsOption = None,
     *,
     shared: Shared,
 ) -> None:
     """Describe photos in English or Chinese; says less where it is unsure."""
-    with Output(json=shared.json) as out:
+    languages = comma_list(language, "--language") if language is not None else [None]
+    kept = results_file(results, COLUMNS) if results is not None else None
+    with shared.output(kept) as out:
         model = open_model(shared)
         given = {
             "beams": beams,
@@ -49,8 +63,8 @@ def caption(
             "method": method.replace("-", "_") if method else None,
         }
         options = model.generation_options(**{name: v for name, v in given.items() if v is not None})
-        paths, total = listed(photos, out.wants_total)
-        answers = stream(model, "captions", paths, count=count, language=language, options=options)
+        paths, total = listed(photos, out)
+        answers = _captions(model, paths, languages, {"count": count, "options": options})
         from seetell.core.results import Failure
 
         for name, result in out.progress(answers, "captions", total):
@@ -61,6 +75,23 @@ def caption(
                 # Who asks for several captions wants to know what else it may be.
                 guess = (f"perhaps {found.guess}",) if found.unsure and count > 1 else ()
                 out.result({"photo": name, **asdict(found)}, name, shown(found), *guess)
+
+
+def _captions(
+    model: Model, paths: Iterable[str], languages: list[str] | list[None], settings: dict[str, Any]
+) -> Iterator[tuple[str, list[Caption] | Failure]]:
+    """The captions of each photo in all languages, or that it failed, which is told once."""
+    from seetell.core.results import Failure
+
+    # Side by side, so that a photo's languages stand together and none waits for the others' end.
+    streams = [
+        stream(model, "captions", some, language=language, **settings)
+        for language, some in zip(languages, tee(paths, len(languages)), strict=True)
+    ]
+    for answers in zip(*streams, strict=True):
+        name = answers[0][0]
+        failed = next((found for _, found in answers if isinstance(found, Failure)), None)
+        yield name, failed or [one for _, found in answers for one in found]
 
 
 def shown(caption: Caption) -> str:

@@ -7,7 +7,10 @@ from typing import Annotated
 
 from seetell.cli.inputs import PhotosArgument, listed, stream
 from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
-from seetell.cli.output import Output, percent
+from seetell.cli.output import percent
+from seetell.cli.results_file import ResultsOption, results_file
+
+COLUMNS = ("photo", "label", "probability", "ranking", "model", "precision")
 
 
 @shared_options
@@ -22,14 +25,16 @@ def classify(
             show_default="the model's own, if it has any",
         ),
     ] = None,
+    results: ResultsOption = None,
     *,
     shared: Shared,
 ) -> None:
     """Choose the label that fits each photo best."""
-    with Output(json=shared.json) as out:
+    kept = results_file(results, COLUMNS) if results is not None else None
+    with shared.output(kept) as out:
         wanted = alternatives(labels, "--labels") if labels is not None else None
         model = open_model(shared)
-        paths, total = listed(photos, out.wants_total)
+        paths, total = listed(photos, out)
         from seetell.core.results import Failure
 
         for name, found in out.progress(stream(model, "classify", paths, labels=wanted), "photos", total):

@@ -13,6 +13,7 @@ from seetell.cli.caption import shown
 from seetell.cli.inputs import expand
 from seetell.cli.options import Shared, open_model, shared_options
 from seetell.cli.output import Output, percent
+from seetell.core.installation import install_command
 
 if TYPE_CHECKING:
     from seetell.tasks.model import Model
@@ -50,8 +51,8 @@ def demo(
     shared: Shared,
 ) -> None:
     """Caption, question and search sample photos. Or yours, if you give some."""
-    with Output(json=shared.json, pretty=not shared.json) as out:
-        samples = [Sample(path, path) for path in expand(photos)] if photos else _samples(out)
+    with Output(json=shared.json, pretty=not shared.json, quiet=shared.quiet) as out:
+        samples = [Sample(path, path) for path in expand(photos, out.note)] if photos else _samples(out)
         started = time.perf_counter()
         model = open_model(shared)
         samples = _readable(model, samples, out)
@@ -72,7 +73,7 @@ def _samples(out: Output) -> list[Sample]:
 
     found = sample_photos()
     if not found:
-        out.note("no sample photographs here: pip install 'seetell[demo]', or give your own photos")
+        out.note(f"no sample photographs here: {install_command('demo')}, or give your own photos")
     return [
         *(Sample(path.name, str(path), (QUESTIONS[path.name],)) for path in found),
         *(Sample(scene.name, draw(scene), SCENE_QUESTIONS) for scene in SCENES),

@@ -41,7 +41,7 @@ def embed(
         raise UsageError("embed: say where to write with --out F.npy")
     if not photos and not text:
         raise UsageError("embed: give at least one PHOTO or --text")
-    with Output(json=shared.json) as output:
+    with shared.output() as output:
         require_writable(out)
         model = open_model(shared)
         # First, though their rows are last: a text that is none must not cost the work on a folder.
@@ -59,7 +59,7 @@ def embed(
 def _photo_rows(model: Model, photos: Iterable[str], output: Output) -> list[Any]:
     from seetell.core.results import Failure
 
-    paths, total = listed(photos, output.wants_total)
+    paths, total = listed(photos, output)
     rows: list[Any] = []
     for name, vector in output.progress(stream(model, "embed_images", paths), "photos", total):
         if isinstance(vector, Failure):

@@ -141,9 +141,9 @@ def evaluate(
     )
     task.check()
     dataset, split = _set_name(record)
-    with Output(json=shared.json) as out:
+    with shared.output() as out:
         # Found before measuring: where figures are to go must not turn out to be nowhere hours later.
-        folder = None if record is None else convert_first(shared.model).folder
+        folder = None if record is None else convert_first(shared.model, quiet=shared.quiet).folder
         model = open_model(shared)
         found = measure(model, task, out.progress)
         _report(found, out)

@@ -63,7 +63,7 @@ def index(
     from seetell.search.photo_index import PhotoIndex
 
     no_empty_paths(folders if place is None else [*folders, place])
-    with Output(json=shared.json) as out:
+    with shared.output() as out:
         where = index_place(folders) if place is None else Path(place)
         # Many photos, and nobody waits for the first: larger batches are a tenth faster on several threads.
         batch_size = _BATCH_SIZE if shared.batch_size is None and shared.threads != 1 else shared.batch_size

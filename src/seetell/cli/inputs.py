@@ -6,12 +6,13 @@ import codecs
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from seetell.cli.output import Output
     from seetell.tasks.model import Model
 
 Item = TypeVar("Item")
@@ -26,15 +27,14 @@ PhotoArgument = Annotated[
 ]
 
 
-def expand(photos: Iterable[str]) -> Iterator[str]:
+def expand(photos: Iterable[str], note: Callable[[str], None]) -> Iterator[str]:
     """Paths of single photos, folders walked in sorted order.
 
     Files named outright are always given, so that a missing one is reported in its place; so is a folder
-    without photos that stands among others. What the walk left out is said at the end, on standard error.
+    without photos that stands among others. What the walk left out is said at the end, through ``note``.
     Raises UsageError for a folder without photos that is all there is, and, before anything is given, for an
     empty path.
     """
-    from seetell.cli.output import say
     from seetell.core.errors import UsageError
     from seetell.media.listing import Skipped, photo_paths
 
@@ -56,7 +56,7 @@ def expand(photos: Iterable[str]) -> Iterator[str]:
             why = "".join(f" ({words})" for words in skipped.words())
             raise UsageError(f"{photo}: no photos in this folder{why}")
     for words in skipped.words():
-        say(words)
+        note(words)
 
 
 def no_empty_paths(paths: Iterable[str]) -> None:
@@ -68,16 +68,16 @@ def no_empty_paths(paths: Iterable[str]) -> None:
         raise UsageError("an empty path is given where a photo or a folder belongs")
 
 
-def listed(photos: Iterable[str], wanted: bool) -> tuple[Iterable[str], int | None]:
-    """The expanded photos and, where ``wanted`` for a progress bar, how many there are.
+def listed(photos: Iterable[str], out: Output) -> tuple[Iterable[str], int | None]:
+    """The expanded photos and, where ``out`` may draw a progress bar, how many there are.
 
     Standard input is never read ahead: what writes to it may be waiting for our answers.
     """
     given = list(photos)
-    if wanted and STDIN not in given:
-        everything = list(expand(given))
+    if out.wants_total and STDIN not in given:
+        everything = list(expand(given, out.note))
         return everything, len(everything)
-    return expand(given), None
+    return expand(given, out.note), None
 
 
 def stream(model: Model, verb: str, items: Iterable[Item], **options: Any) -> Iterator[tuple[Item, Any]]:

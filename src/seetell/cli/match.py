@@ -9,20 +9,25 @@ import typer
 
 from seetell.cli.inputs import PhotoArgument, listed, stream
 from seetell.cli.options import Shared, open_model, shared_options
-from seetell.cli.output import Output, percent
+from seetell.cli.output import percent
+from seetell.cli.results_file import ResultsOption, results_file
+
+COLUMNS = ("photo", "text", "probability", "similarity", "model", "precision")
 
 
 @shared_options
 def match(
     photo: PhotoArgument,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="Texts to compare with the photo.")],
+    results: ResultsOption = None,
     *,
     shared: Shared,
 ) -> None:
     """Say how well each text fits a photo."""
-    with Output(json=shared.json) as out:
+    kept = results_file(results, COLUMNS) if results is not None else None
+    with shared.output(kept) as out:
         model = open_model(shared)
-        paths, total = listed([photo], out.wants_total)
+        paths, total = listed([photo], out)
         from seetell.core.results import Failure
 
         for name, found in out.progress(stream(model, "match", paths, texts=texts), "photos", total):

@@ -11,14 +11,17 @@ import inspect
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from seetell.cli.output import Output, say
+
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
+    from seetell.cli.results_file import Keeper
     from seetell.tasks.model import Model
 
 # "a,b" and "狗，人" and "狗、人".
@@ -77,6 +80,14 @@ class Shared:
         bool, option("--exact-decode", help="Decode JPEGs at full size before resizing; slower.")
     ] = False
     json: JsonOption = False
+    quiet: Annotated[
+        bool,
+        option("--quiet", help="Print no progress and no remarks, and with --out or --sheet only errors."),
+    ] = False
+
+    def output(self, *keepers: AbstractContextManager[Keeper] | None) -> Output:
+        """The command's output, with those keepers of its results that were asked for."""
+        return Output(json=self.json, quiet=self.quiet, keepers=[one for one in keepers if one is not None])
 
 
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -109,7 +120,7 @@ def open_model(shared: Shared, *, threads: int | None = None, streams: int = 1) 
     from seetell.tasks.model import load
 
     with suppress(BundleNotFound):  # `load` says it
-        convert_first(shared.model)
+        convert_first(shared.model, quiet=shared.quiet)
     return load(
         shared.model,
         precision=shared.precision,
@@ -121,9 +132,9 @@ def open_model(shared: Shared, *, threads: int | None = None, streams: int = 1) 
     )
 
 
-def convert_first(model: str) -> Bundle:
+def convert_first(model: str, *, quiet: bool = False) -> Bundle:
     """The bundle of ``model``. A public checkpoint not converted yet is fetched and converted, and that is
-    said; ``load`` would do it silently. Raises what ``resolve_or_convert`` does."""
+    said unless ``quiet``; ``load`` would do it silently. Raises what ``resolve_or_convert`` does."""
     from seetell.bundle.store import resolve
     from seetell.core.errors import ConversionNeeded
 
@@ -131,22 +142,19 @@ def convert_first(model: str) -> Bundle:
         return resolve(model)
     except ConversionNeeded:
         from seetell.bundle.conversion import resolve_or_convert
-        from seetell.cli.output import say
         from seetell.cli.progress import ByteBar
 
-        with ByteBar(f"fetching {model}") as bar:
+        with nullcontext() if quiet else ByteBar(f"fetching {model}") as bar:
             return resolve_or_convert(
                 model,
-                fetching=bar.show,
-                converting=lambda name: say(f"converting {name}: once, then it is kept"),
+                fetching=None if bar is None else bar.show,
+                converting=lambda name: None if quiet else say(f"converting {name}: once, then it is kept"),
             )
 
 
 def alternatives(text: str, name: str) -> list[str]:
     """As :func:`comma_list`, of what is to be chosen among. That there is only one is said, because it is
     chosen whatever it is."""
-    from seetell.cli.output import say
-
     values = comma_list(text, name)
     if len(values) == 1:
         say(f"{name} has one entry, {values[0]!r}, which is always chosen; separate several by commas")

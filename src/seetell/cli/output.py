@@ -10,7 +10,9 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import typer
@@ -20,6 +22,8 @@ from seetell.core.lines import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from seetell.cli.results_file import Keeper
 
 T = TypeVar("T")
 
@@ -36,8 +40,9 @@ def say(message: str, stream: TextIO | None = None) -> None:
     _write(target, printable(message) + "\n")
 
 
-def json_line(fields: Mapping[str, Any]) -> str:
-    """``fields`` as one line of JSON that any encoding can carry where UTF-8 cannot."""
+def json_line(fields: Mapping[str, Any], encoding: str | None = None) -> str:
+    """``fields`` as one line of JSON that any encoding (by default that of standard output) can carry where
+    UTF-8 cannot."""
     try:
         line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -45,7 +50,7 @@ def json_line(fields: Mapping[str, Any]) -> str:
         fields = _finite(fields)
         line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     try:
-        line.encode(sys.stdout.encoding or "utf-8")
+        line.encode(encoding or sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         # Bytes of file names that are no UTF-8, or a terminal of another encoding.
         return json.dumps(fields, ensure_ascii=True, allow_nan=False)
@@ -63,30 +68,59 @@ def _finite(value: Any) -> Any:
 class Output:
     """The output of one command. As a context manager it ends with exit status 1 if inputs failed.
 
-    ``pretty`` chooses tables or tab-separated lines; by default tables are for terminals.
+    ``pretty`` chooses tables or tab-separated lines; by default tables are for terminals. ``quiet`` leaves
+    out progress and remarks, and the results, too, where they are kept elsewhere. ``keepers`` are given every
+    result and failure; they are opened when the block begins.
     """
 
-    def __init__(self, *, json: bool, pretty: bool | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        json: bool,
+        pretty: bool | None = None,
+        quiet: bool = False,
+        keepers: Sequence[AbstractContextManager[Keeper]] = (),
+    ) -> None:
         self.json = json
+        self.quiet = quiet
         self.failed = 0
         self.succeeded = 0
+        self._to_open = keepers
+        self._keepers: list[Keeper] = []
+        self._open = ExitStack()
         self.pretty = not json and (sys.stdout.isatty() if pretty is None else pretty)
         self._console: Console | None = None
         # What a progress bar is drawn on at present.
         self._live: Console | None = None
 
     def __enter__(self) -> Output:
+        with ExitStack() as opened:
+            if self._to_open:
+                opened.enter_context(interrupt.clearing_up())
+            self._keepers = [opened.enter_context(one) for one in self._to_open]
+            self._open = opened.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is None and self.failed:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+        if kind is not None:
+            return
+        for keeper in self._keepers:
+            self.note(f"{keeper.path}: written")
+        if self.failed:
             if self.failed + self.succeeded > 1:
-                self.note(f"{self.succeeded} done, {self.failed} failed")
+                self._tell(f"{self.succeeded} done, {self.failed} failed")
             raise typer.Exit(1)
 
     def result(self, fields: Mapping[str, Any], *cells: str) -> None:
         """One result: its fields for programs, its cells for people. The first cell names the input."""
         self.succeeded += 1
+        for keeper in self._keepers:
+            keeper.result(fields, cells)
+        if self._silent:
+            return
         if self.json:
             self._put(json_line(fields))
         elif self.pretty:
@@ -109,7 +143,7 @@ class Output:
         counted: each row is an input done, for the summary when others failed.
         """
         done = self.succeeded + (len(rows) if counted else 0)
-        if not self.pretty:
+        if not self.pretty or self._silent:
             for fields, cells in rows:
                 self.result(fields, *([title] if titled_lines else []), *cells)
             self.succeeded = done
@@ -119,6 +153,9 @@ class Output:
         from rich.text import Text
 
         self.succeeded = done
+        for fields, cells in rows:
+            for keeper in self._keepers:
+                keeper.result(fields, [title, *cells] if titled_lines else cells)
         table = Table(box=box.SIMPLE_HEAD, show_header=any(headers), pad_edge=False)
         for number, header in enumerate(headers):
             numeric = all(_is_number(cells[number]) for _, cells in rows)
@@ -137,14 +174,26 @@ class Output:
         self.failed += 1
         kind = getattr(error, "kind", "unexpected")
         message = printable(str(error)) or type(error).__name__
-        if self.json:
-            self._put(json_line({"photo": name, **more, "error": {"kind": kind, "message": message}}))
+        fields = {"photo": name, **more, "error": {"kind": kind, "message": message}}
+        for keeper in self._keepers:
+            keeper.failure(name, fields, error)
+        if self.json and not self._silent:
+            self._put(json_line(fields))
         else:
             shown = printable(name)
-            self.note(f"error: {message}" if shown in message else f"error: {shown}: {message}")
+            self._tell(f"error: {message}" if shown in message else f"error: {shown}: {message}")
 
     def note(self, message: str) -> None:
         """A remark for people, on standard error."""
+        if not self.quiet:
+            self._tell(message)
+
+    @property
+    def _silent(self) -> bool:
+        """Whether results are kept and not to be printed."""
+        return self.quiet and bool(self._keepers)
+
+    def _tell(self, message: str) -> None:
         if self._live is not None and sys.stderr.isatty():
             # Above the progress bar, which would otherwise be drawn through it, and on the same console:
             # standard output may be a file.
@@ -187,9 +236,11 @@ class Output:
     @property
     def wants_total(self) -> bool:
         """Whether a bar may be drawn, so that counting the inputs first is worth it."""
-        return sys.stderr.isatty() or sys.stdout.isatty()
+        return not self.quiet and (sys.stderr.isatty() or sys.stdout.isatty())
 
     def _bar_console(self) -> Console | None:
+        if self.quiet:
+            return None
         if sys.stdout.isatty() and not self.json:
             return self._stdout_console()
         if sys.stderr.isatty():

@@ -104,7 +104,7 @@ def search(
             text, image=image, k=k, where=where, hybrid=hybrid, rerank=rerank, all_copies=all_copies
         )
 
-    with Output(json=shared.json) as out:
+    with shared.output() as out:
         if sheet is not None:
             require_writable(sheet)
         stored = is_index(Path(inside))
@@ -145,7 +145,7 @@ def _show(hits: list[Hit], title: str, stored: bool, out: Output) -> None:
 def _fill(index: PhotoIndex, folder: str, out: Output) -> None:
     from seetell.core.results import Failure
 
-    paths, total = listed([folder], out.wants_total)
+    paths, total = listed([folder], out)
     for result in out.progress(index.changes(paths), "photos", total):
         if isinstance(result, Failure):
             out.failure(result.photo, result.error)
