@@ -187,6 +187,20 @@ def test_the_readme_prints_what_was_measured(page: str, language: str) -> None:
     assert [line for line in printed.splitlines() if line and line not in lines] == []
 
 
+# What no index has cannot be installed by its name.
+BY_NAME = re.compile(r"""pip install [^`\n]*['"]?\bseetell\b(?!-)[^/`\n]*""")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_id)
+def test_seetell_is_installed_from_where_it_is(path: Path) -> None:
+    assert BY_NAME.findall(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_check_of_installing_tells_good_from_bad() -> None:
+    assert BY_NAME.findall("pip install 'seetell[serve]'\npip install -c constraints.txt seetell") != []
+    assert BY_NAME.findall("pip install -c constraints.txt -e '.[serve]'\npip install pi-heif") == []
+
+
 # A test of this repository, as pages name it.
 NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 

@@ -71,7 +71,7 @@ def test_demo_without_scikit_image(seetell: Any, fake: Any, monkeypatch: pytest.
     monkeypatch.setattr(demo_scenes, "sample_photos", list)
     result = seetell("demo")
     assert result.status == 0
-    assert "seetell[demo]" in result.err
+    assert "[demo]'" in result.err
     assert "drawn: red triangle" in result.out
 
 

@@ -141,4 +141,4 @@ def test_without_the_extra(
         str(tmp_path / "photos"),
     ]
     assert run(words) == 2
-    assert "pip install 'seetell[compress]'" in capsys.readouterr().err
+    assert "[compress]'" in capsys.readouterr().err

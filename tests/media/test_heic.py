@@ -61,7 +61,7 @@ def test_without_the_extra_it_is_named_and_not_read_in_full(
     without_the_extra(monkeypatch)
     photo = tmp_path / "IMG_0001.HEIC"
     photo.write_bytes(TURNED)
-    with pytest.raises(ImageError, match=r"IMG_0001\.HEIC: HEIC, .*pip install 'seetell\[heic\]'") as caught:
+    with pytest.raises(ImageError, match=r"IMG_0001\.HEIC: HEIC, .*pip install pi-heif") as caught:
         decode_image(photo)
     assert caught.value.kind == "unsupported"
     assert read_file(str(photo)).sha256 is None

@@ -11,6 +11,7 @@ import typer
 
 from seetell.cli.options import JsonOption
 from seetell.cli.output import Output, size
+from seetell.core.installation import install_command
 
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
@@ -89,7 +90,7 @@ def _machine() -> list[Row]:
     ]
     for package in NEEDED:
         found = _version(package)
-        rows.append(_row(package, found or "missing: pip install seetell", ok=found is not None))
+        rows.append(_row(package, found or f"missing: {install_command()}", ok=found is not None))
     return rows
 
 
@@ -144,8 +145,10 @@ def _extras() -> list[Row]:
     rows = []
     for extra, package in EXTRAS.items():
         found = _version(package)
-        text = f"{package} {found}" if found else f"not installed: pip install 'seetell[{extra}]'"
+        text = f"{package} {found}" if found else "not installed"
         rows.append(_row(f"extra {extra}", text, installed=found is not None))
+    if not all(row["installed"] for row, _ in rows):
+        rows.append(_row("to add one", install_command("EXTRA")))
     return rows
 
 

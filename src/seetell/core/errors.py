@@ -36,6 +36,8 @@ for programs; the message is for people.
 
 from __future__ import annotations
 
+from seetell.core.installation import install_command
+
 
 class SeetellError(Exception):
     """Base of every error raised on purpose. ``kind`` is stable; the text is for people."""
@@ -70,7 +72,7 @@ class MissingExtra(UsageError):
         self.package = package
         self.extra = extra
         self._purpose = purpose
-        super().__init__(f"{package} is needed {purpose}: pip install 'seetell[{extra}]'")
+        super().__init__(f"{package} is needed {purpose}: {install_command(extra)}")
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         # An exception is rebuilt from its message alone, when it comes out of another process.

@@ -79,9 +79,10 @@ _ICO = Format("ICO", "PIL.IcoImagePlugin", "IcoImageFile")
 _QOI = Format("QOI", "PIL.QoiImagePlugin", "QoiImageFile")
 _JPEG2000 = Format("JPEG 2000", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile")
 _AVIF = Format("AVIF", "PIL.AvifImagePlugin", "AvifImageFile")
-# pi-heif, of the extra heic; libheif and libde265 in it are under the LGPL.
+# pi-heif, of the extra heic; libheif and libde265 in it are under the LGPL. The package is named and not the
+# extra: a server says this to strangers, who need not learn which folder it was installed from.
 _HEIC = Format("HEIC", "pi_heif", "HeifImageFile")
-_HEIC_WITHOUT_READER = Unread("HEIC", "which is read with the extra heic: pip install 'seetell[heic]'")
+_HEIC_WITHOUT_READER = Unread("HEIC", "which is read where pi-heif is installed: pip install pi-heif")
 _JPEG_XL = Unread("JPEG XL", "which is not read; djxl, GIMP and Krita export it as JPEG")
 _CAMERA_RAW = Unread("a camera's raw file", RAW_ADVICE)
 
