@@ -378,11 +378,14 @@ def test_a_text_that_is_none_costs_no_photos(
 def test_nothing_is_embedded_that_cannot_be_written(
     seetell: Any, fake: Any, photos: Path, tmp_path: Path
 ) -> None:
-    blocked = photos / "red.png" / "out.npy"
+    blocked = photos / "red.png"
+    (tmp_path / "folder.html").mkdir()
     for arguments in (
-        ("embed", photos, "--out", blocked),
+        ("embed", photos, "--out", blocked / "out.npy"),
         ("embed", photos, "--out", tmp_path),
-        ("search", "red", "--in", photos, "--sheet", blocked),
+        ("search", "red", "--in", photos, "--sheet", blocked / "out.html"),
+        ("caption", photos, "--sheet", blocked / "out.html"),
+        ("caption", photos, "--sheet", tmp_path / "folder.html"),
     ):
         result = seetell(*arguments)
         assert (result.status, result.out) == (1, ""), arguments

@@ -16,6 +16,7 @@ from seetell.cli.inputs import STDIN, listed, stream
 from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import Output, percent
 from seetell.cli.results_file import ResultsOption, results_file
+from seetell.cli.sheet import SheetOption, sheet_file
 
 if TYPE_CHECKING:
     from seetell.core.results import Answer, Failure
@@ -64,6 +65,7 @@ def ask(
         ),
     ] = None,
     results: ResultsOption = None,
+    sheet: SheetOption = None,
     *,
     shared: Shared,
 ) -> None:
@@ -78,7 +80,8 @@ def ask(
     choices = alternatives(answers, "--answers") if answers is not None else None
     settings = {"top": top, "min_confidence": min_confidence}
     kept = results_file(results, COLUMNS) if results is not None else None
-    with shared.output(kept) as out:
+    page = sheet_file(sheet, question or "Answers") if sheet is not None else None
+    with shared.output(kept, page) as out:
         model = open_model(shared)
         if photo is not None and question is not None:
             paths, total = listed([photo], out)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from seetell.cli.inputs import PhotosArgument, listed, stream
 from seetell.cli.options import Shared, comma_list, open_model, option, shared_options
 from seetell.cli.results_file import ResultsOption, results_file
+from seetell.cli.sheet import SheetOption, sheet_file
 
 if TYPE_CHECKING:
     from seetell.core.results import Caption, Failure
@@ -49,13 +50,15 @@ def caption(
         option("--method", help="Word by word, or all at once in a few passes.", show_default="the model's"),
     ] = None,
     results: ResultsOption = None,
+    sheet: SheetOption = None,
     *,
     shared: Shared,
 ) -> None:
     """Describe photos in English or Chinese; says less where it is unsure."""
     languages = comma_list(language, "--language") if language is not None else [None]
     kept = results_file(results, COLUMNS) if results is not None else None
-    with shared.output(kept) as out:
+    page = sheet_file(sheet, "Captions") if sheet is not None else None
+    with shared.output(kept, page) as out:
         model = open_model(shared)
         given = {
             "beams": beams,

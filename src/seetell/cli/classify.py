@@ -9,6 +9,7 @@ from seetell.cli.inputs import PhotosArgument, listed, stream
 from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import percent
 from seetell.cli.results_file import ResultsOption, results_file
+from seetell.cli.sheet import SheetOption, sheet_file
 
 COLUMNS = ("photo", "label", "probability", "ranking", "model", "precision")
 
@@ -26,12 +27,14 @@ def classify(
         ),
     ] = None,
     results: ResultsOption = None,
+    sheet: SheetOption = None,
     *,
     shared: Shared,
 ) -> None:
     """Choose the label that fits each photo best."""
     kept = results_file(results, COLUMNS) if results is not None else None
-    with shared.output(kept) as out:
+    page = sheet_file(sheet, "Labels") if sheet is not None else None
+    with shared.output(kept, page) as out:
         wanted = alternatives(labels, "--labels") if labels is not None else None
         model = open_model(shared)
         paths, total = listed(photos, out)

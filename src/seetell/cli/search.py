@@ -15,6 +15,7 @@ import typer.core
 from seetell.cli.inputs import listed, no_empty_paths
 from seetell.cli.options import Shared, open_model, option, shared_options
 from seetell.cli.output import Output
+from seetell.cli.sheet import SheetOption, require_page, write_sheet
 
 if TYPE_CHECKING:
     from seetell.core.results import Hit
@@ -79,9 +80,7 @@ def search(
     all_copies: Annotated[
         bool, option("--all-copies", help="Show every file of the same bytes, not one for all.")
     ] = False,
-    sheet: Annotated[
-        Path | None, option("--sheet", metavar="F.html", help="Also write the results as one HTML page.")
-    ] = None,
+    sheet: SheetOption = None,
     *,
     shared: Shared,
 ) -> None:
@@ -106,6 +105,7 @@ def search(
 
     with shared.output() as out:
         if sheet is not None:
+            require_page(sheet)
             require_writable(sheet)
         stored = is_index(Path(inside))
         index = PhotoIndex(inside if stored else None, open_model(shared), threads=shared.threads)
@@ -116,12 +116,11 @@ def search(
             _fill(index, inside, out)
         hits = find(index)
         query = " + ".join(str(part) for part in (text, image) if part is not None)
-        _show(hits, f"{query} ({len(index)} photos)", stored, out)
+        if sheet is None or not shared.quiet:
+            _show(hits, f"{query} ({len(index)} photos)", stored, out)
         for remark in index.remarks(text, image=image) if text is not None else ():
             out.note(remark)
         if sheet is not None:
-            from seetell.cli.sheet import write_sheet
-
             write_sheet(sheet, query, hits)
             out.note(f"contact sheet written to {sheet}")
 
