@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,3 +253,47 @@ main()
     )
     assert done.returncode == main.EXIT_INTERRUPTED, done.stderr
     assert len(done.stdout.splitlines()) == 20
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "seetell", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"seetell \d+\.\d+\S*\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("seetell capt", ["caption"]),
+        ("seetell caption --lang", ["--language"]),
+        ("seetell models re", ["recommend", "remove"]),
+    ],
+)
+def test_bash_completes(typed: str, offered: list[str]) -> None:
+    asked = {
+        "_SEETELL_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" ")),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "seetell"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **asked},
+        check=False,
+    )
+    assert done.stdout.split() == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_that_completes_is_printed(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "seetell"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "_SEETELL_COMPLETE": f"source_{shell}"},
+        check=False,
+    )
+    assert done.returncode == 0 and f"_SEETELL_COMPLETE=complete_{shell}" in done.stdout

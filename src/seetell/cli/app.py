@@ -9,6 +9,7 @@ import typer
 
 from seetell.cli import (
     ask,
+    cache,
     caption,
     classify,
     compress,
@@ -36,7 +37,7 @@ app = typer.Typer(
     name="seetell",
     help=HELP,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     # Plain help: rich's costs a third of the time `seetell --help` may take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -58,6 +59,7 @@ app.command("compress")(compress.compress)
 app.command("convert")(convert.convert)
 app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
+app.command("cache")(cache.cache)
 app.command("doctor")(doctor.doctor)
 
 

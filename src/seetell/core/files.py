@@ -175,7 +175,7 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         if _is_special(path) or (not overwrite and _occupied(target)):
             raise StorageError(f"{path} exists already; choose another name or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
+        _sweep(target.parent, _temporary_prefix(target))
         temporary.mkdir()
     except OSError as error:
         raise storage_error(error, path) from error
@@ -254,11 +254,15 @@ def _locked(folder: Path) -> int | None:
     return descriptor
 
 
-def _sweep(target: Path) -> None:
-    """Remove temporary folders for ``target`` whose writers were killed; of models these are gigabytes."""
+def sweep(folder: Path) -> None:
+    """Remove the temporary folders in ``folder`` whose writers were killed; of models these are gigabytes."""
+    _sweep(folder, ".")
+
+
+def _sweep(folder: Path, prefix: str) -> None:
     with suppress(OSError):
-        for entry in os.scandir(target.parent):
-            mine = entry.name.startswith(_temporary_prefix(target)) and entry.name.endswith(".tmp")
+        for entry in os.scandir(folder):
+            mine = entry.name.startswith(prefix) and entry.name.endswith(".tmp")
             if not mine or not entry.is_dir(follow_symlinks=False):
                 continue
             if time.time() - entry.stat(follow_symlinks=False).st_mtime < _SWEPT_FROM_AGE_S:
