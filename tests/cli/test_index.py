@@ -109,6 +109,8 @@ def test_captions_duplicates_and_a_check(seetell: Any, fake: Any, photos: Path) 
     assert best["photo"] == str(photos / "blue.png")
     again = seetell("search", "red", "--rerank", "--in", place, "--json", "-k", "1").lines
     assert [line["score"] for line in again] == [0.5]
+    assert seetell("search", "30", "--hybrid", "--in", photos, "--json").lines[0]["photo"] == best["photo"]
+    place.rename(place.with_name("elsewhere"))
     assert seetell("search", "red", "--hybrid", "--in", photos).status == 2
 
 
@@ -163,8 +165,9 @@ def test_what_is_skipped_is_said(seetell: Any, fake: Any, photos: Path) -> None:
         3,
         said,
     )
-    assert seetell("search", "red", "--in", photos).err == said
     assert seetell("caption", photos).err == said
+    photos.with_name("photos.index").rename(photos.with_name("elsewhere"))
+    assert seetell("search", "red", "--in", photos).err == said
     assert seetell("caption", photos / ".trashed-1712-red.png").status == 0
     only = seetell("caption", photos / "@eaDir")
     assert (only.status, "no photos in this folder" in only.err) == (2, True)
@@ -247,3 +250,105 @@ def test_a_folder_of_any_name(seetell: Any, fake: Any, photos: Path, name: str) 
         result = seetell("search", "red", "--in", place, "--sheet", folder / "found.html", "--json")
         assert result.status == 0
         assert result.lines[0]["photo"] == str(folder / "red.png")
+
+
+# --- a search in a folder whose index lies beside it ------------------------------------------------------
+
+
+def test_the_index_beside_a_folder_is_used_and_said(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seetell("index", photos)
+    (photos / "blue.png").unlink()
+    fake.calls.clear()
+    monkeypatch.chdir(photos.parent)
+    result = seetell("search", "red", "--in", "photos")
+    assert (result.status, fake.calls) == (0, []), "no photo is read"
+    assert result.out.splitlines()[0] == "1\tphotos/red.png\t1.000\t"
+    assert result.err.splitlines()[0] == (
+        "searching photos.index, 3 photos; `seetell index photos` brings it up to date"
+    )
+    monkeypatch.chdir(photos)
+    inside = seetell("search", "red")
+    assert inside.err.startswith("searching photos.index, 3 photos; `seetell index .` brings")
+    assert inside.out.splitlines()[0].startswith("1\tred.png\t")
+    assert "searching" not in seetell("search", "red", "--quiet").err
+    assert seetell("search", "red", "--json").lines[0]["photo"] == str(photos / "red.png")
+
+
+def test_an_index_that_does_not_fit_is_left_aside(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = photos.with_name("photos.index")
+    seetell("index", photos)
+    monkeypatch.setattr(type(fake), "name", "another")
+    result = seetell("search", "green", "--in", photos)
+    assert (result.status, len(result.out.splitlines())) == (0, 3)
+    assert result.err.startswith(f"{photos} is read anew: {place} was made by fake, not another; search with")
+    monkeypatch.undo()
+    (place / "index.json").write_text("{")
+    assert "is damaged" in seetell("search", "green", "--in", photos).err
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    assert "lancedb" in seetell("search", "green", "--in", photos).err
+
+
+def test_many_photos_are_worth_an_index(seetell: Any, fake: Any, photos: Path) -> None:
+    assert seetell("search", "red", "--in", photos).err == ""
+    for number in range(50):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(photos / f"{number:02}.png")
+    assert seetell("search", "red", "--in", photos).err == (
+        f"53 photos were read; `seetell index {photos}` keeps them, and searches find it\n"
+    )
+    assert seetell("search", "red", "--in", photos, "--quiet").err == ""
+
+
+def with_exif(path: Path, colour: str, camera: str, taken: str) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = camera
+    exif.get_ifd(0x8769)[0x9003] = taken
+    Image.new("RGB", (8, 8), colour).save(path, exif=exif)
+
+
+def test_dates_and_cameras(seetell: Any, fake: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "trip"
+    folder.mkdir()
+    with_exif(folder / "may.jpg", "red", "EOS R10", "2025:05:31 23:59:59")
+    with_exif(folder / "june.jpg", "green", "Pixel 8", "2025:06:01 00:00:00")
+    with_exif(folder / "july.jpg", "blue", "O'Hara_1%", "2025:07:01 00:00:00")
+    Image.new("RGB", (8, 8)).save(folder / "undated.png")
+    seetell("index", folder)
+
+    def found(*conditions: str) -> set[str]:
+        result = seetell("search", "red", "--in", folder, "--json", *conditions)
+        assert result.status == 0, result.err
+        return {Path(line["photo"]).stem for line in result.lines}
+
+    assert found("--after", "2025-06") == {"june", "july"}
+    assert found("--after", "2025-06", "--before", "2025-07") == {"june"}
+    assert found("--before", "2025/06/01") == {"may"}
+    assert found("--after", "2025-05-31 23:59:59", "--before", "2025-06-01T00:00:01") == {"may", "june"}
+    assert found("--camera", "pixel") == {"june"}
+    assert found("--camera", "o'hara_1%") == {"july"}
+    assert found("--camera", "%") == {"july"}
+    assert found("--camera", "8", "--where", "width = 8 or width = 9 -- any") == {"june"}
+    assert found("--where", "taken is null") == {"undated"}
+
+
+def test_conditions_that_cannot_be_meant(seetell: Any, fake: Any, photos: Path) -> None:
+    needs = seetell("search", "red", "--in", photos, "--after", "2025", "--camera", "Pixel")
+    assert (needs.status, fake.calls) == (2, [])
+    assert needs.err == (
+        "error: --after and --camera need an index, which knows what photos say of themselves; "
+        f"make one with seetell index {photos}\n"
+    )
+    seetell("index", photos)
+    for words, said in (
+        (("--after", "June"), "error: --after 'June' is no date; give one like 2025, 2025-06, 2025-06-01"),
+        (("--before", "2025-02-30"), "error: --before '2025-02-30' is no day of the calendar"),
+        (("--after", "2025-07", "--before", "2025-06"), "the earlier is for --after"),
+        (("--camera", " "), "--camera is empty"),
+        (("--where", "camera = Canon"), "a text stands in single quotes: 'Canon'"),
+    ):
+        result = seetell("search", "red", "--in", photos, *words)
+        assert (result.status, result.out) == (2, "")
+        assert said in result.err.splitlines()[-1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from seetell.cli import demo_scenes
+from seetell.cli.search import from_here
 
 
 def test_search_by_text(seetell: Any, fake: Any, photos: Path) -> None:
@@ -121,6 +125,54 @@ def test_what_is_doubtful_about_a_text_is_said(
     assert seetell("search", "a dog", "--in", photos).err == ""
     spec = SimpleNamespace(context_length=8, bos_id=1)
     monkeypatch.setattr(fake, "manifest", SimpleNamespace(**{**vars(fake.manifest), "text": spec}))
+
+
+class Keyboard(io.StringIO):
+    """Somebody at a terminal who types these lines, and Ctrl-D after the last."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_without_a_text_it_keeps_asking(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for typed in ("red\n-blue\n green \n\nnever\n", "red\n-blue\ngreen\n"):
+        monkeypatch.setattr("sys.stdin", Keyboard(typed))
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setattr("seetell.cli.output.Output.heading", lambda out, text: None)
+        result = seetell("search", "--in", photos, "-k", "1", "--json")
+        assert result.status == 0
+        found = re.findall(r'"photo": "([^"]*)"', result.out)
+        assert found == [str(photos / "red.png"), str(photos / "green.png")]
+        said = result.err.splitlines()
+        assert said[0] == "Say what to look for; an empty line or Ctrl-D ends."
+        assert "says only what is not wanted" in said[1]
+
+
+def test_asking_is_for_terminals_and_a_sheet_is_of_one_search(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard("red\n"))
+    for more in ((), ("--sheet", photos / "page.html")):
+        result = seetell("search", "--in", photos, *more)
+        assert (result.status, result.out) == (2, "")
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/home/me/Photos/a.jpg", "Photos/a.jpg"),
+        ("/home/you/a.jpg", "../you/a.jpg"),
+        ("/mnt/a.jpg", "/mnt/a.jpg"),
+        ("Photos/a.jpg", "Photos/a.jpg"),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="paths of POSIX")
+def test_paths_from_here(monkeypatch: pytest.MonkeyPatch, path: str, shown: str) -> None:
+    monkeypatch.setattr("os.getcwd", lambda: "/home/me")
+    assert from_here(path) == shown
     monkeypatch.setattr(
         fake, "count_tokens", lambda texts: [min(8, 2 + len(text.split())) for text in texts], raising=False
     )

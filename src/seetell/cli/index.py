@@ -12,11 +12,11 @@ import typer
 
 from seetell.cli.options import Shared, open_model, option, shared_options
 from seetell.cli.output import Output
+from seetell.cli.search_place import default_place
 
 if TYPE_CHECKING:
     from seetell.search.photo_index import PhotoIndex
 
-ENDING = ".index"
 _BATCH_SIZE = 32
 
 
@@ -98,10 +98,10 @@ def index_place(folders: list[str]) -> Path:
 
     if len(folders) > 1:
         raise UsageError("index: say where to keep the index of several folders with --index DIR")
-    folder = Path(folders[0]).absolute()
-    if not folder.name or folder.name == "..":
+    place = default_place(folders[0])
+    if place is None:
         raise UsageError(f"index: say where to keep the index of {folders[0]} with --index DIR")
-    return folder.with_name(folder.name + ENDING)
+    return place
 
 
 def _caption(photos: PhotoIndex, language: str | None, out: Output) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -12,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from seetell.cli.inputs import listed, no_empty_paths
-from seetell.cli.options import Shared, open_model, option, shared_options
-from seetell.cli.output import Output
+from seetell.cli.inputs import no_empty_paths
+from seetell.cli.options import Shared, option, shared_options
+from seetell.cli.output import Output, say
+from seetell.cli.search_place import Place, open_place
 from seetell.cli.sheet import SheetOption, require_page, write_sheet
 
 if TYPE_CHECKING:
     from seetell.core.results import Hit
-    from seetell.search.photo_index import PhotoIndex
 
 
 class SearchCommand(typer.core.TyperCommand):
@@ -53,16 +58,47 @@ _SHORT = re.compile(r"-k\d+|-")
 
 @shared_options
 def search(
-    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to look for.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TEXT", help="What to look for; on a terminal it is asked for, again and again."
+        ),
+    ] = None,
     inside: Annotated[
         str,
-        option("--in", metavar="FOLDER|INDEX", help="Folder of photos, or an index made by `seetell index`."),
+        option(
+            "--in",
+            metavar="FOLDER|INDEX",
+            help="Folder of photos, searched by FOLDER.index where `seetell index` made one; or an index.",
+        ),
     ] = ".",
     image: Annotated[
         Path | None,
         option("--image", metavar="F", help="Look for photos like this one; with TEXT, both count."),
     ] = None,
     k: Annotated[int, option("-k", min=1, help="How many to find.")] = 5,
+    after: Annotated[
+        str | None,
+        option(
+            "--after",
+            metavar="DATE",
+            help="Only photos taken on this date or later: 2025, 2025-06 or 2025-06-01.",
+            show_default="any",
+        ),
+    ] = None,
+    before: Annotated[
+        str | None,
+        option("--before", metavar="DATE", help="Only photos taken before this date.", show_default="any"),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        option(
+            "--camera",
+            metavar="NAME",
+            help="Only photos by a camera whose maker and model have NAME in them.",
+            show_default="any",
+        ),
+    ] = None,
     where: Annotated[
         str | None,
         option(
@@ -91,62 +127,109 @@ def search(
     """
     from seetell.core.errors import UsageError
     from seetell.core.files import require_writable
-    from seetell.search.index_folder import is_index
-    from seetell.search.photo_index import PhotoIndex
+    from seetell.search.conditions import condition
 
     no_empty_paths([inside])
-    if text is None and image is None:
+    asks = text is None and image is None
+    if asks and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("search: say what to look for with TEXT, --image F, or both")
-
-    def find(index: PhotoIndex) -> list[Hit]:
-        return index.search(
-            text, image=image, k=k, where=where, hybrid=hybrid, rerank=rerank, all_copies=all_copies
+    if asks and sheet is not None:
+        raise UsageError(
+            "search: a sheet is of one search; say what to look for with TEXT, --image F, or both"
         )
+    settings: dict[str, Any] = {
+        "k": k,
+        "where": condition(where, after=after, before=before, camera=camera),
+        "hybrid": hybrid,
+        "rerank": rerank,
+        "all_copies": all_copies,
+    }
+    given = {"--after": after, "--before": before, "--camera": camera, "--where": where}
+    conditions = [name for name, value in given.items() if value is not None]
 
     with shared.output() as out:
         if sheet is not None:
             require_page(sheet)
             require_writable(sheet)
-        stored = is_index(Path(inside))
-        index = PhotoIndex(inside if stored else None, open_model(shared), threads=shared.threads)
-        if not stored:
+        place = open_place(inside, shared, out)
+        if conditions and not place.stored:
+            raise UsageError(
+                f"{' and '.join(conditions)} need{'s' if len(conditions) == 1 else ''} an index, which knows "
+                "what photos say of themselves; "
+                f"make one with seetell index {shlex.quote(inside)}"
+            )
+        if asks:
+            _keep_asking(place, settings, out)
+            return
+        if not place.stored:
             # While nothing is in it, for its errors alone: a query that is none must not cost a folder's
             # reading.
-            find(index)
-            _fill(index, inside, out)
-        hits = find(index)
+            place.index.search(text, image=image, **settings)
+            place.fill(out)
+        hits = place.index.search(text, image=image, **settings)
         query = " + ".join(str(part) for part in (text, image) if part is not None)
         if sheet is None or not shared.quiet:
-            _show(hits, f"{query} ({len(index)} photos)", stored, out)
-        for remark in index.remarks(text, image=image) if text is not None else ():
+            _show(hits, query, place, out)
+        for remark in place.index.remarks(text, image=image) if text is not None else ():
             out.note(remark)
+        place.advise(out)
         if sheet is not None:
             write_sheet(sheet, query, hits)
             out.note(f"contact sheet written to {sheet}")
 
 
-def _show(hits: list[Hit], title: str, stored: bool, out: Output) -> None:
+def _keep_asking(place: Place, settings: dict[str, Any], out: Output) -> None:
+    """Search for one text after another, as somebody types them."""
+    from seetell.core.errors import SeetellError
+
+    place.fill(out)
+    place.advise(out)
+    for query in _asked():
+        # What is wrong with one search is no reason not to ask for the next.
+        try:
+            _show(place.index.search(query, **settings), query, place, out)
+            for remark in place.index.remarks(query):
+                out.note(remark)
+        except SeetellError as error:
+            say(f"error: {error}")
+
+
+def _asked() -> Iterator[str]:
+    """What somebody types, line by line, until an empty one or Ctrl-D."""
+    with suppress(ImportError):
+        import readline  # noqa: F401 (with it `input` lets lines be edited and brought back)
+    say("Say what to look for; an empty line or Ctrl-D ends.")
+    while True:
+        try:
+            line = input("search> ").strip()
+        except EOFError:
+            typer.echo()
+            return
+        if not line:
+            return
+        yield line
+
+
+def _show(hits: list[Hit], query: str, place: Place, out: Output) -> None:
     """The hits. Those that are gone are marked, and said once."""
     gone = sum(hit.gone for hit in hits)
     headers = ("rank", "photo", "score") + (("",) if gone else ())
     rows = []
     for hit in hits:
-        cells = (str(hit.rank), hit.photo, "–" if math.isnan(hit.score) else f"{hit.score:.3f}")
+        cells = (str(hit.rank), from_here(hit.photo), "–" if math.isnan(hit.score) else f"{hit.score:.3f}")
         rows.append((asdict(hit), (*cells, "gone" if hit.gone else "") if gone else cells))
-    out.results(rows, headers, title, counted=False)
+    out.results(rows, headers, f"{query} ({len(place.index)} photos)", counted=False)
     if gone:
-        again = "; `seetell index FOLDER` brings the index up to date" if stored else ""
+        again = "; `seetell index FOLDER` brings the index up to date" if place.stored else ""
         out.note(
             f"{gone} of these {len(hits)} photos {'is' if gone == 1 else 'are'} not there any more{again}"
         )
 
 
-def _fill(index: PhotoIndex, folder: str, out: Output) -> None:
-    from seetell.core.results import Failure
-
-    paths, total = listed([folder], out)
-    for result in out.progress(index.changes(paths), "photos", total):
-        if isinstance(result, Failure):
-            out.failure(result.photo, result.error)
-        else:
-            out.succeeded += 1
+def from_here(path: str) -> str:
+    """A path as one would write it in the current folder, where that is the shorter way."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the current folder is gone, or on another drive of Windows
+        return path
+    return min(path, relative, key=len)

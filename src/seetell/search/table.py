@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import MissingExtra, SeetellError, StorageError, UsageError
 from seetell.search.columns import COLUMNS, Contents, Ids, Known, Rows, Vectors, path_text, row_path
+from seetell.search.conditions import what_is_wrong
 from seetell.search.moves import NOWHERE
 
 # Versions are kept this long for readers that have them open; a search holds one for far less than a second.
@@ -326,7 +327,8 @@ class PhotoTable:
             return self._unreadable(damage)
         if where is not None:
             columns = ", ".join(COLUMNS)
-            return UsageError(f"--where {where!r}: {_line(error)}; the columns are: {columns}")
+            why = what_is_wrong(where, str(error))
+            return UsageError(f"--where {where!r}: {why}; the columns are: {columns}")
         if what is not None:
             return UsageError(f"{what} cannot be looked for ({_line(error)})")
         return self._unreadable(error)
