@@ -22,7 +22,7 @@ import pytest
 from seetell.bundle import conversion
 from seetell.bundle.store import open_bundle
 from seetell.cli.options import Shared
-from seetell.cli.serve import _source
+from seetell.cli.serve import _source, _where
 from tests.bundle.test_store import make_bundle
 from tests.cli.conftest import Seetell
 
@@ -143,6 +143,37 @@ def test_other_origins_and_a_prefix() -> None:
         answer = httpx2.get(f"{server.address}/p/health", headers={"origin": "http://b.example"})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
         assert "any web page open in a browser on this machine can use it" in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "address", "opened", "sentence"),
+    [
+        (["a"], "http://127.0.0.1:80", False, "Serving a: open http://127.0.0.1:80 in a browser."),
+        (["a", "b"], "http://127.0.0.1:80", False, "Serving a and b: open http://127.0.0.1:80 in a browser."),
+        (
+            ["a", "b", "c"],
+            "http://0.0.0.0:80",
+            True,
+            "Serving a, b and c, listening at http://0.0.0.0:80: "
+            "the page opens in your browser (http://127.0.0.1:80).",
+        ),
+    ],
+)
+def test_where_the_page_is_is_a_sentence(names: list[str], address: str, opened: bool, sentence: str) -> None:
+    assert _where(names, address, opened=opened) == f"{sentence} Ctrl-C ends it."
+
+
+@pytest.mark.parametrize(("display", "opened"), [(":7", True), ("", False)])
+def test_the_page_is_opened_where_there_is_a_desktop(tmp_path: Path, display: str, opened: bool) -> None:
+    """The browser is a script that writes down what it was given."""
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/asked\n')
+    browser.chmod(0o755)
+    settings = {"DISPLAY": display, "WAYLAND_DISPLAY": "", "BROWSER": f"{browser} %s", "SSH_CONNECTION": ""}
+    with running("--threads", "1", "--open", **settings) as server:
+        wait_until_ready(server.address)
+    asked = tmp_path / "asked"
+    assert (asked.read_text().strip() if asked.exists() else None) == (server.address if opened else None)
 
 
 @pytest.mark.parametrize("given", ["", ",", " "])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,9 @@ def serve(
             show_default="none",
         ),
     ] = "",
+    open_browser: Annotated[
+        bool, option("--open", help="Open the page in a browser, where there is a desktop.")
+    ] = False,
     *,
     also: Annotated[
         list[str],
@@ -94,6 +98,7 @@ def serve(
 
     Ends with Ctrl-C or SIGTERM, after what was asked is answered.
     """
+    from seetell.cli.desktop import has_desktop, open_page, own_address
     from seetell.cli.output import json_line, say
     from seetell.core import settings
     from seetell.core.errors import UsageError
@@ -131,11 +136,15 @@ def serve(
         root_path=prefix,
     )
 
+    opens = open_browser and has_desktop()
+
     def started(address: str) -> None:
         if shared.json:
             typer.echo(json_line({"address": address}))
         else:
-            say(f"{', '.join(app.serving.pool.names)} at {address} (Ctrl-C ends)")
+            say(_where(app.serving.pool.names, address, opened=opens))
+        if opens:
+            open_page(own_address(address))
         if not keys and host not in ("127.0.0.1", "::1", "localhost"):
             say("warning: anybody who can reach this address can use it; give --api-key")
         elif not keys and EVERY_ORIGIN in origins:
@@ -143,6 +152,17 @@ def serve(
 
     log_to_stderr()
     serve_app(app, host=host, port=port, started=started)
+
+
+def _where(names: Sequence[str], address: str, *, opened: bool) -> str:
+    """The sentence that says where the page is."""
+    from seetell.cli.desktop import own_address
+
+    served = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    page = own_address(address)
+    told = f"the page opens in your browser ({page})" if opened else f"open {page} in a browser"
+    listens = "" if page == address else f", listening at {address}"
+    return f"Serving {served}{listens}: {told}. Ctrl-C ends it."
 
 
 def _keys(given: str | None) -> list[str]:
