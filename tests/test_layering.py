@@ -66,7 +66,6 @@ OPTIONAL = (
     "onnxruntime",
     "py3langid",
     "pyarrow",
-    "skimage",
     "yaml",
 )
 

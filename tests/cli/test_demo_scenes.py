@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from seetell.cli.demo_scenes import COLOURS, SAMPLE_PHOTOS, SCENES, SIZE_PX, Scene, draw, sample_photos
+from seetell.cli.demo import QUESTIONS
+from seetell.cli.demo_scenes import COLOURS, SCENES, SIZE_PX, Scene, draw, sample_photos
 
 
-@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image")
-def test_sample_photographs_ship_with_scikit_image() -> None:
-    assert [path.name for path in sample_photos()] == list(SAMPLE_PHOTOS)
+def test_sample_photographs_are_whole_and_few_bytes() -> None:
     for path in sample_photos():
         with Image.open(path) as image:
+            image.load()
             assert min(image.size) >= 300
+    assert sum(path.stat().st_size for path in sample_photos()) < 400_000
 
 
-def test_without_scikit_image_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert sample_photos() == []
+def test_every_sample_photograph_has_a_question_and_terms() -> None:
+    names = [path.name for path in sample_photos()]
+    assert sorted(QUESTIONS) == names and len(names) == 5
+    terms = (sample_photos()[0].parent / "README.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in terms.splitlines() if line.startswith("| `")}
+    assert sorted(rows) == names
+    assert all("CC0 1.0 |" in row or "public domain" in row for row in rows.values())
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)

@@ -13,18 +13,16 @@ from seetell.cli.caption import shown
 from seetell.cli.inputs import expand
 from seetell.cli.options import Shared, open_model, shared_options
 from seetell.cli.output import Output, percent
-from seetell.core.installation import install_command
 
 if TYPE_CHECKING:
     from seetell.tasks.model import Model
 
-# What is asked about a picture: by its name, or the last ones.
+# What is asked about a sample photo.
 QUESTIONS = {
-    "astronaut.png": "what color is the suit?",
-    "camera.png": "what is the man holding?",
-    "chelsea.png": "what animal is this?",
-    "coffee.png": "what is in the cup?",
-    "motorcycle_left.png": "what color is the motorcycle?",
+    "astronaut.jpg": "what color is the suit?",
+    "camera.jpg": "what is the man holding?",
+    "chelsea.jpg": "what animal is this?",
+    "coffee.jpg": "what is in the cup?",
     "rocket.jpg": "what is in the picture?",
 }
 SCENE_QUESTIONS = ("what shape is in the image?", "what color is the shape?", "is there a circle?")
@@ -52,7 +50,7 @@ def demo(
 ) -> None:
     """Caption, question and search sample photos. Or yours, if you give some."""
     with Output(json=shared.json, pretty=not shared.json, quiet=shared.quiet) as out:
-        samples = [Sample(path, path) for path in expand(photos, out.note)] if photos else _samples(out)
+        samples = [Sample(path, path) for path in expand(photos, out.note)] if photos else _samples()
         started = time.perf_counter()
         model = open_model(shared)
         samples = _readable(model, samples, out)
@@ -68,14 +66,11 @@ def demo(
             _search(model, samples, OWN_QUERIES if photos else SAMPLE_QUERIES, out)
 
 
-def _samples(out: Output) -> list[Sample]:
+def _samples() -> list[Sample]:
     from seetell.cli.demo_scenes import SCENES, draw, sample_photos
 
-    found = sample_photos()
-    if not found:
-        out.note(f"no sample photographs here: {install_command('demo')}, or give your own photos")
     return [
-        *(Sample(path.name, str(path), (QUESTIONS[path.name],)) for path in found),
+        *(Sample(path.name, str(path), (QUESTIONS[path.name],)) for path in sample_photos()),
         *(Sample(scene.name, draw(scene), SCENE_QUESTIONS) for scene in SCENES),
     ]
 

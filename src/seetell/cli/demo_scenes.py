@@ -1,26 +1,13 @@
-"""Pictures for `seetell demo`: scikit-image's sample photographs and a few drawn scenes.
-
-The photographs are those that ship inside scikit-image's wheel, so that nothing is downloaded; they are
-found without importing it, which would load scipy for the sake of a path.
-"""
+"""Pictures for `seetell demo`: the sample photographs of the package and a few drawn scenes."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-# Checked with scikit-image 0.25 and 0.26; the other photographs of skimage.data are fetched on demand.
-SAMPLE_PHOTOS = (
-    "astronaut.png",
-    "camera.png",
-    "chelsea.png",
-    "coffee.png",
-    "motorcycle_left.png",
-    "rocket.jpg",
-)
 SIZE_PX = 256
 COLOURS = {
     "red": (255, 0, 0),
@@ -71,9 +58,6 @@ def draw(scene: Scene) -> Image.Image:
 
 
 def sample_photos() -> list[Path]:
-    """The sample photographs present; empty where scikit-image is not installed."""
-    found = importlib.util.find_spec("skimage")
-    if found is None or not found.submodule_search_locations:
-        return []
-    folder = Path(found.submodule_search_locations[0]) / "data"
-    return [folder / name for name in SAMPLE_PHOTOS if (folder / name).is_file()]
+    """The sample photographs; the README beside them says whose they are."""
+    folder = Path(str(resources.files("seetell"))) / "samples"
+    return sorted(folder.glob("*.jpg"))

@@ -35,7 +35,6 @@ NEEDED = (
 )
 # extra -> a package that only it brings
 EXTRAS = {
-    "demo": "scikit-image",
     "heic": "pi-heif",
     "hub": "huggingface_hub",
     "onnxruntime": "onnxruntime",
