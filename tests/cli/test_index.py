@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from seetell.cli.output import Output
+
 lancedb = pytest.importorskip("lancedb", reason="the extra `search` is not installed")
 
 
@@ -352,3 +354,26 @@ def test_conditions_that_cannot_be_meant(seetell: Any, fake: Any, photos: Path) 
         result = seetell("search", "red", "--in", photos, *words)
         assert (result.status, result.out) == (2, "")
         assert said in result.err.splitlines()[-1]
+
+
+def test_progress_has_a_count(seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "again.png").write_bytes((photos / "red.png").read_bytes())
+    totals: dict[str, Any] = {}
+    progress = Output.progress
+
+    def watched(out: Output, items: Any, label: str, total: Any = None) -> Any:
+        totals[label] = total() if callable(total) else total
+        return progress(out, items, label, total)
+
+    monkeypatch.setattr(Output, "progress", watched)
+    monkeypatch.setattr(Output, "wants_total", True)
+    assert seetell("index", photos, "--caption").status == 0
+    assert totals == {"photos": 4, "captions": 3}, "copies are captioned once"
+    seetell("index", photos, "--caption")
+    assert totals == {"photos": 4, "captions": 0}
+    questions = photos / "questions.jsonl"
+    questions.write_text(
+        '{"photo": "red.png", "question": "what?"}\n\n{"photo": "red.png", "question": "who?"}'
+    )
+    seetell("ask", "--questions", questions)
+    assert totals["answers"] == 2

@@ -6,7 +6,12 @@ import contextlib
 import errno
 import io
 import json
+import os
+import re
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,3 +240,63 @@ def test_a_full_disk_behind_standard_output(monkeypatch: pytest.MonkeyPatch) -> 
         Output(json=True).result({"photo": "a"}, "a", "b")
     monkeypatch.setattr(sys, "stderr", Full())
     say("nobody can be told, which is no reason to stop")
+
+
+def test_the_answer_has_the_width_that_names_leave(screen: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with screen:
+        out = Output(json=False)
+        out.fit_names(["a.jpg", "红.jpg"])
+        out.result({}, "a.jpg", "a dog in a red hat runs over the grass", "perhaps a cat")
+        out.result({}, "红.jpg", "a cat")
+    # Six columns for the name and two between leave 52; the names' column fits the wider of the two.
+    shown = re.sub(r"\x1b\[\d*m", "", screen.getvalue())
+    assert shown.splitlines() == [
+        "a.jpg   a dog in a red hat runs over the grass  perhaps a   ",
+        "        cat                                                 ",
+        "红.jpg  a cat",
+    ]
+
+
+def test_what_a_pipe_reads_is_not_drawn_over(
+    screen: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``seetell caption photos/ | head`` on a terminal: what head prints appears where the bar would be."""
+    monkeypatch.setattr(sys, "stderr", screen)
+    reads, writes = os.pipe()
+    with os.fdopen(reads), os.fdopen(writes, "w") as pipe, open(tmp_path / "captions.tsv", "w") as file:
+        for stream, drawn in ((pipe, False), (file, True)):
+            monkeypatch.setattr(sys, "stdout", stream)
+            for json_lines in (False, True):
+                assert Output(json=json_lines).wants_total is drawn
+                assert Output(json=json_lines, quiet=True).wants_total is False
+
+
+def test_what_counts_is_called_when_the_bar_shows(screen: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from seetell.cli import progress
+
+    counted = threading.Event()
+
+    def count() -> int:
+        counted.set()
+        return 2
+
+    with screen:
+        assert list(Output(json=False).progress([1, 2, 3], "photos", count)) == [1, 2, 3]
+        assert not counted.is_set(), "a short run counts nothing"
+        monkeypatch.setattr(progress, "PATIENCE_S", 0.0)
+        out = Output(json=False)
+        for _ in out.progress([1, 2, 3], "photos", count):
+            assert counted.wait(10)
+            wait_for(lambda: "0/2" in screen.getvalue())
+    # More came than were counted.
+    assert "3/3" in screen.getvalue()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

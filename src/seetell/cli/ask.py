@@ -88,7 +88,7 @@ def ask(
             found = stream(model, "ask", paths, question=question, answers=choices, **settings)
             asked: Iterator[tuple[str, str, Any]] = ((name, question, result) for name, result in found)
         else:
-            total = None
+            total = _lines(questions) if questions is not None and out.wants_total else None
             asked = _from_file(model, _read(questions or STDIN), choices, settings)
         for name, text, result in out.progress(asked, "answers", total):
             if isinstance(result, Failure):
@@ -152,6 +152,14 @@ def _read(source: str) -> Iterator[Query]:
         raise UsageError(f"--questions: {source} cannot be read ({error.strerror})") from error
     with file:
         yield from _parsed(file, source, Path(source).parent)
+
+
+def _lines(source: str) -> int | None:
+    """How many questions a file holds; None for what can be read only once."""
+    if not Path(source).is_file():
+        return None
+    with open(source, "rb") as file:
+        return sum(bool(line.strip()) for line in file)
 
 
 def _parsed(lines: Iterable[bytes], source: str, folder: Path) -> Iterator[Query]:

@@ -108,7 +108,8 @@ def _caption(photos: PhotoIndex, language: str | None, out: Output) -> None:
     from seetell.core.results import Failure
 
     done = 0
-    for result in out.progress(photos.caption(language), "captions"):
+    total = photos.uncaptioned() if out.wants_total else None
+    for result in out.progress(photos.caption(language), "captions", total):
         if isinstance(result, Failure):
             out.failure(result.photo, result.error)
         else:
@@ -119,7 +120,7 @@ def _caption(photos: PhotoIndex, language: str | None, out: Output) -> None:
 def _update(photos: PhotoIndex, folders: list[str], where: Path, retry: bool, out: Output) -> None:
     from seetell.core.errors import UsageError
     from seetell.core.results import Failure
-    from seetell.media.listing import Skipped
+    from seetell.media.listing import Skipped, photo_paths
 
     there = [folder for folder in folders if os.path.isdir(folder)]
     for folder in folders:
@@ -131,7 +132,8 @@ def _update(photos: PhotoIndex, folders: list[str], where: Path, retry: bool, ou
     counts = dict.fromkeys(("added", "updated", "moved", "removed", "unchanged", "failed_before"), 0)
     skipped = Skipped()
     started = time.perf_counter()
-    for change in out.progress(photos.changes(there, retry=retry, skipped=skipped), "photos"):
+    changes = photos.changes(there, retry=retry, skipped=skipped)
+    for change in out.progress(changes, "photos", lambda: sum(1 for _ in photo_paths(there))):
         if isinstance(change, Failure):
             out.failure(change.photo, change.error)
         else:

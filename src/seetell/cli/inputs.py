@@ -76,6 +76,7 @@ def listed(photos: Iterable[str], out: Output) -> tuple[Iterable[str], int | Non
     given = list(photos)
     if out.wants_total and STDIN not in given:
         everything = list(expand(given, out.note))
+        out.fit_names(everything)
         return everything, len(everything)
     return expand(given, out.note), None
 

@@ -96,7 +96,10 @@ def show(model: ModelArgument = "builtin", json: JsonOption = False) -> None:
         out.results(
             [({}, row) for row in _description(bundle)], ("", ""), f"{manifest.name} {manifest.version}"
         )
-        if manifest.measurements:
+        if out.pretty:
+            for title, rows in _measured_together(manifest).items():
+                out.results([({}, row) for row in rows], MEASUREMENT_HEADERS[:-2], title)
+        elif manifest.measurements:
             out.results([({}, row) for row in _measurements(manifest)], MEASUREMENT_HEADERS, "Measured")
 
 
@@ -133,6 +136,14 @@ def _measurements(manifest: Manifest) -> list[tuple[str, ...]]:
         value = f"{one.value:.2f}"
         rows.append((one.task, dataset, one.metric, value, interval, one.precision, one.machine))
     return rows
+
+
+def _measured_together(manifest: Manifest) -> dict[str, list[tuple[str, ...]]]:
+    """The measurements by what they were made in and on, which a narrow table has no room to repeat."""
+    tables: dict[str, list[tuple[str, ...]]] = {}
+    for *row, precision, machine in _measurements(manifest):
+        tables.setdefault(f"Measured in {precision} on {machine}", []).append(tuple(row))
+    return tables
 
 
 def _description(bundle: Bundle) -> list[tuple[str, str]]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -90,6 +92,7 @@ class Output:
         self._open = ExitStack()
         self.pretty = not json and (sys.stdout.isatty() if pretty is None else pretty)
         self._console: Console | None = None
+        self._widest_name = NAME_WIDTH
         # What a progress bar is drawn on at present.
         self._live: Console | None = None
 
@@ -219,8 +222,20 @@ class Output:
 
             self._print(Text(printable(text), style="dim"))
 
-    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """``items`` as they come, with a bar on the terminal once two seconds have passed."""
+    def fit_names(self, names: Iterable[str]) -> None:
+        """Make the column of names, the first of each result, no wider than these need."""
+        if self.pretty:
+            from rich.cells import cell_len
+
+            self._widest_name = max((cell_len(printable(name)) for name in names), default=NAME_WIDTH)
+
+    def progress(
+        self, items: Iterable[T], label: str, total: int | Callable[[], int] | None = None
+    ) -> Iterator[T]:
+        """``items`` as they come, with a bar on the terminal once two seconds have passed.
+
+        total: how many, or what counts them; it is called when the bar is shown, from another thread.
+        """
         from seetell.cli.progress import Bar
 
         console = self._bar_console()
@@ -236,18 +251,25 @@ class Output:
     @property
     def wants_total(self) -> bool:
         """Whether a bar may be drawn, so that counting the inputs first is worth it."""
-        return not self.quiet and (sys.stderr.isatty() or sys.stdout.isatty())
+        return self._bar_stream() is not None
 
-    def _bar_console(self) -> Console | None:
+    def _bar_stream(self) -> TextIO | None:
         if self.quiet:
             return None
         if sys.stdout.isatty() and not self.json:
-            return self._stdout_console()
-        if sys.stderr.isatty():
-            from rich.console import Console
+            return sys.stdout
+        # What reads a pipe (`| head`) may print to the same terminal, and would be drawn over.
+        return sys.stderr if sys.stderr.isatty() and not _is_pipe(sys.stdout) else None
 
-            return Console(stderr=True)
-        return None
+    def _bar_console(self) -> Console | None:
+        stream = self._bar_stream()
+        if stream is None:
+            return None
+        if stream is sys.stdout:
+            return self._stdout_console()
+        from rich.console import Console
+
+        return Console(stderr=True)
 
     def _stdout_console(self) -> Console:
         if self._console is None:
@@ -263,25 +285,25 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        # A grid of one row each time, of fixed first width: rows come one by one and still align.
+        if len(cells) < 2:
+            return Text(printable("".join(cells)))
+        # A grid of one row each time, of fixed first width: rows come one by one and still align. All but the
+        # name stands in one column, which has the rest of the width.
         grid = Table.grid(padding=(0, 2))
-        if len(cells) > 1:
-            grid.add_column(width=self._name_width, overflow="ellipsis", no_wrap=True)
-        for _ in cells[1:] or cells:
-            grid.add_column(overflow="fold")
-        styles = ["cyan" if len(cells) > 1 else "", "", *["dim"] * len(cells)]
-        grid.add_row(
-            *(
-                Text(printable(cell), style=style)
-                for cell, style in zip(self._shortened(cells), styles, strict=False)
-            )
-        )
+        grid.add_column(width=self._name_width, overflow="ellipsis", no_wrap=True)
+        grid.add_column(overflow="fold")
+        name, answer, *more = self._shortened(cells)
+        found = Text(printable(answer))
+        for number, cell in enumerate(more, 1):
+            if cell:
+                found.append(f"  {printable(cell)}", style="dim" if number == len(more) else None)
+        grid.add_row(Text(printable(name), style="cyan"), found)
         return grid
 
     @property
     def _name_width(self) -> int:
         # At least half of a narrow terminal is the answer's.
-        return max(1, min(NAME_WIDTH, self._stdout_console().width // 2 - 2))
+        return max(1, min(NAME_WIDTH, self._widest_name, self._stdout_console().width // 2 - 2))
 
     def _shortened(self, cells: Sequence[str]) -> Sequence[str]:
         """The end of a path says more than its beginning."""
@@ -315,6 +337,14 @@ def size(size_bytes: int) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell.strip("%–-. ").replace(".", "").isdigit() or cell in {"–", ""}
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError):  # no file of the system's, in a test say
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,15 @@ PATIENCE_S = 2.0
 class Bar:
     """Counts items on ``console`` after ``PATIENCE_S``; with no console it does nothing.
 
-    A timer starts the display, not the first item: loading and compiling a model may be what takes long.
+    A timer starts the display, not the first item: loading and compiling a model may be what takes long. What
+    counts the items is called then, so that it costs a short run nothing.
     """
 
-    def __init__(self, console: Console | None, label: str, total: int | None) -> None:
+    def __init__(self, console: Console | None, label: str, total: int | Callable[[], int] | None) -> None:
         self._console = console
         self._label = label
         self._total = total
+        self._count: int | None = None
         self._done = 0
         self._lock = threading.Lock()
         self._display: Progress | None = None
@@ -51,7 +54,9 @@ class Bar:
         self._done += 1
         with self._lock:
             if self._display is not None and self._task is not None:
-                self._display.update(self._task, completed=self._done)
+                # Counted meanwhile, there may have been fewer.
+                total = None if self._count is None else max(self._count, self._done)
+                self._display.update(self._task, completed=self._done, total=total)
 
     def _show(self) -> None:
         from rich.progress import (
@@ -64,7 +69,8 @@ class Bar:
             TimeRemainingColumn,
         )
 
-        counted = self._total is not None
+        self._count = self._total() if callable(self._total) else self._total
+        counted = self._count is not None
         columns = (
             [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
             if counted
@@ -77,7 +83,7 @@ class Bar:
             display = Progress(
                 *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False
             )
-            self._task = display.add_task(self._label, total=self._total, completed=self._done)
+            self._task = display.add_task(self._label, total=self._count, completed=self._done)
             display.start()
             self._display = display
 

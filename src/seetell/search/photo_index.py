@@ -213,6 +213,10 @@ class PhotoIndex:
         """
         return self._stored().describe(language)
 
+    def uncaptioned(self) -> int:
+        """How many photos :meth:`caption` would look at; copies count once. Raises as it does."""
+        return self._stored().undescribed()
+
     def duplicates(self) -> list[list[str]]:
         """Groups of photos that are the same or look alike: copies saved again, resized, slightly brighter.
 

@@ -180,11 +180,7 @@ class StoredRows:
             if table is None:
                 return
             table.refresh()
-            todo = {
-                there[0]: [one for one, _ in copies]
-                for copies in table.uncaptioned().values()
-                if (there := [path for _, path in copies if not is_gone(path)])
-            }
+            todo = _to_caption(table)
             commit = 1 + table.newest_commit()
             waiting: dict[int, Caption] = {}
             results = self._model.stream("caption", iter(todo), language=language)
@@ -201,6 +197,15 @@ class StoredRows:
             if table.has_captions():
                 table.index_captions()
                 table.tidy()
+
+    def undescribed(self) -> int:
+        """How many photos :meth:`describe` would look at."""
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return 0
+            table.refresh()
+            return len(_to_caption(table))
 
     # --- tables -----------------------------------------------------------------------------------------
 
@@ -315,6 +320,15 @@ class StoredRows:
         # Asked of the model itself: a manifest may leave it open.
         blank = np.full((8, 8, 3), 128, np.uint8)
         return int(self._model.embed_images(blank).shape[1])
+
+
+def _to_caption(table: PhotoTable) -> dict[str, list[int]]:
+    """The photos without a caption that are there, by one path for all copies: the ids of these."""
+    return {
+        there[0]: [one for one, _ in copies]
+        for copies in table.uncaptioned().values()
+        if (there := [path for _, path in copies if not is_gone(path)])
+    }
 
 
 def _give_captions(remembered: Remembered, table: PhotoTable) -> None:
