@@ -26,12 +26,13 @@ from seetell.cli import (
     serve,
     train,
 )
+from seetell.cli.help_texts import give_help
 
 HELP = """Ask a photo anything: captions, answers and search, offline.
 
 PHOTO is a file, a folder, or - for paths on standard input. Every option is also an environment
 variable: --batch-size is SEETELL_BATCH_SIZE. Exit status: 0 all done, 1 some inputs failed, 2 wrong
-usage, 3 a quality gate failed."""
+usage, 3 a quality gate failed. `seetell COMMAND --help` has examples."""
 
 app = typer.Typer(
     name="seetell",
@@ -41,7 +42,7 @@ app = typer.Typer(
     # Plain help: rich's costs a third of the time `seetell --help` may take.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 
 app.command("demo")(demo.demo)
@@ -82,6 +83,7 @@ def _seetell(
 
 # Without this the group's help would be the callback's docstring.
 app.info.help = HELP
+give_help(app)
 
 
 def invoke(arguments: list[str]) -> int:

@@ -47,13 +47,14 @@ def ask(
         option(
             "--questions",
             metavar="FILE.jsonl",
-            help='Lines of {"photo", "question", "answers"?}; paths are relative to the file. - reads stdin.',
+            help='Ask the questions of this file, lines of {"photo", "question", "answers"?} with paths '
+            "relative to it; - is standard input.",
         ),
     ] = None,
     answers: Annotated[
         str | None, option("--answers", metavar="yes,no|@FILE", help="Choose among these answers only.")
     ] = None,
-    top: Annotated[int, option("--top", min=1, help="Alternatives to give.")] = 5,
+    top: Annotated[int, option("--top", min=1, help="Give so many alternatives.")] = 5,
     min_confidence: Annotated[
         float | None,
         option(
@@ -69,7 +70,7 @@ def ask(
     *,
     shared: Shared,
 ) -> None:
-    """Answer a question about a photo; may abstain."""
+    """Answer a question about photos. Where the model is not sure, it says so."""
     from seetell.core.errors import UsageError
     from seetell.core.results import Failure
 

@@ -32,29 +32,31 @@ def caption(
         option(
             "--language",
             metavar="en|zh|en,zh",
-            help="Language of the caption, or several.",
+            help="Write in this language, or in several.",
             show_default="the model's first",
         ),
     ] = None,
     beams: Annotated[
         int | None,
-        option("--beams", min=1, help="Beams of the search; 1 is greedy.", show_default="the model's"),
+        option("--beams", min=1, help="Search with so many beams; 1 is greedy.", show_default="the model's"),
     ] = None,
-    count: Annotated[int, option("--count", min=1, help="Captions per photo, best first.")] = 1,
+    count: Annotated[int, option("--count", min=1, help="Give so many captions per photo, best first.")] = 1,
     max_tokens: Annotated[
         int | None,
-        option("--max-tokens", min=1, help="Longest caption, in tokens.", show_default="the model's"),
+        option("--max-tokens", min=1, help="Write at most so many tokens.", show_default="the model's"),
     ] = None,
     method: Annotated[
         Method | None,
-        option("--method", help="Word by word, or all at once in a few passes.", show_default="the model's"),
+        option(
+            "--method", help="Write word by word, or all at once in a few passes.", show_default="the model's"
+        ),
     ] = None,
     results: ResultsOption = None,
     sheet: SheetOption = None,
     *,
     shared: Shared,
 ) -> None:
-    """Describe photos in English or Chinese; says less where it is unsure."""
+    """Describe photos in English or Chinese. Where the model is unsure, it says less."""
     languages = comma_list(language, "--language") if language is not None else [None]
     kept = results_file(results, COLUMNS) if results is not None else None
     page = sheet_file(sheet, "Captions") if sheet is not None else None

@@ -22,7 +22,7 @@ def classify(
         option(
             "--labels",
             metavar="a,b|@FILE",
-            help="Labels to choose from, or a file with one per line.",
+            help="Choose among these labels, or those of a file with one per line.",
             show_default="the model's own, if it has any",
         ),
     ] = None,

@@ -24,10 +24,12 @@ def embed(
         typer.Argument(metavar="PHOTO", help="Files, folders, or - for paths on standard input."),
     ] = None,
     out: Annotated[
-        Path | None, option("--out", metavar="F.npy", help="File to write: float32[B, S], unit length.")
+        Path | None, option("--out", metavar="F.npy", help="Write this file: float32[B, S], of unit length.")
     ] = None,
     *,
-    text: Annotated[list[str], repeatable("--text", metavar="TEXT", help="A text; may be repeated.")],
+    text: Annotated[
+        list[str], repeatable("--text", metavar="TEXT", help="Embed this text, too; may be repeated.")
+    ],
     shared: Shared,
 ) -> None:
     """Write the vectors of photos and texts to a file.

@@ -16,24 +16,27 @@ if TYPE_CHECKING:
 @shared_options
 def evaluate(
     captions: Annotated[
-        Path | None, option("--captions", metavar="F", help="Captions to compare with, COCO captions JSON.")
+        Path | None,
+        option("--captions", metavar="F", help="Compare with these captions, COCO captions JSON."),
     ] = None,
     questions: Annotated[
-        Path | None, option("--questions", metavar="F", help="Questions to ask, VQAv2 JSON.")
+        Path | None, option("--questions", metavar="F", help="Ask these questions, VQAv2 JSON.")
     ] = None,
     annotations: Annotated[
-        Path | None, option("--annotations", metavar="F", help="Their answers, VQAv2 JSON.")
+        Path | None, option("--annotations", metavar="F", help="Compare with these answers, VQAv2 JSON.")
     ] = None,
-    images: Annotated[Path | None, option("--images", metavar="DIR", help="Folder of the photos.")] = None,
+    images: Annotated[
+        Path | None, option("--images", metavar="DIR", help="Look for the photos in this folder.")
+    ] = None,
     labelled: Annotated[
-        Path | None, option("--labelled", metavar="DIR", help="Photos to classify, one folder per label.")
+        Path | None, option("--labelled", metavar="DIR", help="Classify these photos, one folder per label.")
     ] = None,
     label_names: Annotated[
         Path | None,
         option(
             "--label-names",
             metavar="F",
-            help="What the labels are called, as JSON: {folder: name}.",
+            help="Call the labels as this JSON does: {folder: name}.",
             show_default="as their folders",
         ),
     ] = None,
@@ -45,8 +48,8 @@ def evaluate(
         option(
             "--objects",
             metavar="F",
-            help="Objects on the photos, COCO instances JSON or lines of POPE: to ask about, or with "
-            "--captions to look for in captions.",
+            help="Ask about the objects of this file, COCO instances JSON or lines of POPE, or with "
+            "--captions to look for them in captions.",
         ),
     ] = None,
     yes_or_no: Annotated[
@@ -54,7 +57,7 @@ def evaluate(
     ] = False,
     synonyms: Annotated[
         Path | None,
-        option("--synonyms", metavar="F", help="Words for objects to look for in captions (CHAIR)."),
+        option("--synonyms", metavar="F", help="Look for these words for objects in captions (CHAIR)."),
     ] = None,
     guesses: Annotated[
         bool,
@@ -65,7 +68,7 @@ def evaluate(
         option(
             "--language",
             metavar="en|zh",
-            help="Which captions to use, or of the labels.",
+            help="Use the captions of this language, or labels in it.",
             show_default="the model's first",
         ),
     ] = None,
@@ -74,7 +77,7 @@ def evaluate(
         option(
             "--holdout",
             metavar="N:R|PART",
-            help="Held-out photos only: those whose number leaves R divided by N, or the last PART.",
+            help="Use held-out photos only: those whose number leaves R divided by N, or the last PART.",
             show_default="all photos",
         ),
     ] = None,
@@ -113,7 +116,7 @@ def evaluate(
     *,
     pope: Annotated[
         list[Path],
-        repeatable("--pope", metavar="F", help="POPE questions; once for each of its settings' files."),
+        repeatable("--pope", metavar="F", help="Ask POPE's questions; once for each of its settings' files."),
     ],
     shared: Shared,
 ) -> None:

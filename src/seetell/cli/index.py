@@ -30,7 +30,7 @@ def index(
         option(
             "--index",
             metavar="DIR",
-            help="Where to keep the index.",
+            help="Keep the index here.",
             show_default="FOLDER.index, beside the folder",
         ),
     ] = None,
@@ -39,7 +39,9 @@ def index(
     ] = False,
     language: Annotated[
         str | None,
-        option("--language", help="Of the captions: en, zh, ...", show_default="the model's first"),
+        option(
+            "--language", help="Caption in this language, such as en or zh.", show_default="the model's first"
+        ),
     ] = None,
     duplicates: Annotated[
         bool, option("--duplicates", help="List groups of photos that are the same or look alike.")

@@ -40,18 +40,33 @@ def list_models(json: JsonOption = False) -> None:
 
 @app.command("recommend")
 def recommend(
-    task: Annotated[Literal["caption", "ask", "search"], option("--task", help="What the model is to do.")],
+    task: Annotated[Literal["caption", "ask", "search"], option("--task", help="Choose a model for this.")],
     language: Annotated[
         str | None,
-        option("--language", metavar="LANGUAGE", help="Of the texts, such as en or zh.", show_default="any"),
+        option(
+            "--language",
+            metavar="LANGUAGE",
+            help="Leave out models that lack this language, such as en or zh.",
+            show_default="any",
+        ),
     ] = None,
     memory_mb: Annotated[
         float | None,
-        option("--memory-mb", metavar="MB", help="Memory the model may take.", show_default="no limit"),
+        option(
+            "--memory-mb",
+            metavar="MB",
+            help="Leave out models that take more memory.",
+            show_default="no limit",
+        ),
     ] = None,
     latency_ms: Annotated[
         float | None,
-        option("--latency-ms", metavar="MS", help="Time one photo may take.", show_default="no limit"),
+        option(
+            "--latency-ms",
+            metavar="MS",
+            help="Leave out models that take longer for a photo.",
+            show_default="no limit",
+        ),
     ] = None,
     measure: Annotated[
         bool, option("--measure", help="Measure this machine's speed again, if it was busy the last time.")

@@ -56,7 +56,7 @@ def repeatable(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, default_factory=from_environment, show_default=False, **more)
 
 
-JsonOption = Annotated[bool, option("--json", help="One JSON object per line on standard output.")]
+JsonOption = Annotated[bool, option("--json", help="Print one JSON object per line on standard output.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +64,26 @@ class Shared:
     """The options every model verb has. Field by field they become the command's own options."""
 
     model: Annotated[
-        str, option("--model", metavar="MODEL", help="builtin, a bundle's folder, or a public checkpoint.")
+        str,
+        option(
+            "--model",
+            metavar="MODEL",
+            help="Use this model: builtin, a bundle's folder, or a public checkpoint.",
+        ),
     ] = "builtin"
     precision: Annotated[
-        Precision, option("--precision", help="auto takes the fastest that this model and machine have.")
+        Precision, option("--precision", help="Compute in this precision; auto takes the fastest there is.")
     ] = "auto"
-    device: Annotated[Device, option("--device", help="Where to run.")] = "auto"
+    device: Annotated[Device, option("--device", help="Run on this device.")] = "auto"
     batch_size: Annotated[
-        int | None, option("--batch-size", min=1, help="Photos per run of the model.", show_default="auto")
+        int | None,
+        option("--batch-size", min=1, help="Run the model on so many photos at once.", show_default="auto"),
     ] = None
     threads: Annotated[
-        int | None, option("--threads", min=1, help="Processor threads to use.", show_default="all")
+        int | None, option("--threads", min=1, help="Use so many processor threads.", show_default="all")
     ] = None
     exact_decode: Annotated[
-        bool, option("--exact-decode", help="Decode JPEGs at full size before resizing; slower.")
+        bool, option("--exact-decode", help="Decode JPEGs at full size before resizing, which is slower.")
     ] = False
     json: JsonOption = False
     quiet: Annotated[

@@ -24,29 +24,35 @@ def prepare(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write; new, empty or OUT's own.")],
     format: Annotated[
-        SourceFormat, option("--format", help="What SOURCE is, where it cannot be told.")
+        SourceFormat, option("--format", help="Read SOURCE as this, where it cannot be told.")
     ] = "auto",
     images: Annotated[
         Path | None,
-        option("--images", metavar="DIR", help="Folder of the photos.", show_default="beside the file"),
+        option(
+            "--images",
+            metavar="DIR",
+            help="Look for the photos in this folder.",
+            show_default="beside the file",
+        ),
     ] = None,
     annotations: Annotated[
-        Path | None, option("--annotations", metavar="F", help="Answers to a VQAv2 questions file.")
+        Path | None,
+        option("--annotations", metavar="F", help="Read the answers to a VQAv2 questions file from here."),
     ] = None,
     photo_column: Annotated[
-        str | None, option("--photo-column", metavar="NAME", help="Column that names the photo.")
+        str | None, option("--photo-column", metavar="NAME", help="Read the photo's name from this column.")
     ] = None,
     text_column: Annotated[
-        str | None, option("--text-column", metavar="NAME", help="Column that holds the caption.")
+        str | None, option("--text-column", metavar="NAME", help="Read the caption from this column.")
     ] = None,
     min_edge: Annotated[
-        int, option("--min-edge", min=1, help="Least pixels of a photo's shorter edge.")
+        int, option("--min-edge", min=1, help="Leave out photos whose shorter edge has fewer pixels.")
     ] = 32,
     max_aspect: Annotated[
-        float, option("--max-aspect", min=1, help="Longer edge over shorter, at most.")
+        float, option("--max-aspect", min=1, help="Leave out photos whose edges differ by a larger factor.")
     ] = 5.0,
     min_contrast: Annotated[
-        float, option("--min-contrast", min=0, help="Least contrast, of 255; below it a photo is blank.")
+        float, option("--min-contrast", min=0, help="Leave out photos of less contrast, of 255, as blank.")
     ] = 3.0,
     near_distance: Annotated[
         int,
@@ -54,24 +60,26 @@ def prepare(
             "--near-distance",
             min=-1,
             max=16,
-            help="Bits of 64 in which photos that look alike may differ; -1 keeps look-alikes.",
+            help="Take photos for look-alikes that differ in at most so many bits of 64; -1 keeps all.",
         ),
     ] = 4,
-    min_words: Annotated[int, option("--min-words", min=0, help="Least words of a caption.")] = 2,
-    max_words: Annotated[int, option("--max-words", min=1, help="Most words of a caption.")] = 100,
+    min_words: Annotated[int, option("--min-words", min=0, help="Leave out captions of fewer words.")] = 2,
+    max_words: Annotated[int, option("--max-words", min=1, help="Leave out captions of more words.")] = 100,
     languages: Annotated[
         str | None,
-        option("--languages", metavar="en,zh", help="Captions to keep, by language.", show_default="all"),
+        option(
+            "--languages", metavar="en,zh", help="Keep the captions of these languages.", show_default="all"
+        ),
     ] = None,
     max_repeats: Annotated[
-        int, option("--max-repeats", min=1, help="Photos that may share a caption.")
+        int, option("--max-repeats", min=1, help="Let at most so many photos share a caption.")
     ] = 100,
     boilerplate: Annotated[
         str | None,
         option(
             "--boilerplate",
             metavar="A,B|@FILE",
-            help="More phrases that are no caption, as regular expressions.",
+            help="Take these phrases, regular expressions, for no captions, too.",
         ),
     ] = None,
     keep_silent: Annotated[
@@ -79,12 +87,10 @@ def prepare(
     ] = False,
     score_model: Annotated[
         str | None,
-        option(
-            "--score-model", metavar="MODEL", help="Score how well captions match: builtin, a bundle, ..."
-        ),
+        option("--score-model", metavar="MODEL", help="Score how well captions match with this model."),
     ] = None,
     score_by: Annotated[
-        ScoreBy, option("--score-by", help="Cosine similarity, or the model's matching head.")
+        ScoreBy, option("--score-by", help="Score by cosine similarity, or by the model's matching head.")
     ] = "auto",
     min_score: Annotated[
         float | None, option("--min-score", help="Drop captions that score lower.", show_default="keep all")
@@ -98,14 +104,23 @@ def prepare(
     ] = False,
     caption_model: Annotated[
         str | None,
-        option("--caption-model", metavar="MODEL", help="Writes them.", show_default="the score model"),
+        option(
+            "--caption-model",
+            metavar="MODEL",
+            help="Write them with this model.",
+            show_default="the score model",
+        ),
     ] = None,
-    precision: Annotated[Precision, option("--precision", help="Of the models.")] = "auto",
-    device: Annotated[Device, option("--device", help="Where to run the models.")] = "auto",
-    shard_samples: Annotated[int, option("--shard-samples", min=1, help="Most photos of a shard.")] = 1000,
-    shard_mb: Annotated[int, option("--shard-mb", min=1, help="Most megabytes of a shard.")] = 256,
+    precision: Annotated[Precision, option("--precision", help="Compute in this precision.")] = "auto",
+    device: Annotated[Device, option("--device", help="Run the models on this device.")] = "auto",
+    shard_samples: Annotated[
+        int, option("--shard-samples", min=1, help="Put at most so many photos into a shard.")
+    ] = 1000,
+    shard_mb: Annotated[
+        int, option("--shard-mb", min=1, help="Put at most so many megabytes into a shard.")
+    ] = 256,
     workers: Annotated[
-        int | None, option("--workers", min=1, help="Processes.", show_default="one per core")
+        int | None, option("--workers", min=1, help="Use so many processes.", show_default="one per core")
     ] = None,
     overwrite: Annotated[
         bool, option("--overwrite", help="Replace what was prepared in OUT with other options.")

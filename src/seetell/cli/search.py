@@ -61,7 +61,7 @@ def search(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="TEXT", help="What to look for; on a terminal it is asked for, again and again."
+            metavar="TEXT", help="What to look for; left out, a terminal is asked again and again."
         ),
     ] = None,
     inside: Annotated[
@@ -69,33 +69,35 @@ def search(
         option(
             "--in",
             metavar="FOLDER|INDEX",
-            help="Folder of photos, searched by FOLDER.index where `seetell index` made one; or an index.",
+            help="Search this folder, by FOLDER.index if `seetell index` made one, or this index.",
         ),
     ] = ".",
     image: Annotated[
         Path | None,
         option("--image", metavar="F", help="Look for photos like this one; with TEXT, both count."),
     ] = None,
-    k: Annotated[int, option("-k", min=1, help="How many to find.")] = 5,
+    k: Annotated[int, option("-k", min=1, help="Find so many.")] = 5,
     after: Annotated[
         str | None,
         option(
             "--after",
             metavar="DATE",
-            help="Only photos taken on this date or later: 2025, 2025-06 or 2025-06-01.",
+            help="Find only photos taken on this date or later: 2025, 2025-06 or 2025-06-01.",
             show_default="any",
         ),
     ] = None,
     before: Annotated[
         str | None,
-        option("--before", metavar="DATE", help="Only photos taken before this date.", show_default="any"),
+        option(
+            "--before", metavar="DATE", help="Find only photos taken before this date.", show_default="any"
+        ),
     ] = None,
     camera: Annotated[
         str | None,
         option(
             "--camera",
             metavar="NAME",
-            help="Only photos by a camera whose maker and model have NAME in them.",
+            help="Find only photos by cameras with NAME in their maker or model.",
             show_default="any",
         ),
     ] = None,
@@ -104,7 +106,7 @@ def search(
         option(
             "--where",
             metavar="SQL",
-            help="Only photos for which this holds: \"taken > '2025-06-01' and camera like 'Canon%'\".",
+            help="Find only photos for which this holds: \"taken > '2025-06-01' and camera like 'Canon%'\".",
         ),
     ] = None,
     hybrid: Annotated[
