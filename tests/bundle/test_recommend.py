@@ -301,6 +301,44 @@ def test_the_own_model_stands_in_a_group_of_its_own(tmp_path: Path) -> None:
     assert chinese.figure.value == 0.3
 
 
+def test_answers_are_ranked_by_exact_match(tmp_path: Path) -> None:
+    """VQA accuracy is recorded of sets with one or two answers a question, too, where it says nothing."""
+    rows = [
+        measured("vqa.exact_match", 80.583127, dataset="questions.json, 200 photos").model_copy(
+            update={"split": "gate"}
+        ),
+        measured("vqa.exact_match", 79.5, dataset="everyday (zh)"),
+        measured("vqa.exact_match", 80.504999, dataset="everyday (en)"),
+        measured("vqa.exact_match", 80.9, dataset="traffic_zh"),
+        measured("vqa.accuracy", 0.899, dataset="DAQUAR"),
+        measured("vqa.exact_match", 17.1, dataset="DAQUAR").model_copy(
+            update={"split": "held out, the last 0.1 of the photos"}
+        ),
+    ]
+    own = own_candidate(own_bundle(tmp_path, measurements=rows, tasks=["ask"]), "builtin", "bf16", {})
+    [alone] = recommend([own], "ask", SPEED, language="en").placed
+    assert alone.figure is not None
+    assert (alone.figure.metric, alone.figure.value) == ("vqa.exact_match", 80.504999)
+    assert alone.group == "exact match on everyday (en) dev, measured by seetell"
+    assert alone.why == (
+        "the only one with this figure (exact match on everyday (en) dev, measured by seetell) among the "
+        "known models; measured by seetell on a set of its own, so not comparable with published figures; "
+        "elsewhere 17.1 on DAQUAR held out"
+    )
+    [chinese] = recommend([own], "ask", SPEED, language="zh").placed
+    assert chinese.figure is not None and chinese.figure.value == 79.5
+    assert chinese.why.endswith("; elsewhere 80.9 on traffic_zh dev")
+    [any_language] = recommend([own], "ask", SPEED).placed
+    assert any_language.figure is not None and any_language.figure.value == 79.5, "the first of the manifest"
+
+
+def test_a_gates_figure_is_better_than_none(tmp_path: Path) -> None:
+    rows = [measured("vqa.exact_match", 70.0, dataset="q.json").model_copy(update={"split": "gate"})]
+    own = own_candidate(own_bundle(tmp_path, measurements=rows, tasks=["ask"]), "builtin", "bf16", {})
+    [alone] = recommend([own], "ask", SPEED).placed
+    assert alone.figure is not None and alone.figure.value == 70.0
+
+
 def test_the_own_model_runs_in_int8_after_its_gate(tmp_path: Path) -> None:
     graph = {"image_encoder": {"files": {"fp32": "a.onnx", "int8": "b.onnx"}, "inputs": {}, "outputs": {}}}
     gate = {"passed": True, "tolerance": 1.0, "metric": "x", "drop": 0.1}

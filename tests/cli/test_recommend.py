@@ -285,3 +285,13 @@ def test_long_licences_are_cut_for_tables_only() -> None:
     assert short_licence("MIT") == "MIT"
     assert short_licence("Research use only. More to say.") == "Research use only"
     assert short_licence("x" * 50) == "x" * 27 + "…"
+
+
+def test_figures_have_plain_names_and_two_digits(seetell: Any, without_builtin: Path) -> None:
+    put(without_builtin, OWN)
+    rows = [
+        line.split("\t")
+        for line in seetell("models", "recommend", "--task", "caption", "--language", "zh").out.splitlines()
+    ]
+    assert rows[0][1:3] == ["builtin", "CIDEr-D 0.41 on flickr8k (zh) dev, measured by seetell"]
+    assert "captions.cider" not in " ".join(rows[0])

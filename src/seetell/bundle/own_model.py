@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from safetensors import SafetensorError, safe_open
 
@@ -17,8 +17,8 @@ from seetell.core.errors import BundleDamaged
 
 WEIGHTS_NAME = "model.safetensors"
 
-# Measured sets carry the language of their texts: "flickr8k (zh)".
-_LANGUAGE = re.compile(r"\(([a-z]{2,3})\)$")
+# Measured sets carry the language of their texts: "flickr8k (zh)", "voc_traffic_zh".
+_LANGUAGE = re.compile(r"(?:\(([a-z]{2,3})\)|_([a-z]{2,3}))$")
 
 
 def own_candidate(
@@ -73,16 +73,22 @@ def measured_figures(manifest: Manifest, precision: RunPrecision) -> tuple[Figur
     for row in rows:
         if row.precision != precision and (row.metric, row.dataset, row.split) in same:
             continue
-        language = _LANGUAGE.search(row.dataset)
         figures.append(
             Figure(
                 task=purposes[row.metric],
                 metric=row.metric,
                 dataset=f"{row.dataset} {row.split}",
                 setting=MEASURED_SETTING,
-                language=language.group(1) if language else "en",
+                language=_language(row.dataset, manifest.languages),
                 value=row.value,
                 source=f"measured in {row.precision} on {row.machine}, recorded in the model's manifest",
             )
         )
     return tuple(figures)
+
+
+def _language(dataset: str, languages: Sequence[str]) -> str:
+    found = _LANGUAGE.search(dataset)
+    named = "" if found is None else found[1] or found[2]
+    # After a line may also stand what is no language: "my_set".
+    return named if named in languages or (found is not None and found[1]) else "en"

@@ -44,10 +44,19 @@ METRIC: dict[Purpose, str] = {
 }
 MEASURED: dict[Purpose, tuple[str, ...]] = {
     "caption": ("captions.cider",),
-    "ask": ("vqa.accuracy", "vqa.exact_match"),
+    # Not VQA accuracy, which `evaluate` also records of sets with too few answers a question for it to mean
+    # anything; how many there were, a manifest does not say.
+    "ask": ("vqa.exact_match",),
     "search": ("text_to_image.r1",),
 }
+_PLAIN_NAMES = {
+    "captions.cider": "CIDEr-D",
+    "vqa.exact_match": "exact match",
+    "text_to_image.r1": "text-to-image R@1",
+}
 MEASURED_SETTING = "measured by seetell"
+# The split that `compress` measured a few photos of, to compare two precisions.
+GATE = "gate"
 ZERO_SHOT = "zero-shot"
 NO_FIGURE = "no published figure here"
 
@@ -147,6 +156,21 @@ def candidate_of(entry: Entry, precision: RunPrecision, here: bool = False) -> C
     )
 
 
+def metric_name(figure: Figure) -> str:
+    """What a figure's metric is called."""
+    return _PLAIN_NAMES.get(figure.metric, figure.metric)
+
+
+def dataset_name(figure: Figure) -> str:
+    """What a figure's data set is called, without how its photos were held out."""
+    return figure.dataset.partition(", ")[0]
+
+
+def value_text(figure: Figure) -> str:
+    """A figure's value, with no more than two digits after the point."""
+    return f"{round(figure.value, 2):g}"
+
+
 def estimated_ms(work: Work, speed: Speed) -> float:
     """The time of so much work here, an estimate. int8 is reckoned at the rate of ``speed``, so too slow."""
     rate_per_ms = speed.rate_gflops * 1e6
@@ -236,7 +260,8 @@ _GroupKey = tuple[str, str, str, str]
 
 def _placing_figure(one: Candidate, limits: _Limits) -> Figure | None:
     """The figure that places a candidate: published before measured here, COCO before other sets, as most
-    models have one there; in the language asked for, for how a model does in one says nothing of another."""
+    models have one there, and of those measured the first in the manifest, but for the gate's. It is in the
+    language asked for: how a model does in one says nothing of another."""
     names = (METRIC[limits.purpose], *MEASURED[limits.purpose])
     usable = [
         figure
@@ -249,22 +274,41 @@ def _placing_figure(one: Candidate, limits: _Limits) -> Figure | None:
         usable,
         key=lambda figure: (
             names.index(figure.metric),
+            _is_gates(figure),
             figure.dataset != "COCO",
-            figure.dataset,
+            "" if figure.setting == MEASURED_SETTING else figure.dataset,
             figure.setting,
-            figure.language,
+            "" if figure.setting == MEASURED_SETTING else figure.language,
         ),
         default=None,
     )
+
+
+def _is_gates(figure: Figure) -> bool:
+    return figure.setting == MEASURED_SETTING and figure.dataset.endswith(f" {GATE}")
+
+
+def _elsewhere(one: Candidate, figure: Figure, language: str | None) -> str:
+    """What the same metric was on the other sets it was measured on."""
+    if figure.setting != MEASURED_SETTING:
+        return ""
+    others = [
+        f"{value_text(other)} on {dataset_name(other)}"
+        for other in one.figures
+        if (other.metric, other.setting) == (figure.metric, figure.setting)
+        and other.dataset != figure.dataset
+        and not _is_gates(other)
+        and language in (None, other.language)
+    ]
+    return f"; elsewhere {', '.join(others)}" if others else ""
 
 
 def _group_key(figure: Figure) -> _GroupKey:
     return figure.metric, figure.dataset, figure.setting, figure.language
 
 
-def _group_name(key: _GroupKey) -> str:
-    metric, dataset, setting, _ = key
-    return f"{metric} on {dataset}, {setting}"
+def _named(figure: Figure) -> str:
+    return f"{metric_name(figure)} on {dataset_name(figure)}, {figure.setting}"
 
 
 def _placed(fitting: list[tuple[Candidate, float | None]], limits: _Limits) -> tuple[Placed, ...]:
@@ -282,9 +326,9 @@ def _placed(fitting: list[tuple[Candidate, float | None]], limits: _Limits) -> t
     for key in sorted(groups, key=lambda key: (order.get(key[2], 1), -len(groups[key]), key)):
         members = sorted(groups[key], key=lambda member: (-member[2].value, *_cost(member[0], member[1])))
         for number, (one, time_ms, figure) in enumerate(members):
-            why = _why(number, members, limits) + _warning(figure)
+            why = _why(number, members, limits) + _warning(figure) + _elsewhere(one, figure, limits.language)
             place = len(placed) + 1
-            placed.append(Placed(one, place, _group_name(key), number + 1, figure, time_ms, why))
+            placed.append(Placed(one, place, _named(figure), number + 1, figure, time_ms, why))
     without.sort(key=lambda member: _cost(*member))
     for number, (one, time_ms) in enumerate(without, 1):
         why = f"fits, but {_missing(one, limits)} to place it by; these stand by estimated time"
@@ -305,7 +349,7 @@ def _missing(one: Candidate, limits: _Limits) -> str:
 
 def _why(number: int, members: list[tuple[Candidate, float | None, Figure]], limits: _Limits) -> str:
     figure = members[number][2]
-    what = f"{figure.metric} on {figure.dataset}, {figure.setting}"
+    what = _named(figure)
     among = f"those that fit {limits}".rstrip() if str(limits) else "the known models"
     if len(members) == 1:
         return f"the only one with this figure ({what}) among {among}"
@@ -313,8 +357,9 @@ def _why(number: int, members: list[tuple[Candidate, float | None, Figure]], lim
         return f"the best figure ({what}) among {among}"
     before = members[number - 1]
     if before[2].value == figure.value:
-        return f"the figure of {before[0].name} ({figure.value:g}), but more costly here"
-    return f"{figure.metric} {figure.value:g}, behind {before[0].name} ({before[2].value:g})"
+        return f"the figure of {before[0].name} ({value_text(figure)}), but more costly here"
+    behind = f"behind {before[0].name} ({value_text(before[2])})"
+    return f"{metric_name(figure)} {value_text(figure)}, {behind}"
 
 
 def _warning(figure: Figure) -> str:

@@ -49,7 +49,7 @@ def evaluate(
             "--objects",
             metavar="F",
             help="Ask about the objects of this file, COCO instances JSON or lines of POPE, or with "
-            "--captions to look for them in captions.",
+            "--captions look for them in captions.",
         ),
     ] = None,
     yes_or_no: Annotated[

@@ -146,7 +146,9 @@ def asdict_figure(figure: Figure) -> dict[str, Any]:
 
 def figure_text(figure: Figure) -> str:
     """``text-to-image R@1 30.4 on COCO, zero-shot``."""
-    return f"{figure.metric} {figure.value:g} on {figure.dataset}, {figure.setting}"
+    from seetell.bundle.recommend import dataset_name, metric_name, value_text
+
+    return f"{metric_name(figure)} {value_text(figure)} on {dataset_name(figure)}, {figure.setting}"
 
 
 def time_text(latency_ms: float | None) -> str:
