@@ -214,3 +214,19 @@ def test_an_index_that_is_none_ends_the_server(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "an.index is no index and holds other files" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_quiet_server_says_warnings_only(
+    seetell: Seetell, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    def served(app: Any, *, started: Any, **options: Any) -> None:
+        started("http://127.0.0.1:80")
+
+    monkeypatch.setattr("seetell.serving.server.serve", served)
+    monkeypatch.setattr("seetell.serving.logs.log_to_stderr", lambda: None)
+    result = seetell("serve", "--cors-origin", "*", *["--quiet"] * quiet)
+    assert result.status == 0
+    *said, warning = result.err.splitlines()
+    assert len(said) == (0 if quiet else 1)
+    assert warning.startswith("warning: any web page")

@@ -141,7 +141,7 @@ def serve(
     def started(address: str) -> None:
         if shared.json:
             typer.echo(json_line({"address": address}))
-        else:
+        elif not shared.quiet:
             say(_where(app.serving.pool.names, address, opened=opens))
         if opens:
             open_page(own_address(address))
@@ -186,6 +186,6 @@ def _source(shared: Shared, threads: int, streams: int) -> Source:
     from seetell.cli.options import convert_first
     from seetell.serving.model_pool import Source
 
-    bundle = convert_first(shared.model)
+    bundle = convert_first(shared.model, quiet=shared.quiet)
     opened = partial(open_model, shared, threads=threads, streams=streams)
     return Source(bundle.manifest.name, bundle.size_bytes + ALLOWANCE_BYTES, opened)
