@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from seetell.cli.output import Output
+from seetell.search.photo_index import PhotoIndex
 
 lancedb = pytest.importorskip("lancedb", reason="the extra `search` is not installed")
 
@@ -334,6 +335,18 @@ def test_dates_and_cameras(seetell: Any, fake: Any, tmp_path: Path) -> None:
     assert found("--camera", "%") == {"july"}
     assert found("--camera", "8", "--where", "width = 8 or width = 9 -- any") == {"june"}
     assert found("--where", "taken is null") == {"undated"}
+    for words, said in (
+        (("--camera", "nikon"), "fits --camera; its cameras are: "),
+        (("--after", "2026"), "no photo in the index fits --after\n"),
+    ):
+        nothing = seetell("search", "red", "--in", folder, *words)
+        assert (nothing.status, nothing.out) == (0, "")
+        assert said in nothing.err
+    assert sorted(PhotoIndex(folder.with_name("trip.index"), fake).cameras()) == [
+        "EOS R10",
+        "O'Hara_1%",
+        "Pixel 8",
+    ]
 
 
 def test_conditions_that_cannot_be_meant(seetell: Any, fake: Any, photos: Path) -> None:

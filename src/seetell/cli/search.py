@@ -25,6 +25,7 @@ from seetell.cli.sheet import SheetOption, require_page, write_sheet
 
 if TYPE_CHECKING:
     from seetell.core.results import Hit
+    from seetell.search.photo_index import PhotoIndex
 
 
 class SearchCommand(typer.core.TyperCommand):
@@ -51,6 +52,9 @@ class SearchCommand(typer.core.TyperCommand):
                     options += islice(left, 1)
         return super().parse_args(ctx, [*options, "--", *texts] if texts else options)
 
+
+# As many as are read at a glance.
+_CAMERAS_NAMED = 8
 
 # A short option with its value, and a minus alone.
 _SHORT = re.compile(r"-k\d+|-")
@@ -169,6 +173,8 @@ def search(
             place.index.search(text, image=image, **settings)
             place.fill(out)
         hits = place.index.search(text, image=image, **settings)
+        if conditions and not hits and len(place.index):
+            out.note(_nothing_fits(conditions, camera, place.index))
         query = " + ".join(str(part) for part in (text, image) if part is not None)
         if sheet is None or not shared.quiet:
             _show(hits, query, place, out)
@@ -178,6 +184,16 @@ def search(
         if sheet is not None:
             write_sheet(sheet, query, hits)
             out.note(f"contact sheet written to {sheet}")
+
+
+def _nothing_fits(conditions: list[str], camera: str | None, index: PhotoIndex) -> str:
+    """That conditions leave no photo, and which cameras there would be."""
+    said = f"no photo in the index fits {' and '.join(conditions)}"
+    if camera is None:
+        return said
+    cameras = index.cameras()
+    named = ", ".join(cameras[:_CAMERAS_NAMED]) + (", ..." if len(cameras) > _CAMERAS_NAMED else "")
+    return f"{said}; its cameras are: {named}" if cameras else f"{said}; its photos name no camera"
 
 
 def _keep_asking(place: Place, settings: dict[str, Any], out: Output) -> None:

@@ -217,6 +217,10 @@ class PhotoIndex:
         """How many photos :meth:`caption` would look at; copies count once. Raises as it does."""
         return self._stored().undescribed()
 
+    def cameras(self) -> list[str]:
+        """The cameras that the photos of an index on disk name, those of most photos first."""
+        return self._stored().cameras()
+
     def duplicates(self) -> list[list[str]]:
         """Groups of photos that are the same or look alike: copies saved again, resized, slightly brighter.
 

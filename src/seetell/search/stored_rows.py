@@ -159,6 +159,15 @@ class StoredRows:
         table = self._opened()
         return [] if table is None else sorted({text for _, text in table.captions().values()})
 
+    def cameras(self) -> list[str]:
+        """The cameras that photos name, those of most photos first."""
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return []
+            table.refresh()
+            return [name for name, _ in table.cameras().most_common()]
+
     def duplicates(self) -> list[list[str]]:
         """Groups of photos that are the same or look it."""
         with self._lock:

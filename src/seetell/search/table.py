@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -133,6 +134,13 @@ class PhotoTable:
             return False  # where it lay before
         quoted = stored.replace("'", "''")
         return len(self.ids(f"path = '{quoted}' AND raw_path IS NULL")) > 0
+
+    def cameras(self) -> Counter[str]:
+        """The cameras that photos name, with how many do."""
+        found: Counter[str] = Counter()
+        for batch in self._batches(["camera"], "camera IS NOT NULL"):
+            found.update(batch.column("camera").to_pylist())
+        return found
 
     def newest_commit(self) -> int:
         """The highest number a row carries; 0 for none."""
