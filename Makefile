@@ -3,7 +3,7 @@
 #   make demo      captions, answers and a search over sample photos (no torch)
 #   make serve     the page in a browser, with the sample photos to search; PHOTOS=FOLDER for yours, PORT=8000
 #   make test      style, types and the quick tests          make test-all   the slow ones too
-#   make wheel     one wheel in dist/, which must pass `seetell demo` in an empty environment
+#   make wheel     an sdist and the wheel built from it in dist/; it must pass `seetell demo` in an empty environment
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3),python3.11)
 JOBS ?= 2
 PORT ?= 8000
@@ -16,6 +16,7 @@ TORCH_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 VENV := .venv
 DEMO_VENV := .venv-demo
+BUILD_VENV := .venv-build
 WHEEL_VENV := .venv-wheel
 REQUIREMENTS := pyproject.toml constraints.txt
 TEST_READY := $(VENV)/.ready
@@ -65,18 +66,22 @@ format: $(TEST_READY)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-# The wheel is tried where nothing of this clone can be seen: its own environment, another folder.
+# The wheel is built from the sdist and not from this clone, so that an sdist that lacks something is noticed. It is
+# tried where nothing of this clone can be seen: its own environment, another folder.
 wheel:
-	rm -rf dist $(WHEEL_VENV)
-	$(PYTHON) -m venv $(WHEEL_VENV)
-	$(WHEEL_VENV)/bin/python -m pip wheel $(PIP_FLAGS) --no-deps --wheel-dir dist .
+	rm -rf dist $(BUILD_VENV) $(WHEEL_VENV)
+	"$(PYTHON)" -m venv $(BUILD_VENV)
+	$(BUILD_VENV)/bin/python -m pip install $(PIP_FLAGS) build twine
+	$(BUILD_VENV)/bin/python -m build --outdir dist .
+	$(BUILD_VENV)/bin/python -m twine check --strict dist/*
+	"$(PYTHON)" -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt dist/seetell-*.whl
 	@if $(WHEEL_VENV)/bin/python -c "import torch" 2>/dev/null; then echo "torch came with the wheel" >&2; exit 1; fi
 	cd $(WHEEL_VENV) && bin/seetell demo
 	@ls -l dist
 
 clean:
-	rm -rf build dist $(DEMO_VENV) $(WHEEL_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist $(DEMO_VENV) $(BUILD_VENV) $(WHEEL_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # torch is installed by itself first: on Linux `+cpu` names the small build, which an index or a local
 # folder of wheels may hold; elsewhere, and when it is not found, the second line finds the right one.
