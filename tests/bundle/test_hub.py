@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from seetell.bundle.hub import HubCheckpoint, fetch_checkpoint
+from seetell.bundle import hub as hub_module
+from seetell.bundle.hub import HubCheckpoint, fetch_checkpoint, takes_token
 from seetell.core.errors import (
     BundleNotFound,
     MissingExtra,
@@ -64,6 +65,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
     server.add(ID, COMMIT, FILES)
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+    monkeypatch.setattr(hub_module, "takes_token", lambda endpoint: endpoint == server.endpoint)
     template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -260,6 +262,56 @@ def test_the_token_of_the_environment_or_the_login(
         (tmp_path / "token").write_text("hf_kept")
     fetch_checkpoint(ID)
     assert tokens(hub, "hub") == {None if way == "none" else "Bearer hf_kept"}
+
+
+@pytest.fixture
+def mirror(hub: StandInHub, monkeypatch: pytest.MonkeyPatch) -> StandInHub:
+    """The same hub, for what it is to a user: not the one that gave the token."""
+    monkeypatch.setattr(hub_module, "takes_token", takes_token)
+    return hub
+
+
+@pytest.mark.parametrize("way", ["variable", "old variable", "login"])
+def test_a_mirror_is_never_sent_the_token(
+    mirror: StandInHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    if way == "login":
+        (tmp_path / "token").write_text("hf_kept")
+    else:
+        monkeypatch.setenv("HF_TOKEN" if way == "variable" else "HUGGING_FACE_HUB_TOKEN", "hf_kept")
+    found = fetch_checkpoint(ID)
+    assert contents(found)["model.safetensors"] == WEIGHTS
+    assert {one.token for one in mirror.requests} == {None}
+
+
+def test_a_token_given_for_a_mirror_is_refused_before_anything_is_asked(mirror: StandInHub) -> None:
+    with pytest.raises(UsageError, match="leave the token out, or unset HF_ENDPOINT") as caught:
+        fetch_checkpoint(ID, token="hf_secret")
+    assert mirror.requests == [] and "hf_secret" not in str(caught.value)
+
+
+def test_what_a_mirror_refuses_no_login_opens(mirror: StandInHub) -> None:
+    mirror.faults[API] = Fault(401, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
+    message = refusal()
+    assert "a mirror is sent no token" in message and "hf auth login" not in message
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "may_see"),
+    [
+        ("https://huggingface.co", True),
+        ("https://hub-ci.huggingface.co", True),
+        ("https://hf.co/", True),
+        ("https://mirror.example", False),
+        ("https://huggingface.co.mirror.example", False),
+        ("https://nothuggingface.co", False),
+        ("https://huggingface.co@mirror.example", False),
+        ("https://mirror.example/huggingface.co", False),
+        ("huggingface.co", False),
+    ],
+)
+def test_who_may_see_the_token(endpoint: str, may_see: bool) -> None:
+    assert takes_token(endpoint) is may_see
 
 
 # --- what the hub refuses -------------------------------------------------------------------------------
@@ -506,7 +558,7 @@ def test_a_disk_that_fills_up_meanwhile(hub: StandInHub, monkeypatch: pytest.Mon
 
 def test_without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtra, match=r"seetell\[hub\]"):
+    with pytest.raises(MissingExtra, match=r"\[hub\]'"):
         fetch_checkpoint(ID)
 
 
@@ -538,7 +590,7 @@ print(fetch_checkpoint({ID!r}).folder)
     folder = Path(done.stdout.strip())
     assert folder.is_relative_to(tmp_path / "elsewhere")
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
-    assert tokens(hub, "hub") == {"Bearer hf_from_environment"}
+    assert tokens(hub, "hub") == {None}, "a mirror, as far as anybody can tell"
 
 
 def test_large_contents_are_kept_under_their_hash(hub: StandInHub, tmp_path: Path) -> None:

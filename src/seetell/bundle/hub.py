@@ -2,8 +2,8 @@
 
 Everything goes through ``huggingface_hub``: its cache (shared with transformers and every other tool, so
 nothing is downloaded twice), its login, its ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_CACHE`` and
-``HF_HUB_OFFLINE``. Only the files a conversion needs are fetched, all of one commit. A connection that
-breaks is resumed where it broke; a fetch that was given up keeps its complete files, and starts the
+``HF_HUB_OFFLINE``. But unlike there, a mirror that ``HF_ENDPOINT`` names is never sent the token. Only the
+files a conversion needs are fetched, all of one commit. A connection that breaks is resumed where it broke; a fetch that was given up keeps its complete files, and starts the
 incomplete one anew the next time (huggingface_hub keeps no parts of files between calls).
 """
 
@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from seetell.bundle.checkpoint_files import CONFIG, OPEN_CLIP_CONFIG, choose_files, names_in
 from seetell.bundle.hub_errors import translated
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
+# Who gave the token, and so may see it.
+_TOKEN_HOSTS = ("huggingface.co", "hf.co")
 _BELOW = re.compile(r"[A-Za-z0-9][\w.\-]*/", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -74,7 +77,7 @@ def fetch_checkpoint(
     Args:
         hub_id: ``owner/name``, or ``owner/name/folder`` where the checkpoint lies in one of its folders.
         revision: a branch, tag or commit; by default the repository's main branch.
-        token: by default ``HF_TOKEN``, or the login that huggingface_hub keeps.
+        token: by default ``HF_TOKEN``, or the login that huggingface_hub keeps; neither is sent to a mirror.
         offline: use the cache alone; by default ``SEETELL_OFFLINE``. ``HF_HUB_OFFLINE`` always has its way.
         allow_pickle: fetch pickled weights where there are no safetensors.
         progress: called with the bytes fetched so far and the bytes to fetch, without what the cache has;
@@ -83,7 +86,7 @@ def fetch_checkpoint(
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
-        UsageError: ``hub_id`` cannot be one.
+        UsageError: ``hub_id`` cannot be one; or ``token`` would be sent to a mirror.
         BundleNotFound: the repository or revision does not exist, is gated or private, is no checkpoint,
             or cannot be had: no network, a hub that refuses, or offline and not in the cache.
         PickleRefused: it has pickled weights only.
@@ -101,7 +104,26 @@ def fetch_checkpoint(
         raise UsageError("the revision is empty; give a branch, a tag or a commit")
     if (settings.offline() if offline is None else offline) or hub.constants.HF_HUB_OFFLINE:
         return _find_cached(hub, place, revision, allow_pickle)
-    return _Fetch(hub, place, revision, token or None, _Counter(progress)).run(allow_pickle)
+    sent = _token_for(hub.constants.ENDPOINT, token or None)
+    return _Fetch(hub, place, revision, sent, _Counter(progress)).run(allow_pickle)
+
+
+def takes_token(endpoint: str) -> bool:
+    """Whether a hub may see the token: the one that gave it, and no mirror of it."""
+    host = urlsplit(endpoint).hostname or ""
+    return any(host == one or host.endswith(f".{one}") for one in _TOKEN_HOSTS)
+
+
+def _token_for(endpoint: str, given: str | None) -> str | Literal[False] | None:
+    """As huggingface_hub has it: False sends none, None the one of the environment or the login."""
+    if takes_token(endpoint):
+        return given
+    if given is not None:
+        raise UsageError(
+            f"a token goes to {_TOKEN_HOSTS[0]} alone, not to the mirror {endpoint}; leave the token out, or "
+            "unset HF_ENDPOINT"
+        )
+    return False
 
 
 def _huggingface_hub() -> Any:
@@ -217,7 +239,12 @@ class _Fetch:
     """One fetch: lists the repository, checks the disk, downloads."""
 
     def __init__(
-        self, hub: Any, place: _Place, revision: str | None, token: str | None, counter: _Counter
+        self,
+        hub: Any,
+        place: _Place,
+        revision: str | None,
+        token: str | Literal[False] | None,
+        counter: _Counter,
     ) -> None:
         self.hub = hub
         self.place = place
@@ -316,7 +343,8 @@ class _Fetch:
             if error is self.counter.failure:
                 raise
             cached = _snapshot(self.hub, self.place, self.revision) is not None
-            raise translated(error, self.hub, self.hub_id, self.revision, cached) from error
+            mirror = self.token is False
+            raise translated(error, self.hub, self.hub_id, self.revision, cached, mirror) from error
 
 
 def _megabytes(n_bytes: int) -> str:

@@ -14,6 +14,7 @@ from seetell.core.files import storage_error
 from seetell.core.lines import said_by
 
 _LOGIN = "log in with `hf auth login` or set HF_TOKEN"
+_NO_MIRROR = "a mirror is sent no token: fetch it once without HF_ENDPOINT, where you may"
 # What a failed write looks like, among the many things that reach us as an OSError.
 _WRITE_ERRORS = {
     errno.ENOSPC,
@@ -28,24 +29,28 @@ _WRITE_ERRORS = {
 }
 
 
-def translated(error: Exception, hub: Any, hub_id: str, revision: str | None, cached: bool) -> SeetellError:
+def translated(
+    error: Exception, hub: Any, hub_id: str, revision: str | None, cached: bool, mirror: bool
+) -> SeetellError:
     """Our error for one of huggingface_hub's, or of the libraries under it.
 
     Args:
         hub: the module huggingface_hub.
         hub_id, revision: what was asked for.
         cached: the cache has something of it, which the message then offers.
+        mirror: it was asked of a mirror, which no login opens.
     """
+    login = _NO_MIRROR if mirror else _LOGIN
     errors, endpoint = hub.errors, hub.constants.ENDPOINT
     # "Not in the cache, and asking the hub failed": why it failed is the news.
     cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else None
     if isinstance(cause, Exception):
-        return translated(cause, hub, hub_id, revision, cached)
+        return translated(cause, hub, hub_id, revision, cached, mirror)
     if isinstance(error, errors.GatedRepoError):
-        return BundleNotFound(f"{hub_id}: gated; accept its terms at {endpoint}/{hub_id}, then {_LOGIN}")
+        return BundleNotFound(f"{hub_id}: gated; accept its terms at {endpoint}/{hub_id}, then {login}")
     if isinstance(error, errors.RepositoryNotFoundError):
         return BundleNotFound(
-            f"{hub_id}: no such model on {endpoint}, or a private one; check the spelling, or {_LOGIN}"
+            f"{hub_id}: no such model on {endpoint}, or a private one; check the spelling, or {login}"
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return BundleNotFound(
@@ -53,7 +58,7 @@ def translated(error: Exception, hub: Any, hub_id: str, revision: str | None, ca
         )
     hint = ", or with SEETELL_OFFLINE=1 to use what the cache has of it" if cached else ""
     if isinstance(error, errors.HfHubHTTPError):
-        return BundleNotFound(f"{hub_id}: {endpoint} {_refusal(error, hint)}")
+        return BundleNotFound(f"{hub_id}: {endpoint} {_refusal(error, hint, login)}")
     if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
         return storage_error(error, Path(error.filename or hub.constants.HF_HUB_CACHE))
     return BundleNotFound(
@@ -62,19 +67,19 @@ def translated(error: Exception, hub: Any, hub_id: str, revision: str | None, ca
     )
 
 
-def _refusal(error: Any, hint: str) -> str:
+def _refusal(error: Any, hint: str, login: str) -> str:
     """The hub answered, and the answer is no: what it said and what to do."""
     response = error.response
     status = response.status_code
     if status == 401:
-        return f"does not accept the token, or the model is private or not there; {_LOGIN}"
+        return f"does not accept the token, or the model is private or not there; {login}"
     if status == 403:
         said = said_by(error.server_message or "forbidden")
-        return f"gives no access to it ({said}); {_LOGIN}, with a token that may read it"
+        return f"gives no access to it ({said}); {login}, with a token that may read it"
     if status == 404:
         return "has no such model or file; check the spelling and HF_ENDPOINT"
     if status == 429:
         seconds = response.headers.get("Retry-After", "")
         wait = f"{seconds} seconds" if seconds.isdigit() else "some minutes"
-        return f"got too many requests from here; wait {wait} and run the same again, or {_LOGIN}"
+        return f"got too many requests from here; wait {wait} and run the same again, or {login}"
     return f"failed (HTTP status {status}); run the same again later{hint}"

@@ -83,7 +83,7 @@ def test_wandb_is_told_the_recipe_and_the_metrics_and_goes_on_in_the_same_run(
 
 def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=r"seetell\[wandb\]"):
+    with pytest.raises(MissingExtra, match=r"\[wandb\]'"):
         loop(tmp_path / "run", recipe(trackers=["wandb"]))[0].run()
 
 
