@@ -3,8 +3,9 @@
 Everything goes through ``huggingface_hub``: its cache (shared with transformers and every other tool, so
 nothing is downloaded twice), its login, its ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_CACHE`` and
 ``HF_HUB_OFFLINE``. But unlike there, a mirror that ``HF_ENDPOINT`` names is never sent the token. Only the
-files a conversion needs are fetched, all of one commit. A connection that breaks is resumed where it broke; a fetch that was given up keeps its complete files, and starts the
-incomplete one anew the next time (huggingface_hub keeps no parts of files between calls).
+files a conversion needs are fetched, all of one commit. A connection that breaks is resumed where it broke;
+a fetch that was given up keeps its complete files, and starts the incomplete one anew the next time
+(huggingface_hub keeps no parts of files between calls).
 """
 
 from __future__ import annotations
