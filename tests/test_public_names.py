@@ -69,8 +69,9 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         [],
         SHARED
         | {"--host", "--port", "--api-key", "--index", "--photos", "--fetch", "--also", "--memory-mb"}
-        | {"--streams", "--cors-origin", "--root-path"},
+        | {"--streams", "--cors-origin", "--root-path", "--open"},
     ),
+    "cache": (["model"], {"--clear", "--json"}),
     "doctor": (["model"], {"--json"}),
 }
 MODELS: dict[str, tuple[list[str], set[str]]] = {

@@ -148,7 +148,7 @@ HELPS = {
     "cache": Help(
         "Show what is kept on this machine, or remove it.",
         ("seetell cache", "seetell cache --clear"),
-        "public-models.md",
+        "install.md",
     ),
     "doctor": Help(
         "Say what this machine can run, and check a model on it.",
