@@ -9,14 +9,16 @@ import pytest
 import typer
 
 SHARED = {"--model", "--precision", "--device", "--batch-size", "--threads", "--exact-decode", "--json"}
+SHARED |= {"--quiet"}
+KEPT = {"--out", "--sheet"}
 
 # command -> (arguments in order, options)
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["photos"], SHARED),
-    "caption": (["photos"], SHARED | {"--language", "--beams", "--count", "--max-tokens", "--method"}),
-    "ask": (["photo", "question"], SHARED | {"--questions", "--answers", "--top", "--min-confidence"}),
-    "match": (["photo", "texts"], SHARED),
-    "classify": (["photos"], SHARED | {"--labels"}),
+    "caption": (["photos"], SHARED | KEPT | {"--language", "--beams", "--count", "--max-tokens", "--method"}),
+    "ask": (["photo", "question"], SHARED | KEPT | {"--questions", "--answers", "--top", "--min-confidence"}),
+    "match": (["photo", "texts"], SHARED | {"--out"}),
+    "classify": (["photos"], SHARED | KEPT | {"--labels"}),
     "embed": (["photos"], SHARED | {"--text", "--out"}),
     "index": (
         ["folders"],
@@ -24,7 +26,9 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "search": (
         ["text"],
-        SHARED | {"--in", "--image", "-k", "--where", "--hybrid", "--rerank", "--all-copies", "--sheet"},
+        SHARED
+        | {"--in", "--image", "-k", "--where", "--hybrid", "--rerank", "--all-copies", "--sheet"}
+        | {"--after", "--before", "--camera"},
     ),
     "prepare": (
         ["source", "out"],
