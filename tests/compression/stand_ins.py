@@ -47,10 +47,13 @@ class StandIns:
         self.during.get(name, lambda: None)()
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(job, "prune", self._prune)
+        patch.setattr("seetell.learning.compression.pruning.prune.prune", self._prune)
         patch.setattr(job, "merge_tokens", self._merge)
         patch.setattr(job, "import_nncf", lambda: None)
-        patch.setattr(job, "bundle_flops", lambda bundle: dict.fromkeys(bundle.manifest.graphs, 10))
+        patch.setattr(
+            "seetell.learning.compression.pruning.work.bundle_flops",
+            lambda bundle: dict.fromkeys(bundle.manifest.graphs, 10),
+        )
         patch.setattr(distilling, "distil", self._distil)
         patch.setattr(Judge, "quality", self._judged())
         patch.setattr(Quantisation, "_calibrate", lambda *_: self.begin("quantize"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from seetell.bundle.store import Bundle
+from seetell.bundle.store import Bundle, open_bundle
 from seetell.cli.main import run
 from tests.compression.test_run import fingerprint, save_photos
 
@@ -123,14 +125,54 @@ def test_nothing_but_a_bundle_is_replaced(
     assert fingerprint(tiny_bundle.folder) == before
 
 
+# Runs the command line where the extra `train` is not installed, but for onnx. Who looks for its packages
+# without importing them does not find them either.
+WITHOUT_TORCH = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        absent = name.partition(".")[0] in {"torch", "accelerate", "onnxscript", "yaml", "tensorboard"}
+        return None if absent else PathFinder.find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+from seetell.cli.main import main
+main()
+"""
+
+
+def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TORCH, "compress", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_int8_needs_no_torch(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    photos = save_photos(tmp_path / "photos")
+    loose = ("--max-drop", "90")
+    done = without_torch(tiny_bundle.folder, tmp_path / "out", "--calibration", photos, *loose)
+    assert done.returncode == 0, done.stderr
+    assert open_bundle(tmp_path / "out").has_int8
+
+
+@pytest.mark.parametrize("asked", [["--prune", "0.5", "--calibration", "PHOTOS"], ["--merge-tokens", "2"]])
+def test_what_reaches_into_the_model_names_the_extra(
+    tiny_bundle: Bundle, tmp_path: Path, asked: list[str]
+) -> None:
+    photos = save_photos(tmp_path / "photos", 1)
+    words = [str(photos) if word == "PHOTOS" else word for word in asked]
+    done = without_torch(tiny_bundle.folder, tmp_path / "out", *words)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: torch is needed to compress a model: ")
+    assert done.stderr.endswith("[train]'\n")
+
+
 def test_without_the_extra(
     tiny_bundle: Bundle,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "nncf", None)
     save_photos(tmp_path / "photos", 1)
     words = [

@@ -201,7 +201,7 @@ def compress(
     with Output(json=json) as output:
         try:
             from seetell.learning.compression.gate import parse_tolerance
-            from seetell.learning.compression.pruning.prune import Pruning
+            from seetell.learning.compression.pruning.wish import Pruning
             from seetell.learning.compression.run import compress as run
             from seetell.learning.compression.settings import Distilling, Settings
 

@@ -17,7 +17,7 @@ from seetell.bundle.check import run_check
 from seetell.bundle.manifest import AnswerCalibration
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import GateFailed, UsageError
-from seetell.learning.compression import footprint, job
+from seetell.learning.compression import footprint
 from seetell.learning.compression.footprint import Footprint
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.pruning.prune import Pruned, Pruning
@@ -158,7 +158,7 @@ def test_what_loses_too_much_is_not_written(
         costly = {"text_trunk.blocks.0.mlp": 0.75, "fusion.stack.blocks.0.mlp": 0.25}
         return Pruned(pruned[0], Pruning(0.5), {}, [], costly, Calibration())
 
-    monkeypatch.setattr(job, "prune", again)
+    monkeypatch.setattr("seetell.learning.compression.pruning.prune.prune", again)
     settings = Settings(calibration=photos, prune=Pruning(0.5), quantize=False)
     with pytest.raises(GateFailed, match=r"by estimate text_trunk\.blocks\.0\.mlp costs most \(75% of"):
         compress(whole, tmp_path / "out", settings)

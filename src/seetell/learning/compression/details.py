@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seetell.learning.compression.calibration import Calibration
-from seetell.learning.compression.merging import Merged
-from seetell.learning.compression.pruning.prune import Pruned
 from seetell.learning.compression.quantising import Attempt, Quantised, count_levels
+
+if TYPE_CHECKING:
+    from seetell.learning.compression.merging import Merged
+    from seetell.learning.compression.pruning.prune import Pruned
 
 
 def of_pruning(pruned: Pruned) -> dict[str, Any]:

@@ -20,8 +20,6 @@ from seetell.learning.compression.footprint import measure_one
 from seetell.learning.compression.gate import Compared, compare
 from seetell.learning.compression.merging import merge_tokens
 from seetell.learning.compression.nncf_backend import import_nncf
-from seetell.learning.compression.pruning.prune import prune
-from seetell.learning.compression.pruning.work import bundle_flops
 from seetell.learning.compression.quality import Judge
 from seetell.learning.compression.quantising import Quantisation
 from seetell.learning.compression.settings import Settings
@@ -133,6 +131,9 @@ class Job:
         """Carry a stage out; what was done, as plain types."""
         wish = self.settings
         if name == "prune":
+            # Imported here, as what is below: int8 alone does without torch.
+            from seetell.learning.compression.pruning.prune import prune
+
             assert wish.prune is not None
             return details.of_pruning(prune(bundle, folder, wish.prune, self._photos, self._texts, self.say))
         if name == "merge":
@@ -257,6 +258,8 @@ class Job:
 
     def _flops(self, bundle: Bundle) -> dict[str, int]:
         """Operations per graph of a model that sees photos, as those that can be made smaller do."""
+        from seetell.learning.compression.pruning.work import bundle_flops
+
         return bundle_flops(bundle) if "image_encoder" in bundle.manifest.graphs else {}
 
 

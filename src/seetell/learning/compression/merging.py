@@ -10,8 +10,6 @@ from seetell.bundle.manifest import Manifest
 from seetell.bundle.store import Bundle
 from seetell.core.errors import UsageError
 from seetell.learning.compression.own import check_own, read_own
-from seetell.modeling.models.config import HybridConfig, ViTConfig
-from seetell.modeling.models.unified import UnifiedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,10 @@ def merge_tokens(bundle: Bundle, out: Path, count: int, say: Callable[[str], Non
 
     ``bundle`` stays as it is. Raises UsageError, ExportError, StorageError and BundleError.
     """
+    # Imported here: int8 alone, which merges nothing, does without torch.
+    from seetell.modeling.models.config import HybridConfig, ViTConfig
+    from seetell.modeling.models.unified import UnifiedModel
+
     check_mergeable(bundle.manifest, count)
     own = read_own(bundle)
     image = own.model.config.image

@@ -10,7 +10,7 @@ from seetell.core.errors import UsageError
 from seetell.learning.compression.gate import Tolerance
 from seetell.learning.compression.merging import check_mergeable
 from seetell.learning.compression.nncf_backend import Profile
-from seetell.learning.compression.pruning.prune import Pruning, check_prunable
+from seetell.learning.compression.pruning.wish import Pruning, check_prunable
 from seetell.learning.compression.stages import Name
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -12,10 +11,10 @@ from seetell.core.errors import UsageError
 from seetell.learning.compression.pruning.importance import Scores
 from seetell.learning.compression.pruning.surgery import Kept
 from seetell.learning.compression.pruning.units import Block, Group
+from seetell.learning.compression.pruning.wish import Budget
 
 # Halvings of the share, down to a thousandth.
 _STEPS = 10
-Budget = Literal["uniform", "solved"]
 
 
 def least_important(every: Collection[Block], scores: Scores, count: int) -> frozenset[str]:

@@ -6,34 +6,20 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from seetell.bundle.store import Bundle
 from seetell.core.errors import UsageError
 from seetell.learning.compression.calibration import Calibration, record
 from seetell.learning.compression.footprint import measure_both
-from seetell.learning.compression.own import OwnModel, check_own, read_own
-from seetell.learning.compression.pruning.budget import Budget, least_important, solve
+from seetell.learning.compression.own import OwnModel, read_own
+from seetell.learning.compression.pruning.budget import least_important, solve
 from seetell.learning.compression.pruning.importance import Scores, importance
 from seetell.learning.compression.pruning.surgery import Kept, cut
 from seetell.learning.compression.pruning.timing import Trial, search, usual_ms
 from seetell.learning.compression.pruning.units import Group, blocks, groups
+from seetell.learning.compression.pruning.wish import Pruning, check_prunable
 from seetell.learning.compression.pruning.work import model_flops
 from seetell.modeling.models.unified import UnifiedModel
-
-Measure = Literal["flops", "latency"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pruning:
-    """What is asked for. share: to leave out. layers: transformer blocks to leave out whole, within that
-    share. budget: the same share of every group, or of each what is worth its arithmetic. measure: what
-    ``share`` is a share of, the arithmetic or the time on this machine."""
-
-    share: float
-    layers: int = 0
-    budget: Budget = "uniform"
-    measure: Measure = "flops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +39,6 @@ class Pruned:
     costly: Mapping[str, float]
     calibration: Calibration
     trials: Sequence[Trial] = ()
-
-
-def check_prunable(bundle: Bundle, wish: Pruning) -> None:
-    """Raises UsageError for a bundle that cannot be pruned, and for a share that is none."""
-    if not 0 < wish.share < 1:
-        of_what = "arithmetic" if wish.measure == "flops" else "time"
-        raise UsageError(
-            f"--prune {wish.share:g}: give the share of the {of_what} to leave out, between 0 and 1, as 0.5"
-        )
-    if wish.layers < 0:
-        raise UsageError(f"--prune-layers {wish.layers}: give a number of layers, 0 for none")
-    check_own(bundle.manifest, "--prune")
 
 
 def prune(
