@@ -41,3 +41,19 @@ def locked(file: Path, busy: Callable[[str], str]) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Hold ``file``, made where it is missing, and wait for whoever holds it. Where there are no locks, or it
+    cannot be made, nothing is waited for."""
+    descriptor = None
+    if fcntl is not None:
+        with suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavailable
+from seetell.core.locking import in_turn
 from seetell.runtime.engine import Arrays
 from seetell.runtime.graphs import GraphEngine, check_inputs, first_line, kept_folder
 
@@ -189,9 +190,12 @@ class OpenVINOEngine(GraphEngine):
         cache = self._cache_folder()
         if cache is not None:
             try:
-                return self._core.compile_model(
-                    str(path), self._plugin, {**self._properties, "CACHE_DIR": str(cache)}
-                )
+                # A compiled graph is written where it will lie and mapped into memory when it is read: a
+                # process that read what another is writing would be ended by the system (SIGBUS).
+                with in_turn(cache / f"{role}.lock"):
+                    return self._core.compile_model(
+                        str(path), self._plugin, {**self._properties, "CACHE_DIR": str(cache)}
+                    )
             except Exception:
                 # A damaged or unwritable cache must cost time, never an answer. Whatever else is wrong
                 # shows again without it, just below.
