@@ -172,17 +172,19 @@ def fit_bundle(
     named: Path | None = None,
     right_percent: float = RIGHT_PERCENT,
     least: float = LEAST,
+    languages: Sequence[str] = (),
     precision: str = "auto",
     keep: bool = True,
 ) -> list[dict[str, Any]]:
-    """Fit every language that the bundle writes captions in; with ``keep`` into its manifest. The reports."""
+    """Fit ``languages``, or every one that the bundle writes captions in, with ``keep`` into its manifest.
+    Returns the reports."""
     records = read_coco_captions(captions, images)
     vocabulary = read_synonyms(synonyms)
     fitted: dict[str, CaptionConfidence] = {}
     reports = []
     with seetell.load(folder, precision=precision) as model:
         assert model.manifest.text is not None  # it writes captions
-        for language in model.manifest.text.decoder_start_ids:
+        for language in languages or model.manifest.text.decoder_start_ids:
             spoken = [record for record in records if record.texts(language)]
             fitted[language], report = fit_captions(
                 model,
@@ -218,6 +220,7 @@ def main() -> None:
     parser.add_argument("--named", type=Path, help="photos of other kinds: photo -> language -> names")
     parser.add_argument("--right", type=float, default=RIGHT_PERCENT, help="of 100 captions shown")
     parser.add_argument("--least", type=float, default=LEAST, help="probability of one that is shown")
+    parser.add_argument("--language", action="append", default=[], help="en or zh; left out, all")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--keep", action="store_true", help="write into the manifest")
     given = parser.parse_args()
@@ -229,6 +232,7 @@ def main() -> None:
         named=given.named,
         right_percent=given.right,
         least=given.least,
+        languages=given.language,
         precision=given.precision,
         keep=given.keep,
     )

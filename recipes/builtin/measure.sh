@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measure a bundle on what was held out, in the precision it runs in, and keep the figures in its manifest.
+# Measure a bundle on what was held out, in the int8 it ships, and keep the figures in its manifest.
 #   sh recipes/builtin/measure.sh BUNDLE DATA
 # DATA is the folder that all.sh makes: the data sets and, in `made`, the questions.
 set -eu
@@ -9,7 +9,7 @@ data=$2
 record() {
     name=$1
     shift
-    seetell evaluate --model "$bundle" --record "$name" "$@"
+    seetell evaluate --model "$bundle" --precision int8 --record "$name" "$@"
 }
 
 for language in en zh; do

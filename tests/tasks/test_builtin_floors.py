@@ -52,13 +52,13 @@ def test_it_names_shapes(model: Model) -> None:
     assert share_right(model, "what shape is in the image?", [one.shape for one in scenes()]) >= 0.9
 
 
+@pytest.mark.xfail(
+    reason="version 5 calls drawn red brown, where version 4 named all colours: docs/builtin-model.md"
+)
 def test_it_names_colours(model: Model) -> None:
     assert share_right(model, "what color is the shape?", [one.colour for one in scenes()]) >= 0.9
 
 
-@pytest.mark.xfail(
-    reason="version 5 answers two in three of these, where version 4 answered all: docs/builtin-model.md"
-)
 def test_it_knows_what_is_there_and_what_is_not(model: Model) -> None:
     expected = ["yes" if scene.shape == "circle" else "no" for scene in scenes()]
     assert share_right(model, "is there a circle?", expected) >= 0.9
