@@ -210,3 +210,32 @@ def test_tests_that_pages_name_are_there() -> None:
     assert named
     sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in {file for file, _ in named}}
     assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in sources[file]] == []
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for name, body in fences(page.read_text(encoding="utf-8")) if name == language]
+
+
+def test_the_introductions_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    for photo in (ROOT / "src" / "seetell" / "samples").glob("*.jpg"):
+        (tmp_path / photo.name).write_bytes(photo.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {}
+    for source in blocks(ROOT / "docs" / "from-the-article.md", "python"):
+        exec(compile(source, "from-the-article.md", "exec"), known)
+    known["model"].close()
+
+
+def test_the_introduction_shows_one_code_in_both_languages() -> None:
+    """Comments are in the page's language."""
+    english, chinese = (ROOT / "docs" / f"from-the-article{end}.md" for end in ("", ".zh-CN"))
+    for language in ("python", "yaml", "sh"):
+        bare = [
+            [
+                [line.partition("  #")[0].rstrip() for line in body.splitlines()]
+                for body in blocks(page, language)
+            ]
+            for page in (english, chinese)
+        ]
+        assert bare[0] == bare[1] and bare[0]
