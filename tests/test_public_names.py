@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["text"],
         SHARED
         | {"--in", "--image", "-k", "--where", "--hybrid", "--rerank", "--all-copies", "--sheet"}
-        | {"--after", "--before", "--camera"},
+        | {"--after", "--before", "--camera", "--min-probability"},
     ),
     "prepare": (
         ["source", "out"],
@@ -38,9 +38,9 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--max-repeats", "--max-words", "--min-contrast", "--min-edge"}
         | {"--min-score", "--min-words", "--near-distance", "--overwrite"}
         | {"--photo-column", "--precision", "--score-by", "--score-model"}
-        | {"--shard-mb", "--shard-samples", "--text-column", "--workers"},
+        | {"--shard-mb", "--shard-samples", "--text-column", "--val", "--workers"},
     ),
-    "train": (["recipe", "overrides"], {"--teacher-outputs"}),
+    "train": (["recipe", "overrides"], {"--data", "--from", "--teacher-outputs"}),
     "evaluate": (
         [],
         SHARED
@@ -155,6 +155,10 @@ def test_everything_has_help(root: Any) -> None:
             assert getattr(parameter, "help", None), f"{command.name}: {parameter.name}"
 
 
+# SEETELL_DATA says where the paths of recipes start.
+OTHER_VARIABLE = {"--data": "SEETELL_TRAIN_DATA"}
+
+
 def test_every_option_is_a_variable(root: Any) -> None:
     from seetell.cli.options import env_name
 
@@ -166,7 +170,8 @@ def test_every_option_is_a_variable(root: Any) -> None:
             if parameter.multiple:
                 assert callable(parameter.default)
             else:
-                assert parameter.envvar == env_name(*parameter.opts)
+                named = OTHER_VARIABLE.get(parameter.opts[0], env_name(*parameter.opts))
+                assert parameter.envvar == named
 
 
 def test_public_names() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,25 @@ def test_classify(seetell: Any, fake: Any, photos: Path, tmp_path: Path) -> None
         result = seetell("classify", photos, "--labels", given, "--json")
         assert [line["label"] for line in result.lines] == ["dog"] * 3
         assert [one["label"] for one in result.lines[0]["ranking"]] == ["dog", "cat"]
+
+
+def test_classify_says_that_none_fits(
+    seetell: Any, fake: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = fake.classify
+
+    def doubting(photo: Any, labels: Any = None) -> Any:
+        none = "red" not in str(photo)
+        return replace(classify(photo, labels), none=none, none_probability=0.9 if none else 0.2)
+
+    monkeypatch.setattr(fake, "classify", doubting)
+    fits, doubted = (
+        seetell("classify", photos / f"{name}.png", "--labels", "dog,cat") for name in ("red", "blue")
+    )
+    assert fits.out == f"{photos / 'red.png'}\tdog 50%\tcat 50%\n"
+    assert doubted.out == f"{photos / 'blue.png'}\tnone of these 90%\tdog 50%, cat 50%\n"
+    (line,) = seetell("classify", photos / "blue.png", "--labels", "dog,cat", "--json").lines
+    assert (line["label"], line["none"], line["none_probability"]) == ("dog", True, 0.9)
 
 
 def test_what_a_model_cannot_do_is_wrong_usage(seetell: Any, fake: Any, photos: Path) -> None:

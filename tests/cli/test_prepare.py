@@ -86,7 +86,16 @@ def test_a_summary_for_programs_and_for_people(seetell: Seetell, table: Path, tm
     assert again.status == 0
     assert "photos kept\t9" in again.out.splitlines()
     assert "nothing has changed" in again.err and "report.html" in again.err
+    assert again.err.splitlines()[-1] == f"next: seetell train --from builtin --data {tmp_path}/out out-run"
     assert len(open_shards(tmp_path / "out")) == 9
+
+
+def test_photos_are_kept_apart_to_validate_on(seetell: Seetell, table: Path, tmp_path: Path) -> None:
+    done = seetell("prepare", table, tmp_path / "out", "--val", 0.3, "--workers", 1, "--json")
+    counts = {split: part["samples"] for split, part in done.lines[0]["splits"].items()}
+    assert counts.keys() == {"train", "val"} and sum(counts.values()) == 9
+    refused = seetell("prepare", table, tmp_path / "other", "--val", 10)
+    assert refused.status == 2 and "--val: a share of the photos between 0 and 1, as in 0.1" in refused.err
 
 
 def test_thresholds_reach_the_checks(seetell: Seetell, table: Path, tmp_path: Path) -> None:

@@ -9,17 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from seetell.bundle.manifest import FitProbability
 from seetell.cli import demo_scenes
 from seetell.cli.search import from_here
+from seetell.tasks.fitting import Fitting
 
 
 def test_search_by_text(seetell: Any, fake: Any, photos: Path) -> None:
     result = seetell("search", "something green", "--in", photos, "-k", "2", "--json")
     assert result.status == 0
     assert [line["rank"] for line in result.lines] == [1, 2]
-    assert result.lines[0].keys() == {"rank", "photo", "score", "gone"}
+    assert result.lines[0].keys() == {"rank", "photo", "score", "gone", "probability"}
+    assert result.lines[0]["probability"] is None
     assert result.lines[0]["photo"] == str(photos / "green.png")
 
 
@@ -173,3 +177,59 @@ def test_asking_is_for_terminals_and_a_sheet_is_of_one_search(
 def test_paths_from_here(monkeypatch: pytest.MonkeyPatch, path: str, shown: str) -> None:
     monkeypatch.setattr("os.getcwd", lambda: "/home/me")
     assert from_here(path) == shown
+
+
+@pytest.fixture
+def judging(fake: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The made-up model with a bundle that says how probable a hit is: of the colour asked for 98%."""
+    fitted = FitProbability(
+        bias=-16, cosine=20, contrast=0, mean=0, spread=0, skewness=0, nothing_below=0.9, hit_below=0.1
+    )
+
+    def fitting(text: str, vector: Any) -> Fitting:
+        others = np.eye(3, dtype=np.float32)
+        return Fitting(fitted, vector, np.repeat(others, 3, axis=0), others)
+
+    monkeypatch.setattr(fake, "fitting", fitting)
+    return fake
+
+
+def test_hits_say_how_probably_they_fit(seetell: Any, judging: Any, photos: Path) -> None:
+    result = seetell("search", "something red", "--in", photos)
+    assert result.out.splitlines() == [f"1\t{photos / 'red.png'}\t1.000\t98%"]
+    (line,) = seetell("search", "something red", "--in", photos, "--json").lines
+    assert line["probability"] == pytest.approx(0.982, abs=1e-3)
+    every = seetell("search", "something red", "--in", photos, "--min-probability", "0", "--json").lines
+    assert len(every) == 3
+    assert all(one["probability"] < 0.01 for one in every[1:])
+    assert seetell("search", "red", "--in", photos, "--min-probability", "1.5").status == 2
+
+
+def test_it_says_that_nothing_fits(seetell: Any, judging: Any, photos: Path) -> None:
+    for output in ((), ("--json",)):
+        result = seetell("search", "a rocket", "--in", photos, *output)
+        assert (result.status, result.out) == (0, "")
+        (said,) = [line for line in result.err.splitlines() if "fits" in line]
+        assert said == (
+            "nothing in the 3 photos fits 'a rocket' (the nearest: 1%); "
+            "--min-probability 0 shows the nearest all the same"
+        )
+    assert len(seetell("search", "a rocket", "--in", photos, "--min-probability", "0", "--json").lines) == 3
+
+
+def test_asked_again_and_again_it_says_that_nothing_fits(
+    seetell: Any, judging: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard("a rocket\nred\n"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("seetell.cli.output.Output.heading", lambda out, text: None)
+    result = seetell("search", "--in", photos, "--json")
+    assert "nothing in the 3 photos fits 'a rocket'" in result.err
+    assert re.findall(r'"photo": "([^"]*)"', result.out) == [str(photos / "red.png")]
+
+
+def test_a_model_without_probabilities_cannot_leave_out(seetell: Any, fake: Any, photos: Path) -> None:
+    result = seetell("search", "red", "--in", photos, "--min-probability", "0.5")
+    assert result.status == 2
+    assert "fake has no probabilities" in result.err
+    assert len(seetell("search", "red", "--in", photos, "--min-probability", "0", "--json").lines) == 3

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.core.errors import UsageError
-from seetell.evaluation.bootstrap import Estimate
-from seetell.learning.compression.gate import Tolerance, compare, failure, parse_tolerance
+from seetell.evaluation.bootstrap import Bootstrap, Estimate, estimates
+from seetell.learning.compression.gate import (
+    Compared,
+    Counted,
+    Tolerance,
+    Verdict,
+    compare,
+    failure,
+    parse_tolerance,
+)
 from seetell.learning.compression.levels import Level
 from seetell.learning.compression.quantising import raised
 
@@ -54,6 +63,79 @@ def test_the_gate_opens_exactly_at_the_tolerance(before: float, after: float, po
     (row,) = compare({"m": exact(before)}, {"m": exact(after)}, Tolerance(points, False))
     if abs(before - after - points) > 1e-6:
         assert row.passed == (before - after < points)
+
+
+def spread(value: float, around: float, n_photos: int | None = 60) -> Counted:
+    """A figure whose drop beside ``flat`` lies within ``around`` of the difference, 95% of the draws."""
+    drawn = value + np.linspace(-around / 0.95, around / 0.95, 1001)
+    return Counted(value, value - around, value + around, drawn, n_photos)
+
+
+def flat(value: float, n_photos: int | None = 60) -> Counted:
+    return Counted(value, value, value, np.full(1001, value), n_photos)
+
+
+def test_a_loss_that_chance_may_have_made_is_no_reason_to_refuse() -> None:
+    """Of 60 photos: 0.52 points of BLEU-4 lost, -2.1 to 2.3, where 1% of 13 are allowed."""
+    (row,) = compare(
+        {"captions.bleu_4": flat(13.0)}, {"captions.bleu_4": spread(12.48, 2.2)}, Tolerance(1, True)
+    )
+    assert row.drop_interval == pytest.approx((-1.68, 2.72), abs=0.01)
+    assert (row.verdict, row.passed) == ("undecided", True)
+    assert row.photos_needed == 18_000  # 60 * (2.2 / 0.13) ** 2 = 17,183
+    assert row.undecided() == (
+        "captions.bleu_4: too few photos to tell: 0.52 points lost, -1.68 to 2.72 on 60 photos, where 0.13 "
+        "are allowed; roughly 18,000 photos would tell"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "around", "verdict"),
+    [
+        (0.5, 0.4, "within"),  # 0.1 to 0.9
+        (-3.0, 0.1, "within"),
+        (0.5, 0.6, "undecided"),  # -0.1 to 1.1
+        (3.0, 2.5, "undecided"),  # 0.5 to 5.5
+        (3.0, 1.5, "worse"),  # 1.5 to 4.5
+        (1.2, 0.1, "worse"),
+    ],
+)
+def test_the_interval_decides(lost: float, around: float, verdict: Verdict) -> None:
+    (row,) = compare({"m": flat(50.0)}, {"m": spread(50.0 - lost, around)}, Tolerance(1, False))
+    assert (row.verdict, row.passed) == (verdict, verdict != "worse")
+    assert (row.photos_needed is None) == (verdict != "undecided")
+
+
+def test_the_photos_are_the_same_before_and_after() -> None:
+    """Each model alone is uncertain by many points; what was lost is certain."""
+    right = np.random.default_rng(0).random(400) < 0.5
+    worse = right & (np.arange(400) % 10 > 0)
+
+    def scored(values: np.ndarray) -> Estimate:
+        return estimates(400, lambda weights: {"m": 100 * weights @ values / 400}, Bootstrap())["m"]
+
+    before, after = scored(right), scored(worse)
+    assert before.low < after.high
+    (row,) = compare({"m": before}, {"m": after}, Tolerance(1, False))
+    assert row.verdict == "worse"
+    (same,) = compare({"m": before}, {"m": before}, Tolerance(0, False))
+    assert same.verdict == "within"
+
+
+def test_photos_that_nobody_counted_and_a_loss_of_nothing_have_no_number() -> None:
+    unknown = Compared("m", flat(50, None), spread(49.9, 2, None), 1.0)
+    assert unknown.verdict == "undecided" and unknown.photos_needed is None
+    assert unknown.undecided().endswith("-1.90 to 2.10, where 1.00 are allowed")
+    assert Compared("m", flat(50), spread(49.9, 2), 0.0).photos_needed is None
+    # One that is narrow enough and lies across the limit all the same.
+    assert Compared("m", flat(50), spread(49.0, 0.5), 1.0).photos_needed == 120
+
+
+def test_what_is_refused_comes_first() -> None:
+    before = {"wide": flat(50), "shown": flat(50)}
+    rows = compare(before, {"wide": spread(45, 9), "shown": spread(48, 0.5)}, Tolerance(1, False))
+    assert [(row.metric, row.verdict) for row in rows] == [("shown", "worse"), ("wide", "undecided")]
+    assert "2.00 points (1.50 to 2.50) where 1.00 are allowed" in failure("tiny", rows, "it")
 
 
 @given(st.integers(1, 70), st.integers(0, 70))

@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from seetell.evaluation.bootstrap import Estimate
 from seetell.learning.compression.costs import costs_most, worst_layer
 from seetell.learning.compression.footprint import Footprint
-from seetell.learning.compression.gate import Tolerance, compare
+from seetell.learning.compression.gate import Counted, Tolerance, compare
 from seetell.learning.compression.page import html_report
-from seetell.learning.compression.report import Figures, as_json, document
+from seetell.learning.compression.report import Figures, as_json, document, rows
 from seetell.learning.compression.stages import Name, Stage, costliest
 from tests.evaluation.test_html_report import EVIL, Page
 
@@ -49,8 +50,6 @@ DETAILS: dict[str, dict[str, Any]] = {
 
 def stage(name: Name, value: float, size: float, took: float) -> Stage:
     def estimate(middle: float) -> Estimate:
-        import numpy as np
-
         return Estimate(middle, middle - 1, middle + 1, np.linspace(middle - 1, middle + 1, 9))
 
     quality = {"m.r10": estimate(value), "captions.bleu_4": estimate(13.0)}
@@ -109,6 +108,38 @@ def test_what_was_refused_and_is_no_number() -> None:
     assert "NaN" not in as_json(told) and json.loads(as_json(told))["quality"][0]["after"] is None
     page = Page(html_report(told))
     assert "Refused, so no bundle was written" in page.text and "to –" in page.text
+
+
+def test_time_is_told_before_and_after_and_slower_is_no_secret() -> None:
+    faster, slower = stage("quantize", 42.0, 6.0, 3.0), stage("quantize", 42.0, 6.0, 9.5)
+    told = document(figures([STAGES[0], faster]))
+    assert told["gate"]["time"] == "one run of every graph took 9.00 ms and takes 3.00 ms, 67% less"
+    assert ("time", "9.00 ms", "3.00 ms", "33% of it") in rows(told)
+    told = document(figures([STAGES[0], slower]))
+    said = "one run of every graph took 9.00 ms and takes 9.50 ms: it is not faster than it was"
+    assert told["gate"]["time"] == said and f"O{said[1:]}." in Page(html_report(told)).text
+
+
+def test_too_few_photos_is_said_on_the_page_and_in_the_table() -> None:
+    def spread(one: Stage) -> Stage:
+        value = one.quality["m.r10"].value
+        wide = Counted(value, value - 9, value + 9, np.linspace(value - 9, value + 9, 99)[:: _turn(one)], 60)
+        return replace(one, quality={"m.r10": wide})
+
+    told = document(figures([spread(STAGES[0]), spread(stage("quantize", 49.0, 6.0, 3.0))], allowed=1.0))
+    [row] = told["quality"]
+    assert (row["verdict"], row["passed"], row["photos"]) == ("undecided", True, 60)
+    [line] = told["gate"]["undecided"]
+    assert line.startswith("m.r10: too few photos to tell: 1.00 points lost, ") and "on 60 photos" in line
+    assert line in Page(html_report(told)).text
+    assert rows(told)[0][3].endswith("0.50 allowed; too few photos to tell")
+    again = Stage.of(json.loads(json.dumps(spread(STAGES[0]).plain())))
+    assert isinstance(again.quality["m.r10"], Counted) and again.quality["m.r10"].n_photos == 60
+
+
+def _turn(one: Stage) -> int:
+    """Draws that do not move together before and after: what is lost is as uncertain as either."""
+    return 1 if one.name == "source" else -1
 
 
 def test_of_many_metrics_the_worst_are_drawn() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seetell.learning.compression.plots import Point, scatter, ticks
+from seetell.learning.compression.plots import Point, scatter
+from seetell.learning.drawing import ticks
 
 FIGURES = st.floats(0, 1e4, allow_nan=False)
 

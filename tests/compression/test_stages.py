@@ -102,7 +102,7 @@ def test_a_refusal_says_what_costs_most_and_costs_no_training(
     with pytest.raises(GateFailed) as refused:
         run(wish, report=report)
     message = str(refused.value)
-    assert "m.r10 fell from 50.00 to 39.00, 11.00 points where 2.50 are allowed" in message
+    assert "m.r10 fell from 50.00 to 39.00, 11.00 points (11.00 to 11.00) where 2.50 are allowed" in message
     assert "pruning costs most, 20.00 points (by estimate a.mlp costs most (75% of what was left" in message
     assert "of which distilling won 10.00 back" in message and f"{run.work} keeps the stages" in message
     assert "\n" not in message and not run.out.exists()

@@ -162,6 +162,10 @@ def test_a_shard_that_changes_under_a_run_is_named(folder: Path, tmp_path: Path)
 
 def test_folders_without_the_split(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"which split.*dev, train"):
+        open_shards(folder)
+    with pytest.raises(
+        UsageError, match=r"no split 'val'; it has: dev, train.*seetell prepare .* --val 0\.1"
+    ):
         open_shards(folder, "val")
     with pytest.raises(DataError, match="no prepared data"):
         open_shards(tmp_path, "train")

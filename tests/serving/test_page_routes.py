@@ -12,13 +12,17 @@ import subprocess
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from PIL import Image
 
+from seetell.bundle.tokenizer import Tokenizer
 from seetell.search.photo_index import PhotoIndex
+from seetell.serving.model_pool import Source
 from seetell.serving.page_routes import content_security_policy
 from seetell.serving.photo_index_api import ServedIndex
 from seetell.tasks.model import Model
+from tests.runtime.toy import ToyEngine, make_manifest
 from tests.serving.conftest import Serve, jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,3 +125,55 @@ def test_only_photos_of_the_index_are_shown(
 def test_a_server_without_an_index_shows_no_photo(client: httpx2.Client) -> None:
     assert client.get("/v1/page").json()["index"] is None
     assert client.get("/v1/page/photo", params={"path": "/etc/passwd"}).status_code == 404
+
+
+def test_the_page_is_told_what_to_send_and_has_samples(client: httpx2.Client, model: Model) -> None:
+    told = client.get("/v1/page").json()
+    assert model.manifest.image is not None
+    assert told["image_size"] == model.manifest.image.height
+    assert told["files"] and told["samples"] == [
+        "astronaut.jpg",
+        "camera.jpg",
+        "chelsea.jpg",
+        "coffee.jpg",
+        "rocket.jpg",
+    ]
+    kept = Image.open(ROOT / "src" / "seetell" / "samples" / "coffee.jpg")
+    for edge, size in ((None, kept.size), (160, (160, round(160 * kept.height / kept.width)))):
+        asked = {"name": "coffee.jpg", **({} if edge is None else {"edge": str(edge)})}
+        got = client.get("/v1/page/sample", params=asked)
+        assert got.headers["content-type"] == "image/jpeg"
+        picture = Image.open(io.BytesIO(got.content))
+        assert picture.size == size
+        near = np.asarray(picture, int) - np.asarray(kept.convert("RGB").resize(size), int)
+        assert np.abs(near).mean() < 6
+    for other in ("README.md", "../samples/coffee.jpg", "/etc/passwd", ""):
+        assert client.get("/v1/page/sample", params={"name": other}).status_code == 404
+
+
+def test_the_page_of_the_api_runs_nothing_but_its_own(client: httpx2.Client) -> None:
+    got = client.get("/docs")
+    policy = dict(part.split(" ", 1) for part in got.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'" and policy["connect-src"] == "'self'"
+    script = re.search(r"<script>(.*?)</script>", got.text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert policy["script-src"] == f"'sha256-{digest}'"
+
+
+def test_all_of_a_photo_is_told_at_once(client: httpx2.Client, model: Model) -> None:
+    headers = {"content-type": "image/jpeg"}
+    got = client.post("/v1/page/read", content=jpeg(1), params={"language": "zh"}, headers=headers)
+    assert got.status_code == 200
+    assert got.json()["caption"]["text"] == model.caption(jpeg(1), language="zh").text
+    vector = np.frombuffer(base64.b64decode(got.json()["vector"]), "<f4")
+    np.testing.assert_allclose(vector, model.embed_images([jpeg(1)])[0], atol=1e-6)
+    broken = client.post("/v1/page/read", content=jpeg(1)[:40], headers=headers)
+    assert (broken.status_code, broken.json()["error"]["type"]) == (400, "truncated")
+
+
+def test_of_a_model_that_only_embeds_there_is_no_caption(serve: Serve, tokenizer: Tokenizer) -> None:
+    engine = ToyEngine(tokenizer.vocab_size, without=("text_decoder", "decoder_memory", "fusion_encoder"))
+    embeds = Model(make_manifest(engine, answers=()), tokenizer, engine)
+    got = serve(sources=[Source("embeds", 1, lambda: embeds)]).post("/v1/page/read", content=jpeg(1)).json()
+    assert got["caption"] is None and got["vector"]

@@ -1,5 +1,8 @@
 import { signal } from "@preact/signals";
+import { useEffect, useState } from "preact/hooks";
+import { abilities } from "./connection";
 import { ofFolder, ofTransfer, type Gathered } from "./files";
+import { openSample, sampleThumbnail } from "./find";
 import { t } from "./language";
 import { add } from "./photos";
 
@@ -22,7 +25,7 @@ function FileButton({ label, folder = false, main = false }: { label: string; fo
         type="file"
         class="unseen"
         multiple
-        accept={folder ? undefined : "image/*"}
+        accept={folder ? undefined : "image/*,.heic,.heif,.hif,.jfif"}
         {...(folder ? { webkitdirectory: true } : {})}
         onChange={(event) => {
           const files = [...(event.currentTarget.files ?? [])];
@@ -31,6 +34,30 @@ function FileButton({ label, folder = false, main = false }: { label: string; fo
         }}
       />
     </label>
+  );
+}
+
+/** Photos to try it with, for who has none at hand. */
+function Samples({ names }: { names: string[] }) {
+  return (
+    <div class="samples" role="group" aria-label={t().samples}>
+      <p class="muted">{t().samples}</p>
+      {names.map((name) => (
+        <Sample key={name} name={name} />
+      ))}
+    </div>
+  );
+}
+
+function Sample({ name }: { name: string }) {
+  const [url, setUrl] = useState("");
+  useEffect(() => {
+    sampleThumbnail(name).then(setUrl, () => {});
+  }, [name]);
+  return (
+    <button type="button" aria-label={name.replace(/\.\w+$/, "")} onClick={() => void openSample(name).catch(() => {})}>
+      {url && <img src={url} alt="" />}
+    </button>
   );
 }
 
@@ -49,6 +76,7 @@ export function AddPhotos({ large }: { large: boolean }) {
         <FileButton label={large ? t().chooseFolder : t().addFolder} folder />
       </div>
       {large && <p class="tagline">{t().tagline}</p>}
+      {large && (abilities.value?.samples.length ?? 0) > 0 && <Samples names={abilities.value!.samples} />}
       <p role="status" class="skipped">
         {skipped.value ? t().skipped(skipped.value) : ""}
       </p>

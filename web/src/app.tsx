@@ -6,9 +6,9 @@ import { Details } from "./details";
 import { Gallery } from "./gallery";
 import { choose, language, languages, nameOf, t } from "./language";
 import { remember, remembered } from "./memory";
-import { captionOf, failureOf, photos, selected, selectedId } from "./photos";
-import { mayFind, searching } from "./find";
-import { Results, SearchBox } from "./search";
+import { captionOf, failureOf, photos, restored, selected, selectedId } from "./photos";
+import { hasIndex, mayFind, searching } from "./find";
+import { IndexAtFirst, Results, SearchBox } from "./search";
 import { narrow } from "./screen";
 
 type Theme = "auto" | "light" | "dark";
@@ -51,6 +51,7 @@ export function App() {
     document.addEventListener("keydown", keys);
   }, []);
 
+  const empty = photos.value.length === 0;
   const covered = narrow.value && selected.value !== null;
   return (
     <>
@@ -59,11 +60,12 @@ export function App() {
       {server.value === "key" ? (
         <KeyForm />
       ) : (
-        <div class={photos.value.length ? "room" : "room empty"} key="room">
+        <div class={empty ? "room empty" : "room"} key="room">
           <main inert={covered}>
             {mayFind.value && <SearchBox />}
             {searching.value && mayFind.value ? <Results /> : null}
-            <AddPhotos large={photos.value.length === 0 && !searching.value} />
+            {restored.value && <AddPhotos large={empty && !searching.value} />}
+            {empty && hasIndex.value && !searching.value && <IndexAtFirst />}
             {photos.value.length > 0 && !searching.value && <Gallery />}
           </main>
           {photos.value.length > 0 && <Details close={closeDetails} />}

@@ -5,11 +5,17 @@ import { remember, remembered } from "./memory";
 /** What the server says about itself to this page. */
 export interface Abilities {
   model: string;
+  /** Changes when the model's files do. */
+  files: string;
   tasks: string[];
   languages: string[];
+  /** The longest edge that the model sees. */
+  image_size: number | null;
   photo_bytes: number;
   /** Photos in its index; null where it has none. */
   index: number | null;
+  /** Names of photos to try it with. */
+  samples: string[];
 }
 
 export type Server = "starting" | "ready" | "key" | "gone" | "failed" | "refused";
@@ -57,6 +63,9 @@ export function useKey(given: string): void {
 export function connect(): void {
   void poll();
 }
+
+// Its format is seen by its bytes, whatever the browser takes it for.
+const PHOTO = "application/octet-stream";
 
 const sleep = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
@@ -116,16 +125,16 @@ function whenReady(signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** path: relative to the page, which may lie below a proxy's prefix. */
+/** path: relative to the page, which may lie below a proxy's prefix. body: a photo as it is, else JSON. */
 async function answered(path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   try {
     return await fetch(path, {
       method: body === undefined ? "GET" : "POST",
       headers: {
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...(body === undefined ? {} : { "content-type": body instanceof Blob ? PHOTO : "application/json" }),
         ...(key ? { authorization: `Bearer ${key}` } : {}),
       },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body instanceof Blob || body === undefined ? body : JSON.stringify(body),
       signal,
       cache: "no-store",
     });

@@ -1,12 +1,12 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { CaptionText } from "./caption-text";
-import { can } from "./connection";
-import { t } from "./language";
+import { abilities, can } from "./connection";
+import { language, t } from "./language";
 import { captionOf, question, remove, retry, selected, type Asked, type Caption as CaptionOf, type Photo } from "./photos";
 import { findLike, text, vector } from "./find";
 import { Picture } from "./picture";
 import { narrow } from "./screen";
-import { Why } from "./why-section";
+import { Heat, Why } from "./why-section";
 import { WorkLine } from "./work-line";
 
 /** The selected photo: large, with what can be asked of it. On a narrow screen it covers the page. */
@@ -60,15 +60,18 @@ export function Details({ close }: { close: () => void }) {
 
 function Large({ photo }: { photo: Photo }) {
   const work = captionOf(photo);
+  const map = photo.heat.value;
   const text = work.state === "done" ? work.value.text : "";
   return (
     <figure>
-      <Picture src={photo.url} alt={text || photo.name} />
+      <div class="large">
+        <Picture src={photo.url} alt={text || photo.name} over={map && <Heat url={photo.url} map={map} />} />
+      </div>
       {can("caption") && (
         <figcaption aria-live="polite">
           {work.state === "done" ? <Caption caption={work.value} /> : null}
           <WorkLine work={work} working={t().captioning} />
-          {work.state === "failed" && (
+          {work.state === "failed" && work.again && (
             <button type="button" onClick={() => retry(photo)}>
               {t().retry}
             </button>
@@ -94,8 +97,30 @@ function Caption({ caption }: { caption: CaptionOf }) {
   );
 }
 
+type Choice = "any" | "yesno" | "these";
+
+/** The answers to choose from, in the question's language; null for any. */
+function answersTo(question: string, choice: Choice, these: string): string[] | null {
+  if (choice === "any") return null;
+  if (choice === "yesno") {
+    if (!isChinese(question)) return ["yes", "no"];
+    return question.includes("有") ? ["有", "没有"] : ["是", "不是"];
+  }
+  const given = these.split(/[,，、;；\n]/).map((one) => one.trim());
+  return [...new Set(given.filter(Boolean))];
+}
+
+const isChinese = (text: string): boolean => /[\u3400-\u9fff]/.test(text);
+
+/** The model was taught other languages only; where it does not say which, nobody knows. */
+const readsChinese = (): boolean => !abilities.value?.languages.length || abilities.value.languages.includes("zh");
+
 function Ask({ photo }: { photo: Photo }) {
   const input = useRef<HTMLInputElement>(null);
+  const these = useRef<HTMLInputElement>(null);
+  const [choice, setChoice] = useState<Choice>("any");
+  const [wrong, setWrong] = useState("");
+  const chinese = language.value === "zh" && readsChinese();
   return (
     <section>
       <form
@@ -104,17 +129,53 @@ function Ask({ photo }: { photo: Photo }) {
           event.preventDefault();
           const text = input.current!.value.trim();
           if (!text) return;
-          question(photo, text);
+          const answers = answersTo(text, choice, these.current?.value ?? "");
+          const foreign = isChinese(text + (answers ?? "")) && !readsChinese();
+          setWrong(foreign ? t().noChinese(abilities.value?.model ?? "") : answers?.length === 0 ? t().noAnswers : "");
+          if (foreign || answers?.length === 0) return;
+          question(photo, text, answers);
           input.current!.select();
         }}
       >
-        <label for="question">{t().question}</label>
+        <div class="ask-head">
+          <label for="question">{t().question}</label>
+          <select
+            aria-label={t().answer}
+            value={choice}
+            onChange={(event) => setChoice(event.currentTarget.value as Choice)}
+          >
+            {(Object.entries(t().choices) as [Choice, string][]).map(([name, label]) => (
+              <option value={name}>{label}</option>
+            ))}
+          </select>
+        </div>
         <div class="line">
-          <input id="question" ref={input} maxLength={4000} placeholder={t().questionExample} autocomplete="off" enterkeyhint="send" />
+          <input
+            id="question"
+            ref={input}
+            maxLength={4000}
+            placeholder={chinese ? t().questionExample : "what is in the picture?"}
+            autocomplete="off"
+            enterkeyhint="send"
+          />
           <button type="submit" class="main">
             {t().ask}
           </button>
         </div>
+        {choice === "these" && (
+          <input
+            ref={these}
+            class="these"
+            aria-label={t().choices.these}
+            maxLength={4000}
+            placeholder={t().theseExample}
+            autocomplete="off"
+            enterkeyhint="send"
+          />
+        )}
+        <p role="alert" class="error">
+          {wrong}
+        </p>
       </form>
       <ul class="answers" aria-live="polite">
         {photo.asked.value.map((asked) => (
@@ -131,7 +192,10 @@ function Told({ asked, photo }: { asked: Asked; photo: Photo }) {
   const work = asked.work.value;
   return (
     <li>
-      <p class="asked">{asked.question}</p>
+      <p class="asked">
+        {asked.question}
+        {asked.answers && ` (${asked.answers.join(t().comma)})`}
+      </p>
       {work.state === "done" ? (
         <>
           <p class="told">
@@ -147,12 +211,12 @@ function Told({ asked, photo }: { asked: Asked; photo: Photo }) {
       ) : (
         <p>
           <WorkLine work={work} working={t().asking} />
-          {work.state === "failed" && (
+          {work.state === "failed" && work.again && (
             <button
               type="button"
               onClick={() => {
                 photo.asked.value = photo.asked.value.filter((one) => one !== asked);
-                question(photo, asked.question);
+                question(photo, asked.question, asked.answers);
               }}
             >
               {t().retry}

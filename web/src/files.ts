@@ -6,7 +6,9 @@ export interface Gathered {
   skipped: number;
 }
 
-const PHOTO = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heic|heif)$/i;
+// As the server lists folders (seetell.media.formats).
+const PHOTO =
+  /\.(jpe?g|jpe|jfif|pjpeg|pjp|mpo|a?png|gif|webp|tiff?|bmp|dib|p[pgbn]m|jp2|j2[kc]|jp[xfcs]|avifs?|ico|qoi|insp|hei[cf]s?|hif|jxl|dng)$/i;
 
 const mayBePhoto = (file: File): boolean => file.type.startsWith("image/") || PHOTO.test(file.name);
 

@@ -2,7 +2,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import { ApiError, abilities, ask, can, get } from "./connection";
 import { parseQuery, queryVector } from "./query";
-import { add, embed, failureOf, photos, selectedId, vectors, type Photo, type Work } from "./photos";
+import { add, failed, failureOf, photos, retry, selectedId, vectors, type Photo, type Work } from "./photos";
 
 /** A photo of the index: its path there, and how well it fits. */
 export interface Hit {
@@ -71,7 +71,7 @@ export function clear(): void {
 export function findLike(photo: Photo): void {
   text.value = "";
   like.value = photo;
-  if (failureOf(photo.vector.value)) embed(photo);
+  if (failureOf(photo.vector.value)) retry(photo);
 }
 
 let present: AbortController | null = null;
@@ -84,7 +84,7 @@ function begin(pauseMs: number, search: (signal: AbortSignal) => Promise<void>):
     search(mine.signal).catch((error: unknown) => {
       const failure = error instanceof ApiError ? error : new ApiError("failed", String(error));
       if (failure.kind === "aborted" || mine.signal.aborted) return;
-      vector.value = { state: "failed", kind: failure.kind, message: failure.message };
+      vector.value = failed(failure);
       hits.value = [];
     });
   }, pauseMs);
@@ -130,34 +130,56 @@ async function look(query: { text: string } | { photo: string }, signal: AbortSi
   remarks.value = got.remarks;
 }
 
-// Small pictures of the index, by path. Fetched and not linked: a link could not carry the key.
+/** What the best of those found has, of which the others have their share. */
+export const best = computed(() => Math.max(0, ...found.value.map((one) => one.score), ...hits.value.map((one) => one.score)));
+
+const FEW = 8;
+
+/** A few photos of the index, for who has not looked for anything yet: those most like a photo. */
+export async function fewOfIndex(): Promise<Hit[]> {
+  const got = await ask<{ hits: Hit[] }>("v1/search", { text: "a photo", k: FEW });
+  return got.hits.filter((one) => !one.gone);
+}
+
+// Small pictures of the server, by address. Fetched and not linked: a link could not carry the key.
 const small = new Map<string, Promise<string>>();
 let turn: Promise<unknown> = Promise.resolve();
 
-export function thumbnail(path: string): Promise<string> {
-  let url = small.get(path);
+/** What an <img> shows of an address of the server. */
+function picture(address: string): Promise<string> {
+  let url = small.get(address);
   if (!url) {
-    const mine = turn.then(() => get(address(path, 320))).then((blob) => URL.createObjectURL(blob));
+    const mine = turn.then(() => get(address)).then((blob) => URL.createObjectURL(blob));
     // One that failed is asked for again when it is next shown.
-    turn = mine.catch(() => small.delete(path));
-    small.set(path, mine);
+    turn = mine.catch(() => small.delete(address));
+    small.set(address, mine);
     url = mine;
   }
   return url;
 }
 
+export const thumbnail = (path: string): Promise<string> => picture(address(path, 320));
+
 const address = (path: string, edge: number): string =>
   `v1/page/photo?${new URLSearchParams({ path, edge: String(edge) })}`;
 
-const opened = new Map<string, number>();
-
 /** A photo of the index becomes one of this page, to be asked about and compared like the others. */
 export async function open(path: string): Promise<void> {
-  const there = opened.get(path);
-  if (there === undefined || !photos.value.some((one) => one.id === there)) {
-    const blob = await get(address(path, 1600));
-    const [photo] = add([new File([blob], path.split(/[\\/]/).pop() ?? path, { type: blob.type })]);
-    opened.set(path, photo!.id);
-  }
-  selectedId.value = opened.get(path)!;
+  await opened(path, address(path, 1600));
 }
+
+async function opened(source: string, address: string): Promise<void> {
+  let photo = photos.value.find((one) => one.source === source);
+  if (!photo) {
+    const blob = await get(address);
+    photo = add([new File([blob], source.split(/[\\/]/).pop() ?? source, { type: blob.type })], source)[0]!;
+  }
+  selectedId.value = photo.id;
+}
+
+const sampleAddress = (name: string): string => `v1/page/sample?${new URLSearchParams({ name })}`;
+
+export const sampleThumbnail = (name: string): Promise<string> => picture(`${sampleAddress(name)}&edge=160`);
+
+/** A sample photo becomes one of this page. */
+export const openSample = (name: string): Promise<void> => opened(`sample/${name}`, sampleAddress(name));

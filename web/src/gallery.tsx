@@ -1,7 +1,10 @@
+import { useState } from "preact/hooks";
 import { CaptionText } from "./caption-text";
 import { abilities, can } from "./connection";
+import { copy, download } from "./export";
+import { best } from "./find";
 import { t } from "./language";
-import { captionOf, failureOf, photos, remove, retry, selectedId, type Photo } from "./photos";
+import { captionOf, failureOf, keeps, photos, remove, retry, selectedId, type Photo } from "./photos";
 import { Picture } from "./picture";
 import { WorkLine } from "./work-line";
 
@@ -31,7 +34,16 @@ export function move(event: KeyboardEvent): void {
 export function Gallery() {
   return (
     <section aria-labelledby="photos-title">
-      <h2 id="photos-title">{t().yourPhotos}</h2>
+      <div class="photos-head">
+        <h2 id="photos-title">{t().yourPhotos}</h2>
+        {can("caption") && <Export />}
+      </div>
+      <div class="photos-head">
+        <p class="muted small">{keeps.value ? t().kept : t().notKept}</p>
+        <button type="button" onClick={() => remove(...photos.value)}>
+          {t().removeAll}
+        </button>
+      </div>
       <Cells shown={photos.value.map((photo) => ({ photo }))} />
     </section>
   );
@@ -89,9 +101,11 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
       </button>
       {failure && (
         <div class="cell-buttons">
-          <button type="button" onClick={() => retry(photo)}>
-            {t().retry} <span class="unseen">{photo.name}</span>
-          </button>
+          {failure.again && (
+            <button type="button" onClick={() => retry(photo)}>
+              {t().retry} <span class="unseen">{photo.name}</span>
+            </button>
+          )}
           <button type="button" onClick={() => remove(photo)}>
             {t().remove} <span class="unseen">{photo.name}</span>
           </button>
@@ -101,11 +115,34 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
   );
 }
 
+/** How similar it is, beside the best of those found; the number itself means little across models. */
 export function Score({ value }: { value: number }) {
+  const said = `${t().score} ${value.toFixed(2)}`;
   return (
-    <span class="score">
-      <span class="unseen">{t().score} </span>
-      {value.toFixed(2)}
+    <span class="score" title={said}>
+      <span class="unseen">{said}</span>
+      <meter min={0} max={best.value || 1} value={Math.max(0, value)} aria-hidden="true" />
     </span>
+  );
+}
+
+/** The captions, to be taken elsewhere. */
+function Export() {
+  const [copied, setCopied] = useState<boolean | null>(null);
+  return (
+    <div class="export" role="group" aria-label={t().captions}>
+      <button type="button" onClick={() => void copy().then(setCopied)}>
+        {t().copy}
+      </button>
+      <button type="button" onClick={() => download("csv")}>
+        {t().save("CSV")}
+      </button>
+      <button type="button" onClick={() => download("json")}>
+        {t().save("JSON")}
+      </button>
+      <span role="status" class={copied === null ? "unseen" : "muted small"}>
+        {copied === null ? "" : copied ? t().copied : t().notCopied}
+      </span>
+    </div>
   );
 }

@@ -1,14 +1,24 @@
-// The photos dropped on the page, and what the server has said about each.
-import { computed, effect, signal, type Signal } from "@preact/signals";
+// The photos of the page, and what the server has said about each.
+import { batch, computed, effect, signal, type Signal } from "@preact/signals";
 import { ApiError, abilities, ask, can } from "./connection";
+import { allKept, forget, keep, type Kept } from "./kept";
 import { language } from "./language";
+import { shrunk } from "./shrink";
 
 export type Work<T> =
   | { state: "waiting" }
   | { state: "working" }
   | { state: "busy"; seconds: number }
   | { state: "done"; value: T }
-  | { state: "failed"; kind: string; message: string };
+  | Failed;
+
+/** again: it may be otherwise another time. */
+export interface Failed {
+  state: "failed";
+  kind: string;
+  message: string;
+  again: boolean;
+}
 
 export interface Caption {
   text: string;
@@ -25,9 +35,19 @@ export interface Answer {
   alternatives: { answer: string; confidence: number }[];
 }
 
+/** answers: to choose from; null for any. */
 export interface Asked {
   question: string;
+  answers: string[] | null;
   work: Signal<Work<Answer>>;
+}
+
+/** Where the photo fits what is looked for: how much each of cells x cells parts counts, from 0 to 1, row by row. */
+export interface HeatMap {
+  cells: number;
+  values: number[];
+  /** The similarity lost where it counts most. */
+  strongest: number;
 }
 
 export class Photo {
@@ -35,35 +55,52 @@ export class Photo {
   readonly captions = signal<Record<string, Work<Caption>>>({});
   readonly vector = signal<Work<Float32Array>>({ state: "waiting" });
   readonly asked = signal<Asked[]>([]);
+  readonly heat = signal<HeatMap | null>(null);
   readonly leaving = new AbortController();
+  private sent: Promise<Blob> | null = null;
 
+  /** source: where it was fetched from; null for one of this machine's. */
   constructor(
     readonly id: number,
-    readonly file: File,
+    readonly file: Blob,
+    readonly name: string,
+    readonly source: string | null,
+    readonly key: string,
   ) {
     this.url = URL.createObjectURL(file);
   }
 
-  get name(): string {
-    return this.file.name;
+  /** As requests carry it; made once. Raises ApiError for what makes it no photo to send. */
+  blob(): Promise<Blob> {
+    return (this.sent ??= this.made());
   }
 
-  /** As requests carry it. Read anew each time: a thousand photos would not fit in memory. */
-  async data(): Promise<string> {
-    if (this.file.size > (abilities.value?.photo_bytes ?? Infinity)) {
-      throw new ApiError("too_large", "");
+  private async made(): Promise<Blob> {
+    const most = abilities.value?.photo_bytes ?? Infinity;
+    const blob = await shrunk(this.file, abilities.value?.image_size ?? null, most);
+    if (blob.size > most) throw new ApiError("too_large", "");
+    if (blob !== this.file) return blob;
+    try {
+      // Files may change or go, and a request with one that has gone fails as if the server had.
+      return new Blob([await blob.arrayBuffer()], { type: blob.type });
+    } catch {
+      throw new ApiError("file", "");
     }
-    return dataUrl(this.file);
+  }
+
+  data = async (): Promise<string> => dataUrl(await this.blob());
+
+  /** The file is what is sent. */
+  asSent(): this {
+    this.sent = Promise.resolve(this.file);
+    return this;
   }
 }
 
-export const dataUrl = (blob: Blob): Promise<string> =>
+const dataUrl = (blob: Blob): Promise<string> =>
   new Promise((done, fail) => {
     const reader = new FileReader();
-    reader.onload = () => {
-      const url = reader.result as string;
-      done(url.startsWith("data:,") || url === "data:" ? "data:application/octet-stream;base64," : url);
-    };
+    reader.onload = () => done((reader.result as string).replace(/^data:[^,]*?(;base64)?,/, "data:;base64,"));
     reader.onerror = () => fail(new ApiError("file", ""));
     reader.readAsDataURL(blob);
   });
@@ -71,6 +108,7 @@ export const dataUrl = (blob: Blob): Promise<string> =>
 export const photos = signal<Photo[]>([]);
 export const selectedId = signal<number | null>(null);
 export const selected = computed(() => photos.value.find((one) => one.id === selectedId.value) ?? null);
+export const byKey = (key: string | undefined): Photo | undefined => photos.value.find((one) => one.key === key);
 
 /** Captions are in the page's language where the model knows it. */
 export const captionLanguage = computed(() => {
@@ -81,8 +119,7 @@ export const captionLanguage = computed(() => {
 export const captionOf = (photo: Photo): Work<Caption> =>
   photo.captions.value[captionLanguage.value] ?? { state: "waiting" };
 
-export const failureOf = (work: Work<unknown>): { kind: string; message: string } | null =>
-  work.state === "failed" ? work : null;
+export const failureOf = (work: Work<unknown>): Failed | null => (work.state === "failed" ? work : null);
 
 // A few at a time: the server runs those that wait together as one batch, and browsers send six at most.
 const MOST_AT_ONCE = 4;
@@ -106,74 +143,151 @@ function next(): void {
 
 let lastId = 0;
 
-export function add(files: File[]): Photo[] {
-  const added = files.map((file) => new Photo(++lastId, file));
+export function add(files: File[], source: string | null = null): Photo[] {
+  const added = files.map((file) => {
+    const id = ++lastId;
+    // In their order, also beside those of another tab.
+    const key = `${Date.now()}-${String(id).padStart(6, "0")}-${Math.random().toString(36).slice(2)}`;
+    return new Photo(id, file, file.name, source, key);
+  });
   photos.value = [...photos.value, ...added];
   if (selectedId.value === null && added.length === 1) selectedId.value = added[0]!.id;
   return added;
 }
 
-export function remove(photo: Photo): void {
-  photo.leaving.abort();
-  URL.revokeObjectURL(photo.url);
-  photos.value = photos.value.filter((one) => one !== photo);
-  if (selectedId.value === photo.id) selectedId.value = null;
+export function remove(...gone: Photo[]): void {
+  for (const photo of gone) {
+    photo.leaving.abort();
+    URL.revokeObjectURL(photo.url);
+    void forget(photo.key);
+  }
+  batch(() => {
+    if (gone.some((photo) => photo.id === selectedId.value)) selectedId.value = null;
+    photos.value = photos.value.filter((one) => !gone.includes(one));
+  });
 }
+
+/** Whether the photos that this browser has kept are here. */
+export const restored = signal(false);
+/** Whether this browser keeps photos at all; it may refuse to. */
+export const keeps = signal(true);
+// Kept photos of which it is not known yet whether the same model is there.
+const unsettled = new Map<Photo, Kept>();
+
+/** What was there before the page was loaded again. opened: the key of the photo that was open. */
+export async function restore(opened: string | undefined): Promise<void> {
+  for (const one of await allKept()) {
+    unsettled.set(new Photo(++lastId, one.blob, one.name, one.source, one.key).asSent(), one);
+  }
+  batch(() => {
+    photos.value = [...unsettled.keys(), ...photos.value];
+    selectedId.value ??= byKey(opened)?.id ?? null;
+    restored.value = true;
+  });
+}
+
+/** What the same model has said of a kept photo is not asked for again. */
+function settle(photo: Photo): void {
+  const kept = unsettled.get(photo);
+  unsettled.delete(photo);
+  if (!kept || kept.files !== abilities.value?.files) return;
+  photo.captions.value = Object.fromEntries(
+    Object.entries(kept.captions).map(([name, value]) => [name, { state: "done", value }]),
+  );
+  if (kept.vector) {
+    embedding.add(photo);
+    photo.vector.value = { state: "done", value: kept.vector };
+  }
+}
+
+async function keepNow(photo: Photo): Promise<void> {
+  const blob = await photo.blob();
+  const captions: Record<string, Caption> = {};
+  for (const [name, work] of Object.entries(photo.captions.value)) {
+    if (work.state === "done") captions[name] = work.value;
+  }
+  const vector = photo.vector.value.state === "done" ? photo.vector.value.value : null;
+  const { key, name, source } = photo;
+  const files = abilities.value?.files ?? "";
+  if (!photo.leaving.signal.aborted) keeps.value = await keep({ key, name, source, blob, files, captions, vector });
+  // Taken away meanwhile.
+  if (photo.leaving.signal.aborted) void forget(key);
+}
+
+const embedding = new WeakSet<Photo>();
+const prepared = new WeakSet<Photo>();
+let preparing: Promise<void> = Promise.resolve();
 
 // Whatever is not there yet is asked for: after photos are added, the server is back, the language changes.
 effect(() => {
   const wanted = captionLanguage.value;
   const mayCaption = can("caption");
   const mayEmbed = can("embed");
-  for (const photo of photos.value) {
-    if (mayCaption && photo.captions.peek()[wanted] === undefined) caption(photo, wanted);
-    if (mayEmbed && !embedding.has(photo)) embed(photo);
+  const there = photos.value;
+  if (abilities.value === null) return;
+  for (const photo of there) {
+    if (unsettled.has(photo)) settle(photo);
+    else if (!prepared.has(photo)) {
+      // Before it is captioned, for which many others may wait.
+      preparing = preparing.then(() => keepNow(photo)).catch(() => {});
+    }
+    prepared.add(photo);
+    if (mayEmbed && !embedding.has(photo)) read(photo, wanted);
+    else if (mayCaption && photo.captions.peek()[wanted] === undefined) caption(photo, wanted);
   }
 });
 
-const embedding = new WeakSet<Photo>();
-
-export function caption(photo: Photo, wanted: string): void {
-  const say = (work: Work<Caption>) => {
-    photo.captions.value = { ...photo.captions.peek(), [wanted]: work };
+/** Ask for all that the page wants to know, with the photo sent once. */
+function read(photo: Photo, wanted: string): void {
+  embedding.add(photo);
+  const captions = can("caption");
+  const say = (work: Work<{ caption: Caption | null; vector: string }>) => {
+    const done = work.state === "done";
+    batch(() => {
+      photo.vector.value = done ? { state: "done", value: decoded(work.value.vector) } : work;
+      if (!captions) return;
+      sayCaption(photo, wanted, done ? { state: "done", value: work.value.caption! } : work);
+    });
   };
   say({ state: "waiting" });
-  later(() =>
-    run(photo, say, async (options) =>
-      ask<Caption>("v1/caption", { photo: await photo.data(), language: wanted }, options),
-    ),
-  );
+  const path = `v1/page/read${captions ? `?${new URLSearchParams({ language: wanted })}` : ""}`;
+  later(() => run(photo, say, async (options) => ask(path, await photo.blob(), options)).then(() => settled(photo)));
 }
 
-export function embed(photo: Photo): void {
-  embedding.add(photo);
-  const say = (work: Work<Float32Array>) => {
-    photo.vector.value = work;
-  };
+function caption(photo: Photo, wanted: string): void {
+  const say = (work: Work<Caption>) => sayCaption(photo, wanted, work);
   say({ state: "waiting" });
-  later(() =>
-    run(photo, say, async (options) => {
-      const [vector] = await vectors([await photo.data()], "image", options.signal, options.busy);
-      return vector!;
-    }),
-  );
+  const path = `v1/caption?${new URLSearchParams({ language: wanted })}`;
+  later(() => run(photo, say, async (options) => ask(path, await photo.blob(), options)).then(() => settled(photo)));
+}
+
+function sayCaption(photo: Photo, language: string, work: Work<Caption>): void {
+  photo.captions.value = { ...photo.captions.peek(), [language]: work };
+}
+
+/** Keep what was said; what is no photo is not kept. */
+async function settled(photo: Photo): Promise<void> {
+  const failures = [photo.vector.peek(), ...Object.values(photo.captions.peek())].map(failureOf);
+  if (failures.some((one) => one && !one.again)) await forget(photo.key);
+  else await keepNow(photo).catch(() => {});
 }
 
 /** What failed is tried again. */
 export function retry(photo: Photo): void {
-  if (failureOf(captionOf(photo))) caption(photo, captionLanguage.value);
-  if (failureOf(photo.vector.value)) embed(photo);
+  if (failureOf(photo.vector.value)) read(photo, captionLanguage.value);
+  else if (failureOf(captionOf(photo))) caption(photo, captionLanguage.value);
 }
 
-export function question(photo: Photo, text: string): void {
+export function question(photo: Photo, text: string, answers: string[] | null): void {
   const work = signal<Work<Answer>>({ state: "waiting" });
-  photo.asked.value = [{ question: text, work }, ...photo.asked.value];
+  photo.asked.value = [{ question: text, answers, work }, ...photo.asked.value];
+  const body = { question: text, top: 3, ...(answers && { answers }) };
   void run<Answer>(
     photo,
     (value) => {
       work.value = value;
     },
-    async (options) => ask<Answer>("v1/ask", { photo: await photo.data(), question: text, top: 3 }, options),
+    async (options) => ask("v1/ask", { photo: await photo.data(), ...body }, options),
   );
 }
 
@@ -181,14 +295,14 @@ export async function vectors(
   input: string[],
   modality: "text" | "image",
   signal?: AbortSignal,
-  busy?: (seconds: number) => void,
 ): Promise<Float32Array[]> {
   const body = { input, modality, encoding_format: "base64" };
-  const got = await ask<{ data: { embedding: string }[] }>("v1/embeddings", body, { signal, busy });
-  return got.data.map(({ embedding }) => {
-    const bytes = Uint8Array.from(atob(embedding), (letter) => letter.charCodeAt(0));
-    return new Float32Array(bytes.buffer);
-  });
+  const got = await ask<{ data: { embedding: string }[] }>("v1/embeddings", body, { signal });
+  return got.data.map(({ embedding }) => decoded(embedding));
+}
+
+function decoded(vector: string): Float32Array {
+  return new Float32Array(Uint8Array.from(atob(vector), (letter) => letter.charCodeAt(0)).buffer);
 }
 
 interface Options {
@@ -209,6 +323,13 @@ async function run<T>(
     say({ state: "done", value });
   } catch (error) {
     const failure = error instanceof ApiError ? error : new ApiError("failed", String(error));
-    if (failure.kind !== "aborted") say({ state: "failed", kind: failure.kind, message: failure.message });
+    if (failure.kind !== "aborted") say(failed(failure));
   }
 }
+
+export const failed = ({ kind, message, status }: ApiError): Failed => ({
+  state: "failed",
+  kind,
+  message,
+  again: status >= 500 || [408, 429].includes(status) || kind === "failed",
+});

@@ -1,7 +1,15 @@
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
-/** A photo, or a sign in its place where the browser cannot show it. */
-export function Picture({ src, alt, lazy = false }: { src: string; alt: string; lazy?: boolean }) {
+interface PictureProps {
+  src: string;
+  alt: string;
+  lazy?: boolean;
+  over?: ComponentChildren;
+}
+
+/** A photo, with what lies over it where it can be shown, or a sign in its place where the browser cannot show it. */
+export function Picture({ src, alt, lazy = false, over }: PictureProps) {
   const [broken, setBroken] = useState(false);
   if (broken) {
     return (
@@ -13,6 +21,9 @@ export function Picture({ src, alt, lazy = false }: { src: string; alt: string; 
     );
   }
   return (
-    <img src={src} alt={alt} loading={lazy ? "lazy" : "eager"} decoding="async" onError={() => setBroken(true)} />
+    <>
+      <img src={src} alt={alt} loading={lazy ? "lazy" : "eager"} decoding="async" onError={() => setBroken(true)} />
+      {over}
+    </>
   );
 }

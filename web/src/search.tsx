@@ -1,6 +1,21 @@
 import { useEffect, useState } from "preact/hooks";
-import { abilities } from "./connection";
-import { clear, found, hasIndex, hits, like, open, remarks, searching, text, thumbnail, unread, vector, type Hit } from "./find";
+import { abilities, can } from "./connection";
+import {
+  clear,
+  fewOfIndex,
+  found,
+  hasIndex,
+  hits,
+  like,
+  open,
+  remarks,
+  searching,
+  text,
+  thumbnail,
+  unread,
+  vector,
+  type Hit,
+} from "./find";
 import { Cells, move, Score } from "./gallery";
 import { t } from "./language";
 import { Picture } from "./picture";
@@ -73,8 +88,26 @@ export function Results() {
   );
 }
 
-/** A photo of the index; chosen, it is fetched and becomes one of the page. */
-function HitCell({ hit, stop }: { hit: Hit; stop: boolean }) {
+/** What the server's index holds, for who has not looked for anything yet. */
+export function IndexAtFirst() {
+  const [few, setFew] = useState<Hit[]>([]);
+  useEffect(() => {
+    if (can("embed")) fewOfIndex().then(setFew, () => {});
+  }, []);
+  return (
+    <section aria-labelledby="index-title" class="index">
+      <h2 id="index-title">{t().inIndex(abilities.value?.index ?? 0)}</h2>
+      <ul class="cells" onKeyDown={move}>
+        {few.map((hit, place) => (
+          <HitCell key={hit.photo} hit={hit} stop={place === 0} bare />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+/** A photo of the index; chosen, it is fetched and becomes one of the page. bare: without how well it fits. */
+function HitCell({ hit, stop, bare = false }: { hit: Hit; stop: boolean; bare?: boolean }) {
   const [url, setUrl] = useState("");
   const [failed, setFailed] = useState("");
   useEffect(() => {
@@ -109,7 +142,7 @@ function HitCell({ hit, stop }: { hit: Hit; stop: boolean }) {
             <span class="file" title={hit.photo}>
               {hit.photo.split(/[\\/]/).pop()}
             </span>
-            <Score value={hit.score} />
+            {!bare && <Score value={hit.score} />}
           </span>
         </span>
       </button>

@@ -1,49 +1,79 @@
 // Why a photo matches a text: what each word adds, and which parts of the photo count.
 import { textVectors, dot } from "./find";
-import { language } from "./language";
-import { vectors } from "./photos";
+import { vectors, type HeatMap } from "./photos";
+import { parseQuery, queryVector } from "./query";
 
 export interface Word {
   text: string;
   /** By how much the similarity falls without the word. */
   effect: number;
-  /** Punctuation and blanks, which are not looked at. */
-  counts: boolean;
+  unwanted: boolean;
 }
 
 const MOST_WORDS = 24;
 
-export function wordsOf(text: string): Word[] {
-  const cutter = new Intl.Segmenter(language.value === "zh" ? "zh" : "en", { granularity: "word" });
-  return [...cutter.segment(text)].map((part) => ({ text: part.segment, effect: 0, counts: part.isWordLike ?? false }));
+// Words that say nothing of a photo by themselves.
+const STOP = new Set(
+  (
+    "a an the and or of in on at to with by for from as into is are was were be been being am do does it its this " +
+    "that these those there some any i my me we our you your he his him she her they their them " +
+    "的 了 着 过 地 得 和 与 及 或 跟 在 是 有 里 中 上 也 都 很 这 那 这个 那个 这些 那些 我 我的 你 他 她 它 们 " +
+    "一 个 只 条 张 位 名 把 被 给 从 对 于"
+  ).split(" "),
+);
+const MEASURED = /^[一两几这那][个只条张位名辆把匹头件座棵朵群本台艘架块]$/;
+
+export const isStop = (word: string): boolean => STOP.has(word.toLowerCase()) || MEASURED.test(word);
+
+interface Piece {
+  text: string;
+  /** Not punctuation, a blank or a stop word. */
+  counts: boolean;
 }
 
-/** Each word's effect on the similarity of ``text`` and the photo's vector: with it, less without it. */
+function piecesOf(text: string): Piece[] {
+  const chinese = /[\u3400-\u9fff]/.test(text);
+  const cutter = new Intl.Segmenter(chinese ? "zh" : "en", { granularity: "word" });
+  return [...cutter.segment(text)].map(({ segment, isWordLike }) => ({
+    text: segment,
+    counts: (isWordLike ?? false) && !isStop(segment),
+  }));
+}
+
+/**
+ * What each word adds to the similarity of ``text`` and the photo's vector: with it, less without it. Stop words
+ * are left out; unwanted ones come last. Without others beside it a word has nothing to be compared with.
+ */
 export async function effects(text: string, photo: Float32Array, signal: AbortSignal): Promise<Word[]> {
-  const words = wordsOf(text);
-  const places = words.flatMap((word, i) => (word.counts ? [i] : [])).slice(0, MOST_WORDS);
-  if (places.length < 2) return words;
+  const query = parseQuery(text);
+  if (query.wanted === null) return [];
+  const pieces = piecesOf(query.wanted);
+  const counted = pieces.flatMap((piece, i) => (piece.counts ? [i] : [])).slice(0, MOST_WORDS);
+  const places = counted.length > 1 ? counted : [];
   const without = places.map((place) =>
-    words
+    pieces
       .filter((_, i) => i !== place)
-      .map((word) => word.text)
+      .map((piece) => piece.text)
       .join("")
       .replace(/\s+/g, " ")
       .trim(),
   );
-  const [whole, ...rest] = await textVectors([text, ...without], signal);
-  const score = dot(whole!, photo);
-  places.forEach((place, i) => {
-    words[place]!.effect = score - dot(rest[i]!, photo);
-  });
-  return words;
-}
-
-/** values: float[cells * cells], row by row, from 0 to 1; strongest: the similarity lost at the best place. */
-export interface HeatMap {
-  cells: number;
-  values: number[];
-  strongest: number;
+  const all = await textVectors([query.wanted, ...without, ...query.unwanted], signal);
+  const whole = all[0]!;
+  const away = all.slice(1 + without.length);
+  const score = dot(queryVector(whole, away), photo);
+  return [
+    ...places.map((place, i) => ({
+      text: pieces[place]!.text,
+      effect: score - dot(queryVector(all[1 + i]!, away), photo),
+      unwanted: false,
+    })),
+    ...query.unwanted.map((word, i) => ({
+      text: word,
+      effect: score - dot(queryVector(whole, away.filter((_, k) => k !== i)), photo),
+      unwanted: true,
+    })),
+  ];
 }
 
 const CELLS = 7;
@@ -86,21 +116,20 @@ function meanColour(data: Uint8ClampedArray): string {
   return `rgb(${sums.map((sum) => Math.round((4 * sum) / data.length)).join(" ")})`;
 }
 
-/** Draw the photo with its heat over it. */
-export function drawHeat(canvas: HTMLCanvasElement, image: HTMLImageElement, map: HeatMap): void {
-  const scale = Math.min(1, 1200 / Math.max(image.naturalWidth, image.naturalHeight));
-  const width = (canvas.width = Math.round(image.naturalWidth * scale));
-  const height = (canvas.height = Math.round(image.naturalHeight * scale));
+/** Draw what lies over a photo of this shape: nothing where it counts, and darker the less it does. */
+export function drawHeat(canvas: HTMLCanvasElement, width: number, height: number, map: HeatMap): void {
+  const scale = 600 / Math.max(width, height);
+  canvas.width = Math.max(1, Math.round(width * scale));
+  canvas.height = Math.max(1, Math.round(height * scale));
   const small = document.createElement("canvas");
   small.width = small.height = map.cells;
   const dots = new ImageData(map.cells, map.cells);
   map.values.forEach((value, i) => dots.data.set([10, 12, 14, Math.round(195 * (1 - value))], 4 * i));
   small.getContext("2d")!.putImageData(dots, 0, 0);
   const pen = canvas.getContext("2d")!;
-  pen.drawImage(image, 0, 0, width, height);
-  // What counts stays light, the rest is darkened; enlarging the few cells blends them.
+  // Enlarging the few cells blends them.
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(small, 0, 0, width, height);
+  pen.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
 /** Where the heat is, in words: 0, 1 or 2 across and down. */

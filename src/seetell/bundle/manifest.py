@@ -99,6 +99,27 @@ class CaptionConfidence(_Strict):
     unsure_below: float = Field(default=0.0, ge=0, le=1)
 
 
+class FitProbability(_Strict):
+    """The probability that a text fits a photo, by logistic regression fitted on captioned photos:
+    sigmoid(bias + the sum of the weights times what they weigh).
+
+    ``cosine``: of text and photo. ``contrast``: by how much the contrast texts that fit the photo best exceed
+    that. ``mean``, ``spread`` (standard deviation), ``skewness``, ``best``: of the text's cosines with the
+    photos searched and the background. A search in which no hit reaches ``nothing_below`` finds nothing, and
+    of labels none fits where the best does not; in other searches hits below ``hit_below`` are left out.
+    """
+
+    bias: float
+    cosine: float
+    contrast: float
+    mean: float
+    spread: float
+    skewness: float
+    best: float = 0.0
+    nothing_below: float = Field(default=0.0, ge=0, le=1)
+    hit_below: float = Field(default=0.0, ge=0, le=1)
+
+
 class ScoreSpec(_Strict):
     """How similarities and probabilities are made.
 
@@ -121,6 +142,12 @@ class ScoreSpec(_Strict):
     answer_kinds: dict[str, AnswerKind] = {}
     # Language -> how sure a caption in it is.
     captions: dict[str, CaptionConfidence] = {}
+    # Language of a text -> how probable it is that it fits a photo: of those an index finds for it, and of a
+    # label that is the best of those given.
+    search: dict[str, FitProbability] = {}
+    labels: dict[str, FitProbability] = {}
+    # Vectors of photos of all kinds, beside which few photos are judged: base64 of int8[N, S], of any length.
+    background: str = ""
 
 
 class AnswerCalibration(_Strict):
@@ -201,7 +228,8 @@ class Manifest(_Strict):
     text: TextSpec | None = None
     # prompts[task][language] is a template; "{}" marks where the label goes. Under "unsure" stand captions
     # that say little, of which the fitting one is given where the model is unsure of its own; the last one
-    # holds of any photo, and is given where none of them stands out.
+    # holds of any photo, and is given where none of them stands out. Under "contrast" stand texts for things
+    # of all kinds, beside which it is judged whether a text fits.
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec = ScoreSpec()

@@ -11,7 +11,7 @@ from seetell.cli.output import percent
 from seetell.cli.results_file import ResultsOption, results_file
 from seetell.cli.sheet import SheetOption, sheet_file
 
-COLUMNS = ("photo", "label", "probability", "ranking", "model", "precision")
+COLUMNS = ("photo", "label", "probability", "ranking", "model", "precision", "none_probability", "none")
 
 
 @shared_options
@@ -31,7 +31,10 @@ def classify(
     *,
     shared: Shared,
 ) -> None:
-    """Choose the label that fits each photo best."""
+    """Choose the label that fits each photo best, or none of them where none does.
+
+    Whether one does is said by models whose bundle tells how probable that is.
+    """
     kept = results_file(results, COLUMNS) if results is not None else None
     page = sheet_file(sheet, "Labels") if sheet is not None else None
     with shared.output(kept, page) as out:
@@ -44,7 +47,9 @@ def classify(
             if isinstance(found, Failure):
                 out.failure(name, found.error)
                 continue
-            others = ", ".join(f"{one.label} {percent(one.probability)}" for one in found.ranking[1:4])
-            out.result(
-                {"photo": name, **asdict(found)}, name, f"{found.label} {percent(found.probability)}", others
-            )
+            first = 0 if found.none else 1
+            others = ", ".join(f"{one.label} {percent(one.probability)}" for one in found.ranking[first:4])
+            said = f"{found.label} {percent(found.probability)}"
+            if found.none:
+                said = f"none of these {percent(found.none_probability)}"
+            out.result({"photo": name, **asdict(found)}, name, said, others)

@@ -239,8 +239,15 @@ def compress(
                 raise MissingExtra(package, "train", "to compress a model") from error
             raise
         _show(result.document, output)
+        gate = result.document["gate"]
+        for line in gate["undecided"]:
+            output.note(line)
+        output.note(f"passed: nothing is shown to have lost more than {gate['tolerance']}; {gate['time']}")
         runs_in = " in int8" if settings.quantize else ""
-        output.note(f"{out}: bundle written; it runs{runs_in}: seetell caption PHOTO --model {out}")
+        # What a model that writes nothing can do, doctor says.
+        able = "caption" in result.manifest.tasks
+        following = f"seetell caption PHOTO --model {out}" if able else f"seetell doctor {out}"
+        output.note(f"{out}: bundle written; it runs{runs_in}: {following}")
 
 
 def _show(document: dict[str, Any], output: Output) -> None:

@@ -76,14 +76,14 @@ HELPS = {
     "prepare": Help(
         "Check, clean and shard photos with texts for training.",
         (
-            "seetell prepare photos.csv clean --languages en",
+            "seetell prepare photos.csv clean --languages en --val 0.1",
             "seetell prepare captions.json clean --images photos/ --score-model builtin",
         ),
         "prepare-data.md",
     ),
     "train": Help(
         "Train or fine-tune a model by a recipe.",
-        ("seetell train my-recipe.yaml", "seetell train my-recipe.yaml seed=2"),
+        ("seetell train --from builtin --data clean runs/mine", "seetell train my-recipe.yaml seed=2"),
         "fine-tune.md",
     ),
     "evaluate": Help(

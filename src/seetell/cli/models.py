@@ -104,7 +104,9 @@ def show(model: ModelArgument = "builtin", json: JsonOption = False) -> None:
         bundle = resolve(model)
         manifest = bundle.manifest
         if out.json:
-            document = manifest.model_dump(mode="json", exclude={"files", "config", "answers", "labels"})
+            # Lists of thousands, and vectors, tell people nothing.
+            left_out = {"files": True, "config": True, "answers": True, "labels": True}
+            document = manifest.model_dump(mode="json", exclude={**left_out, "score": {"background"}})
             counts = {"n_answers": len(manifest.answers), "n_labels": len(manifest.labels)}
             out.result({**document, **counts, "folder": str(bundle.folder), "size_bytes": bundle.size_bytes})
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -85,6 +86,15 @@ def prepare(
     keep_silent: Annotated[
         bool, option("--keep-silent", help="Keep photos that come without any text.")
     ] = False,
+    val: Annotated[
+        float | None,
+        option(
+            "--val",
+            metavar="SHARE",
+            help="Keep this share of the photos apart to validate on, copies and look-alikes together.",
+            show_default="the source's splits",
+        ),
+    ] = None,
     score_model: Annotated[
         str | None,
         option("--score-model", metavar="MODEL", help="Score how well captions match with this model."),
@@ -165,11 +175,14 @@ def prepare(
         shard_samples,
         shard_mb * 1_000_000,
         overwrite,
+        val,
     )
     with Output(json=json) as output, clearing_up():
         scorer, captioner = _models(score_model, score_by, caption_model, capfilt, precision, device)
         summary = run(source, out, options, scorer=scorer, captioner=captioner, track=output.progress)
         _show(summary, output)
+        learn = ["seetell", "train", "--from", "builtin", "--data", str(out), f"{out.resolve().name}-run"]
+        output.note(f"next: {shlex.join(learn)}")
 
 
 def _models(

@@ -19,7 +19,7 @@ import typer.core
 
 from seetell.cli.inputs import no_empty_paths
 from seetell.cli.options import Shared, option, shared_options
-from seetell.cli.output import Output, say
+from seetell.cli.output import Output, percent, say
 from seetell.cli.search_place import Place, open_place
 from seetell.cli.sheet import SheetOption, require_page, write_sheet
 
@@ -52,6 +52,9 @@ class SearchCommand(typer.core.TyperCommand):
                     options += islice(left, 1)
         return super().parse_args(ctx, [*options, "--", *texts] if texts else options)
 
+
+# To find the nearest, whether it fits or not; a second look would cost as much as the first.
+_NEAREST = {"k": 1, "min_probability": 0.0, "rerank": False}
 
 # As many as are read at a glance.
 _CAMERAS_NAMED = 8
@@ -122,6 +125,17 @@ def search(
     all_copies: Annotated[
         bool, option("--all-copies", help="Show every file of the same bytes, not one for all.")
     ] = False,
+    min_probability: Annotated[
+        float | None,
+        option(
+            "--min-probability",
+            metavar="P",
+            min=0,
+            max=1,
+            help="Leave out photos that fit TEXT less probably; 0 shows the nearest all the same.",
+            show_default="as the model was calibrated",
+        ),
+    ] = None,
     sheet: SheetOption = None,
     *,
     shared: Shared,
@@ -149,6 +163,7 @@ def search(
         "hybrid": hybrid,
         "rerank": rerank,
         "all_copies": all_copies,
+        "min_probability": min_probability,
     }
     given = {"--after": after, "--before": before, "--camera": camera, "--where": where}
     conditions = [name for name, value in given.items() if value is not None]
@@ -173,11 +188,16 @@ def search(
             place.index.search(text, image=image, **settings)
             place.fill(out)
         hits = place.index.search(text, image=image, **settings)
-        if conditions and not hits and len(place.index):
-            out.note(_nothing_fits(conditions, camera, place.index))
         query = " + ".join(str(part) for part in (text, image) if part is not None)
         if sheet is None or not shared.quiet:
             _show(hits, query, place, out)
+        if not hits and len(place.index):
+            nearest = place.index.search(text, image=image, **{**settings, **_NEAREST})
+            out.note(
+                _none_fits(query, nearest[0], place)
+                if nearest
+                else _conditions_leave_none(conditions, camera, place.index)
+            )
         for remark in place.index.remarks(text, image=image) if text is not None else ():
             out.note(remark)
         place.advise(out)
@@ -186,7 +206,16 @@ def search(
             out.note(f"contact sheet written to {sheet}")
 
 
-def _nothing_fits(conditions: list[str], camera: str | None, index: PhotoIndex) -> str:
+def _none_fits(query: str, nearest: Hit, place: Place) -> str:
+    """That no photo fits what was looked for, and how to see the nearest."""
+    inside = f"the {len(place.index):,} photos" if len(place.index) > 1 else "the one photo"
+    return (
+        f"nothing in {inside} fits {query!r} (the nearest: {percent(nearest.probability)}); "
+        "--min-probability 0 shows the nearest all the same"
+    )
+
+
+def _conditions_leave_none(conditions: list[str], camera: str | None, index: PhotoIndex) -> str:
     """That conditions leave no photo, and which cameras there would be."""
     said = f"no photo in the index fits {' and '.join(conditions)}"
     if camera is None:
@@ -205,7 +234,12 @@ def _keep_asking(place: Place, settings: dict[str, Any], out: Output) -> None:
     for query in _asked():
         # What is wrong with one search is no reason not to ask for the next.
         try:
-            _show(place.index.search(query, **settings), query, place, out)
+            hits = place.index.search(query, **settings)
+            _show(hits, query, place, out)
+            if not hits and len(place.index):
+                nearest = place.index.search(query, **{**settings, **_NEAREST})
+                if nearest:
+                    out.note(_none_fits(query, nearest[0], place))
             for remark in place.index.remarks(query):
                 out.note(remark)
         except SeetellError as error:
@@ -231,11 +265,15 @@ def _asked() -> Iterator[str]:
 def _show(hits: list[Hit], query: str, place: Place, out: Output) -> None:
     """The hits. Those that are gone are marked, and said once."""
     gone = sum(hit.gone for hit in hits)
-    headers = ("rank", "photo", "score") + (("",) if gone else ())
+    judged = any(hit.probability is not None for hit in hits)
+    headers = ("rank", "photo", "score") + (("fits",) if judged else ()) + (("",) if gone else ())
     rows = []
     for hit in hits:
-        cells = (str(hit.rank), from_here(hit.photo), "–" if math.isnan(hit.score) else f"{hit.score:.3f}")
-        rows.append((asdict(hit), (*cells, "gone" if hit.gone else "") if gone else cells))
+        score = "–" if math.isnan(hit.score) else f"{hit.score:.3f}"
+        cells = [str(hit.rank), from_here(hit.photo), score]
+        cells += [percent(hit.probability)] if judged else []
+        cells += ["gone" if hit.gone else ""] if gone else []
+        rows.append((asdict(hit), tuple(cells)))
     out.results(rows, headers, f"{query} ({len(place.index)} photos)", counted=False)
     if gone:
         again = "; `seetell index FOLDER` brings the index up to date" if place.stored else ""

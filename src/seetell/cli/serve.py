@@ -108,7 +108,7 @@ def serve(
     from seetell.core.processors import usable_processors
     from seetell.serving.app import App
     from seetell.serving.cross_origin import EVERY_ORIGIN, checked_origins
-    from seetell.serving.logs import log_to_stderr
+    from seetell.serving.logs import log_json_to_stderr, log_to_stderr
     from seetell.serving.photo_index_api import ServedIndex
     from seetell.serving.server import serve as serve_app
     from seetell.serving.target import checked_root_path
@@ -150,7 +150,10 @@ def serve(
         elif not keys and EVERY_ORIGIN in origins:
             say("warning: any web page open in a browser on this machine can use it; give --api-key")
 
-    log_to_stderr()
+    if shared.json:
+        log_json_to_stderr()
+    else:
+        log_to_stderr()
     serve_app(app, host=host, port=port, started=started)
 
 

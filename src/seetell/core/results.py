@@ -84,13 +84,19 @@ class RankedLabel:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The best label and all of them, best first. Probabilities sum to 1 over the labels given."""
+    """The best label and all of them, best first. Probabilities sum to 1 over the labels given.
+
+    ``none_probability`` is the probability that not even the best of them fits the photo, None where the
+    bundle does not say how to tell. Over the bundle's threshold ``none`` of them does: ``label`` is a guess.
+    """
 
     label: str
     probability: float
     ranking: tuple[RankedLabel, ...]
     model: str
     precision: str
+    none_probability: float | None = None
+    none: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +113,14 @@ class Fill:
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. ``rank`` counts from 1; ``score`` is the cosine with the query. ``gone``: the photo
-    is not where it was when it was indexed."""
+    is not where it was when it was indexed. ``probability``: that the text looked for fits the photo, 0..1,
+    None where a photo was looked for, and where the bundle does not say how to tell."""
 
     rank: int
     photo: str
     score: float
     gone: bool = False
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

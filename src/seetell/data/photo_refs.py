@@ -7,6 +7,7 @@ process can read any of them.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,24 @@ def ref_name(ref: PhotoRef) -> str:
 def ref_file(ref: PhotoRef) -> Path:
     """The file that holds the photo."""
     return ref if isinstance(ref, Path) else ref.path
+
+
+def lost(refs: Iterable[PhotoRef]) -> list[PhotoRef]:
+    """Those whose file is not there, each once, in the given order. Their folders are listed, once each: on a
+    network that is quicker than to ask for every file."""
+    listed: dict[str, frozenset[str]] = {}
+    found: list[PhotoRef] = []
+    for ref in dict.fromkeys(refs):
+        folder, name = os.path.split(ref_file(ref))
+        if folder not in listed:
+            try:
+                listed[folder] = frozenset(os.listdir(folder or "."))
+            except (OSError, ValueError):
+                listed[folder] = frozenset()
+        # A file system that takes upper case for lower lists one name and opens the other.
+        if name not in listed[folder] and not os.path.exists(ref_file(ref)):
+            found.append(ref)
+    return found
 
 
 def read_photo(ref: PhotoRef) -> bytes:

@@ -124,8 +124,14 @@ def open_shards(folder: Path, split: str | None = None) -> Shards:
         raise DataError(f"{folder / SUMMARY_NAME}: damaged; prepare the data again") from error
     if len(splits) == 1 and (split is None or (split == "train" and NO_SPLIT in splits)):
         [split] = splits
+    there = ", ".join(splits) or "none"
+    if split is None:
+        raise UsageError(f"{folder}: which split? It has: {there}")
     if split not in splits:
-        raise UsageError(f"{folder}: which split? It has: {', '.join(splits) or 'none'}")
+        raise UsageError(
+            f"{folder} has no split {split!r}; it has: {there}. Name one of these as the split, or make one: "
+            f"seetell prepare SOURCE {folder} --val 0.1 --overwrite"
+        )
     listed = splits[split]
     for path, _ in listed:
         if not path.is_file():

@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from seetell.core.errors import UsageError
 from seetell.evaluation.chair import Vocabulary
 from seetell.evaluation.chinese_objects import chinese_mentions, in_chinese
-
-# A weak pull towards 0, per weight of standardised features: without it captions that are told apart without
-# a mistake have no best weights.
-_RIDGE = 0.01
-_MOST_STEPS = 100
+from seetell.evaluation.logistic import fit_logistic, sigmoid
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ class FittedConfidence:
     def chances(self, scores: NDArray[np.float64], cosines: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability of each of N captions, float64[N]."""
         logits = self.bias + self.log_prob_weight * scores + self.match_weight * cosines
-        return _sigmoid(logits)
+        return sigmoid(logits)
 
 
 def fit_confidence(
@@ -56,22 +52,8 @@ def fit_confidence(
     y = np.array(right, np.float64)
     if not 0 < y.sum() < len(y):
         raise UsageError(f"of {len(y)} captions {int(y.sum())} are right: nothing to tell them apart by")
-    raw = np.array([scores, cosines], np.float64).T
-    mean, spread = raw.mean(axis=0), raw.std(axis=0)
-    spread[spread == 0] = 1
-    x = np.column_stack([np.ones(len(y)), (raw - mean) / spread])
-    ridge = _RIDGE * np.array([0.0, 1.0, 1.0])
-    weights = np.zeros(3)
-    for _ in range(_MOST_STEPS):
-        chance = _sigmoid(x @ weights)
-        slope = x.T @ (y - chance) - ridge * weights
-        curvature = x.T @ (x * (chance * (1 - chance))[:, None]) + np.diag(ridge)
-        step = np.linalg.solve(curvature, slope)
-        weights += step
-        if np.abs(step).max() < 1e-9:
-            break
-    slopes = weights[1:] / spread
-    return FittedConfidence(float(weights[0] - slopes @ mean), float(slopes[0]), float(slopes[1]))
+    bias, weights = fit_logistic(np.array([scores, cosines], np.float64).T, y)
+    return FittedConfidence(bias, float(weights[0]), float(weights[1]))
 
 
 def equal_mass_ece(chances: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
@@ -117,8 +99,3 @@ def names_only(
 
 def _objects(mentions: Iterable[Collection[tuple[str, str]]]) -> set[str]:
     return {name for one in mentions for _, name in one}
-
-
-def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Written with tanh, which cannot overflow.
-    return np.asarray(0.5 * (1 + np.tanh(logits / 2)))

@@ -14,7 +14,7 @@ from seetell.core.results import Failure
 from seetell.media.listing import Skipped, photo_paths
 from seetell.search.details import Stamp, read_file, stamp_of
 from seetell.search.paths import RealPaths
-from seetell.search.rows import Places, Scored
+from seetell.search.rows import SAMPLE, Places, Scored
 from seetell.search.scan import VectorScan
 from seetell.search.updating import Change
 from seetell.tasks.model import Model
@@ -78,17 +78,23 @@ class MemoryRows:
             if self._scan is None:
                 return [[] for _ in vectors]
             return [
-                self._scored(hit.ids.tolist(), hit.scores.tolist()) for hit in self._scan.search(vectors, k)
+                self._scored(hit.ids.tolist(), hit.scores.tolist(), self._scan.vectors_of(hit.ids))
+                for hit in self._scan.search(vectors, k)
             ]
 
-    def _scored(self, ids: list[int], scores: list[float]) -> list[Scored]:
+    def sample(self) -> NDArray[np.float32]:
+        with self._lock:
+            return np.zeros((0, 0), np.float32) if self._scan is None else self._scan.sample(SAMPLE)
+
+    def _scored(self, ids: list[int], scores: list[float], vectors: NDArray[np.float32]) -> list[Scored]:
         found = []
-        for place, (one, score) in enumerate(zip(ids, scores, strict=True)):
+        for place, (one, score, vector) in enumerate(zip(ids, scores, vectors, strict=True)):
             path = self._paths[one]
             beside = [scores[other] for other in (place - 1, place + 1) if 0 <= other < len(scores)]
             # Only what scores alike may be a copy; nothing else is read.
             alike = any(abs(score - other) <= _AS_GOOD_AS_EQUAL for other in beside)
-            found.append(Scored(path, score, self._content(path) if alike else os.fsencode(path)))
+            content = self._content(path) if alike else os.fsencode(path)
+            found.append(Scored(path, score, content, vector))
         return found
 
     def _content(self, path: str) -> bytes:

@@ -14,6 +14,7 @@ from seetell.core.errors import UsageError
 from seetell.core.results import Caption, Failure, Hit
 from seetell.media.images import Photo
 from seetell.media.listing import Skipped
+from seetell.search.chances import Chances, chances_of
 from seetell.search.checking import WORDS, Check, recall
 from seetell.search.combining import fused, reranked
 from seetell.search.memory_rows import MemoryRows
@@ -24,6 +25,9 @@ from seetell.search.stored_rows import StoredRows
 from seetell.search.updating import Change
 from seetell.tasks.context import at_least_one
 from seetell.tasks.model import Model
+
+# So many of the nearest are looked at to see whether any fits, however few are asked for.
+_LOOKED_AT = 10
 
 # How many of the nearest are looked at again, per result asked for and at least.
 _DEPTH, _DEPTH_LEAST = 4, 24
@@ -138,8 +142,12 @@ class PhotoIndex:
         hybrid: bool = False,
         rerank: bool = False,
         all_copies: bool = False,
+        min_probability: float | None = None,
     ) -> list[Hit]:
-        """The ``k`` photos nearest to a text, a photo, or both together (the mean of their vectors).
+        """The ``k`` photos nearest to a text, a photo, or both together (the mean of their vectors); those of
+        them that fit a text, where the model's bundle says how to tell.
+
+        Then ``probability`` of a hit is that what is wanted fits the photo, whatever is not wanted.
 
         Args:
             text: what to look for. A word after a minus, or words in quotes after one, are what is not
@@ -154,16 +162,20 @@ class PhotoIndex:
                 read any more, which come last.
             all_copies: also give files of the same bytes as one before them, which otherwise count as one
                 photo.
+            min_probability: leave out what fits less probably. None for what the bundle says: nothing where
+                even the best is improbable, else all but the very improbable. 0 leaves out nothing.
 
-        Raises UsageError when nothing is looked for, ``k`` is below 1, the condition is none, or ``hybrid``
-        finds photos without captions; and what the model raises for the text and the photo.
+        Raises UsageError when nothing is looked for, ``k`` is below 1, ``min_probability`` is outside 0..1 or
+        asked of a search without probabilities, the condition is none, or ``hybrid`` finds photos without
+        captions; and what the model raises for the text and the photo.
         """
         k = at_least_one(k, "k")
         query = parse_query(text, image)
         if query.wanted is None and (hybrid or rerank):
             raise UsageError("captions and the matching head are asked about a text; give one")
         vector = query_vector(query, self._model)
-        depth = max(_DEPTH * k, _DEPTH_LEAST) if hybrid or rerank else k
+        chances = chances_of(query, vector, self._model, min_probability)
+        depth = max(_DEPTH * k, _DEPTH_LEAST) if hybrid or rerank else self._depth(k, chances)
 
         def find(count: int) -> list[Scored]:
             return self._rows.nearest(vector[None], count, where)[0]
@@ -177,27 +189,41 @@ class PhotoIndex:
             found = _fused(found, worded if all_copies else one_of_each(worded), all_copies)
         if rerank:
             assert query.wanted is not None
-            scored = reranked([one.path for one in found[:depth]], query.wanted, self._model)
-            return _ranked(scored[:k])
-        return _ranked([(one.path, one.score) for one in found[:k]])
+            photos = {one.path: one for one in found[:depth]}
+            scored = reranked(list(photos), query.wanted, self._model)
+            found = [photos[path]._replace(score=score) for path, score in scored]
+        return self._fitting(found, k, chances)
 
     def search_many(
-        self, texts: Sequence[str], *, k: int = 10, where: str | None = None, all_copies: bool = False
+        self,
+        texts: Sequence[str],
+        *,
+        k: int = 10,
+        where: str | None = None,
+        all_copies: bool = False,
+        min_probability: float | None = None,
     ) -> list[list[Hit]]:
         """As :meth:`search`, for many texts at once, which is faster than one by one."""
         k = at_least_one(k, "k")
         if not texts:
             return []
-        vectors = np.stack([query_vector(parse_query(text, None), self._model) for text in texts])
+        queries = [parse_query(text, None) for text in texts]
+        vectors = np.stack([query_vector(query, self._model) for query in queries])
+        judges = [
+            chances_of(query, vector, self._model, min_probability)
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
+        depth = max(self._depth(k, one) for one in judges)
         answers = []
-        for vector, found in zip(vectors, self._rows.nearest(vectors, k, where), strict=True):
+        every = self._rows.nearest(vectors, depth, where)
+        for vector, chances, found in zip(vectors, judges, every, strict=True):
             if not all_copies:
 
                 def find(count: int, vector: NDArray[np.float32] = vector) -> list[Scored]:
                     return self._rows.nearest(vector[None], count, where)[0]
 
-                found = without_copies(find, k, found)
-            answers.append(_ranked([(one.path, one.score) for one in found]))
+                found = without_copies(find, depth, found)
+            answers.append(self._fitting(found, k, chances))
         return answers
 
     def remarks(self, text: str, *, image: Photo | None = None) -> list[str]:
@@ -261,6 +287,17 @@ class PhotoIndex:
             p50_ms=float(np.median(spent_ms)),
         )
 
+    @staticmethod
+    def _depth(k: int, chances: Chances | None) -> int:
+        return k if chances is None else max(k, _LOOKED_AT)
+
+    def _fitting(self, found: Sequence[Scored], k: int, chances: Chances | None) -> list[Hit]:
+        """Of those found, best first, the ``k`` first that fit."""
+        if chances is None or not found:
+            return [_hit(rank, one, None) for rank, one in enumerate(found[:k], 1)]
+        shown = chances.kept(found, self._rows.sample())[:k]
+        return [_hit(rank, one, chance) for rank, (one, chance) in enumerate(shown, 1)]
+
     def _stored(self) -> StoredRows:
         if not isinstance(self._rows, StoredRows):
             raise UsageError("this needs an index on disk: make one with seetell index")
@@ -287,10 +324,8 @@ def _fused(found: Sequence[Scored], worded: Sequence[Scored], all_copies: bool) 
     return [photos[key] for key in fused(rankings)]
 
 
-def _ranked(found: Sequence[tuple[str, float]]) -> list[Hit]:
-    return [
-        Hit(rank, path, score, gone=not os.path.exists(path)) for rank, (path, score) in enumerate(found, 1)
-    ]
+def _hit(rank: int, one: Scored, chance: float | None) -> Hit:
+    return Hit(rank, one.path, one.score, gone=not os.path.exists(one.path), probability=chance)
 
 
 def _some(stored: StoredRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -14,16 +14,20 @@ from seetell.media.listing import Skipped
 from seetell.search.paths import Below, RealPaths
 from seetell.search.updating import Change
 
+# Of so many photos what all have in common is known well enough.
+SAMPLE = 512
+
 # How much further is looked where copies have taken the places of others.
 _FURTHER = 4
 
 
 class Scored(NamedTuple):
-    """A photo found. content: the same for photos of the same bytes."""
+    """A photo found. content: the same for photos of the same bytes. vector: float32[S]."""
 
     path: str
     score: float
     content: bytes
+    vector: NDArray[np.float32]
 
 
 class Rows(Protocol):
@@ -50,6 +54,10 @@ class Rows(Protocol):
 
     def nearest(self, vectors: NDArray[np.float32], k: int, where: str | None) -> list[list[Scored]]:
         """The ``k`` best photos for each of the vectors float32[Q, S], best first, copies among them."""
+        ...
+
+    def sample(self) -> NDArray[np.float32]:
+        """The vectors of some of the photos, float32[N, S], up to ``SAMPLE``; of none float32[0, 0]."""
         ...
 
 

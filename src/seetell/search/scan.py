@@ -111,6 +111,12 @@ class VectorScan:
         with self._lock:
             return self._vectors.read(self._places_of(ids))
 
+    def sample(self, count: int) -> Vectors:
+        """float32[B, S] of up to ``count`` rows, evenly spread over all."""
+        with self._lock:
+            every = max(1, -(-self._rows // count))
+            return self._vectors.read(np.arange(0, self._rows, every))
+
     # --- keeping ----------------------------------------------------------------------------------------
 
     def _encode(self, places: NDArray[np.int64], ids: Ids, vectors: Vectors) -> None:

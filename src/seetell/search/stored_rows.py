@@ -18,7 +18,7 @@ from seetell.search.index_folder import IndexFolder, ModelTable
 from seetell.search.moves import moves_of
 from seetell.search.paths import Below, is_gone
 from seetell.search.remembered import Remembered
-from seetell.search.rows import Places, Scored
+from seetell.search.rows import SAMPLE, Places, Scored
 from seetell.search.scan import Found, VectorScan
 from seetell.search.survey import lost_by
 from seetell.search.table import PhotoTable, require_lancedb
@@ -124,14 +124,26 @@ class StoredRows:
             if self._size(table, version) > EXACT_ROWS:
                 return [
                     [
-                        Scored(path, score, bytes.fromhex(sha256))
-                        for path, sha256, score in table.nearest(one, k, where)
+                        Scored(path, score, bytes.fromhex(sha256), vector)
+                        for path, sha256, score, vector in table.nearest(one, k, where)
                     ]
                     for one in vectors
                 ]
             scan = self._brought_up_to_date(table, version)
             allowed = None if where is None else table.ids(where)
-            return [self._scored(found) for found in scan.search(vectors, k, allowed)]
+            return [self._scored(found, scan) for found in scan.search(vectors, k, allowed)]
+
+    def sample(self) -> NDArray[np.float32]:
+        with self._lock:
+            table = self._opened()
+            if table is None:
+                return np.zeros((0, 0), np.float32)
+            version = table.refresh()
+            if self._size(table, version) > EXACT_ROWS:
+                # Those read first: to spread them all ids would have to be read.
+                first = next(table.rows_since(0)).vectors
+                return first[:: max(1, -(-len(first) // SAMPLE))]
+            return self._brought_up_to_date(table, version).sample(SAMPLE)
 
     def matching(self, text: str, vector: NDArray[np.float32], k: int, where: str | None) -> list[Scored]:
         """The ``k`` photos whose captions have the words of a text, best first, and their cosines with
@@ -144,7 +156,10 @@ class StoredRows:
             ids = table.matching(text, k, where)
             contents = table.contents_of(ids)
         photos = [contents[one] for one in ids]
-        return [Scored(one.path, float(one.vector @ vector), bytes.fromhex(one.sha256)) for one in photos]
+        return [
+            Scored(one.path, float(one.vector @ vector), bytes.fromhex(one.sha256), one.vector)
+            for one in photos
+        ]
 
     def batches(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Every path and vector, as the table has them: (B paths, float32[B, S])."""
@@ -319,10 +334,11 @@ class StoredRows:
             for gone in self._photos.keys() - set(ids.tolist()):
                 del self._photos[gone]
 
-    def _scored(self, found: Found) -> list[Scored]:
+    def _scored(self, found: Found, scan: VectorScan) -> list[Scored]:
+        vectors = scan.vectors_of(found.ids)
         return [
-            Scored(self._photos[one][0], score, self._photos[one][1])
-            for one, score in zip(found.ids.tolist(), found.scores.tolist(), strict=True)
+            Scored(self._photos[one][0], score, self._photos[one][1], vector)
+            for one, score, vector in zip(found.ids.tolist(), found.scores.tolist(), vectors, strict=True)
         ]
 
     def _shared_dim(self) -> int:

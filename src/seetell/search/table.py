@@ -268,14 +268,22 @@ class PhotoTable:
             # Chinese has no blanks between words: cut by a dictionary. English has its endings taken off.
             self._table.create_index("caption", config=FTS(base_tokenizer="icu") if han else FTS())
 
-    def nearest(self, vector: NDArray[np.float32], k: int, where: str | None) -> list[tuple[str, str, float]]:
-        """(path, content hash, dot product) of the ``k`` nearest photos that LanceDB's index finds, best
-        first."""
+    def nearest(
+        self, vector: NDArray[np.float32], k: int, where: str | None
+    ) -> list[tuple[str, str, float, NDArray[np.float32]]]:
+        """(path, content hash, dot product, float32[S]) of the ``k`` nearest photos that LanceDB's index
+        finds, best first."""
         query = self._table.search(vector).distance_type("dot").nprobes(_PROBES).refine_factor(_REFINE)
-        columns = ["path", "raw_path", "sha256", "_distance"]
+        columns = ["path", "raw_path", "sha256", "vector", "_distance"]
         rows = self._asked(query.limit(k).select(columns), where, "the vector")
         return [
-            (self._path(row["path"], row["raw_path"]), row["sha256"], 1 - row["_distance"]) for row in rows
+            (
+                self._path(row["path"], row["raw_path"]),
+                row["sha256"],
+                1 - row["_distance"],
+                np.asarray(row["vector"], np.float32),
+            )
+            for row in rows
         ]
 
     def matching(self, text: str, k: int, where: str | None) -> list[int]:

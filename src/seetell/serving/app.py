@@ -34,11 +34,13 @@ from seetell.serving.metrics import Metrics
 from seetell.serving.model_pool import ModelPool, Source
 from seetell.serving.openai_api import openai_routes
 from seetell.serving.own_api import own_routes
-from seetell.serving.page_routes import page_routes
+from seetell.serving.page_routes import content_security_policy, page_routes
 from seetell.serving.photo_index_api import ServedIndex, index_routes
 from seetell.serving.photos import PhotoReader
-from seetell.serving.problems import ErrorBody, Problem, problem_of
+from seetell.serving.problems import PACKED, ErrorBody, Problem, invalid, problem_of
 from seetell.serving.state import Serving, current
+from seetell.serving.takes import TAKES, describe
+from seetell.serving.uploads import Uploads
 from seetell.tasks.model import Model
 
 _LOG = logging.getLogger("seetell.serving")
@@ -53,7 +55,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (409, "The index is being brought up to date already."),
         (408, "The body did not arrive in time."),
         (413, "The body or the photo is too large."),
-        (415, "The body is not said to be JSON."),
+        (415, "The body is not said to be JSON, and neither a form nor a photo."),
         (422, "The body is not what this address takes."),
         (429, "The queue is full; Retry-After says when to come back."),
         (500, "The server failed; its log says why."),
@@ -61,6 +63,16 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (504, "The answer would have come too late."),
     )
 }
+
+
+class _Described(FastAPI):
+    """Its OpenAPI document has examples, and what may be sent instead of JSON."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Made once."""
+        if self.openapi_schema is None:
+            describe(super().openapi())
+        return super().openapi()
 
 
 class App:
@@ -119,14 +131,15 @@ class App:
         self._root_path = root_path
         self._metrics = Metrics()
         self.api = self._api()
-        gate = Gate(self.api, self.serving, keys, self._metrics, root_path)
+        uploads = Uploads(self.api, TAKES, origins)
+        gate = Gate(uploads, self.serving, keys, self._metrics, root_path)
         self._outermost: ASGIApp = for_origins(gate, origins) if origins else gate
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._outermost(scope, receive, send)
 
     def _api(self) -> FastAPI:
-        api = FastAPI(
+        api = _Described(
             title="seetell",
             version=version("seetell"),
             description="Captions, answers and vectors of photos.",
@@ -150,7 +163,8 @@ class App:
         return api
 
     async def _docs(self) -> Response:
-        return HTMLResponse(docs_page(self.api.openapi()))
+        html = docs_page(self.api.openapi())
+        return HTMLResponse(html, headers={"content-security-policy": content_security_policy(html)})
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -223,7 +237,9 @@ async def _answer(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     packed = request.headers.get("content-encoding", "identity")
     if isinstance(error, RequestValidationError | HTTPException) and packed != "identity":
-        problem = Problem(415, "the body is packed (Content-Encoding), which is not read; send it as it is")
+        problem = Problem(415, PACKED)
+    elif isinstance(error, RequestValidationError):
+        problem = invalid(error, TAKES.get(request.scope["path"]))
     if problem.status == 500:
         current.get().error = error
     return Response(problem.body, problem.status, problem.headers, media_type="application/json")

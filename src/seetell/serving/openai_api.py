@@ -126,12 +126,12 @@ def openai_routes(serving: Serving) -> APIRouter:
                 f"this model's vectors have {len(vectors[0])} dimensions, and cannot be cut",
                 param="dimensions",
             )
-        coded = [
-            Embedding(index=place, embedding=_coded(vector, request.encoding_format))
+        embedded = [
+            Embedding(index=place, embedding=coded(vector, request.encoding_format))
             for place, vector in enumerate(vectors)
         ]
         usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
-        return Embeddings(data=coded, model=request.model or serving.pool.default, usage=usage, cut=cut)
+        return Embeddings(data=embedded, model=request.model or serving.pool.default, usage=usage, cut=cut)
 
     return router
 
@@ -145,7 +145,8 @@ def _check_texts(texts: list[str]) -> None:
             raise Problem(422, f"{len(text)} characters, more than {MOST_CHARACTERS}", param=f"input.{place}")
 
 
-def _coded(vector: Any, encoding: str) -> list[float] | str:
+def coded(vector: Any, encoding: str) -> list[float] | str:
+    """A vector as a list, or as the bytes of float32 in base64."""
     if encoding == "base64":
         return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode("ascii")
     floats: list[float] = np.asarray(vector, np.float32).tolist()

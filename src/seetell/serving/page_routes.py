@@ -12,18 +12,26 @@ import gzip
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from PIL import Image
 from starlette.responses import Response
 
+from seetell.core.results import Caption
 from seetell.media.images import decode_image
+from seetell.search.index_folder import fingerprint_of
+from seetell.serving.batching import Lane
+from seetell.serving.lanes import caption_lane, photo_lane
+from seetell.serving.openai_api import coded
 from seetell.serving.photo_index_api import ServedIndex
 from seetell.serving.problems import Problem
 from seetell.serving.state import Serving
+from seetell.serving.uploads import data_url
+from seetell.tasks.model import Model
 
 # Photos of the index made smaller at the same time: a large one takes hundreds of megabytes.
 _DECODED_AT_ONCE = 2
@@ -34,23 +42,39 @@ _INLINE = re.compile(r"<(script|style)\b[^>]*>(.*?)</\1>", re.DOTALL)
 class Abilities:
     """What the default model can do, and how large a photo may be.
 
-    languages: the default first. index: photos in the server's index, None where it has none.
+    files: changes when the model's files do. languages: the default first. image_size: the longest edge that
+    the model sees, in pixels. index: photos in the server's index, None where it has none. samples: photos to
+    try it with.
     """
 
     model: str
+    files: str
     tasks: list[str]
     languages: list[str]
+    image_size: int | None
     photo_bytes: int
     index: int | None
+    samples: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that the page wants to know of a photo, which is then sent but once. vector: as embeddings in
+    base64. Each is None where the model does not give it."""
+
+    caption: Caption | None
+    vector: str | list[float] | None
 
 
 def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: str = "") -> APIRouter:
-    """``/``, open to everybody, and ``/v1/page`` and ``/v1/page/photo``, behind the key."""
+    """``/``, open to everybody, and ``/v1/page`` with what is below it, behind the key."""
     router = APIRouter(include_in_schema=False)
     html = resources.files("seetell.serving").joinpath("page", "index.html").read_bytes()
     if root_path:
         # The page asks relative to where it lies; a proxy may show it without the slash at the end.
         html = html.replace(b"<head>", b'<head><base href="%b/">' % root_path.encode(), 1)
+    folder = resources.files("seetell").joinpath("samples")
+    samples = {one.name: one for one in folder.iterdir() if one.name.endswith(".jpg")}
     packed = gzip.compress(html, mtime=0)
     headers = {
         "content-security-policy": content_security_policy(html.decode("utf-8"), has_base=bool(root_path)),
@@ -78,15 +102,52 @@ def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: 
             raise Problem(503, "the server is starting or ending; ask again")
         photos = None if served is None else await asyncio.to_thread(len, served.opened())
         async with serving.pool.lease() as model:
+            image = model.manifest.image
             return Abilities(
                 model=model.name,
+                files=fingerprint_of(model),
                 tasks=sorted(model.tasks),
                 languages=list(model.languages),
+                image_size=None if image is None else max(image.height, image.width),
                 photo_bytes=serving.limits.photo_bytes,
                 index=photos,
+                samples=sorted(samples),
             )
 
+    @router.post("/v1/page/read")
+    async def read(request: Request, language: Annotated[str | None, Query(max_length=20)] = None) -> Seen:
+        """The body is a photo, whatever its type is said to be."""
+        photo = await serving.photo(data_url(await request.body()))
+        async with serving.pool.lease() as model:
+            tasks = model.tasks
+
+            def captions(model: Model) -> Lane:
+                return caption_lane(model, language, model.generation_options())
+
+            def vectors(model: Model) -> Lane:
+                return photo_lane(model, "embed_images")
+
+            async def one(task: str, lane: Callable[[Model], Lane]) -> Any:
+                return (await serving.run(task, None, lane, [photo]))[0] if task in tasks else None
+
+            # One after the other: a photo takes no more than one place in the queue.
+            vector, caption = await one("embed", vectors), await one("caption", captions)
+        return Seen(caption, None if vector is None else coded(vector, "base64"))
+
     decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
+
+    async def small(photo: str | bytes, edge: int) -> Response:
+        async with decoding:
+            picture = await asyncio.to_thread(_smaller, photo, edge)
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
+
+    @router.get("/v1/page/sample")
+    async def sample(
+        name: Annotated[str, Query(max_length=100)], edge: Annotated[int, Query(ge=16, le=2048)] = 2048
+    ) -> Response:
+        if name not in samples:
+            raise Problem(404, "no such sample", param="name")
+        return await small(samples[name].read_bytes(), edge)
 
     @router.get("/v1/page/photo")
     async def photo(
@@ -96,16 +157,14 @@ def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: 
         # Nothing but the index's own photos: a path is not to be trusted.
         if index is None or not await asyncio.to_thread(index.__contains__, path):
             raise Problem(404, "no such photo in the index", param="path")
-        async with decoding:
-            picture = await asyncio.to_thread(_smaller, path, edge)
-        return Response(picture, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
+        return await small(path, edge)
 
     return router
 
 
-def _smaller(path: str, edge: int) -> bytes:
+def _smaller(photo: str | bytes, edge: int) -> bytes:
     """A photo as JPEG, its longer edge at most ``edge``; without what cameras write beside the pixels."""
-    picture = Image.fromarray(decode_image(path, min_size=(edge // 2, edge // 2)))
+    picture = Image.fromarray(decode_image(photo, min_size=(edge // 2, edge // 2)))
     picture.thumbnail((edge, edge))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=90)

@@ -7,6 +7,7 @@ the request at fault, or null.
 from __future__ import annotations
 
 import json
+from typing import Protocol
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -45,14 +46,40 @@ _OBJECT = "it is to be a JSON object, {...}"
 _WORDS = {
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
-    "extra_forbidden": "there is no such field; /docs lists those there are",
+    "extra_forbidden": "there is no such field",
     "string_unicode": NO_TEXT,
 }
-_NOT_JSON = (
-    "send JSON, and the header Content-Type: application/json with it; photos stand in it as data: URLs"
+_NOT_JSON = "send JSON, and the header Content-Type: application/json with it"
+_OR_A_PHOTO = (
+    "; or a form (multipart/form-data) with the photo as its file {field}; or the photo alone, with its own "
+    "type as image/jpeg"
 )
+PACKED = "the body is packed (Content-Encoding), which is not read; send it as it is"
 # What to call a photo that came as bytes: the word the facade has for it says nothing to a client.
 _BYTES = "<bytes>: "
+
+
+class Wanted(Protocol):
+    """What an address takes, for messages that say what to send."""
+
+    @property
+    def names(self) -> list[str]:
+        """Its fields."""
+        ...
+
+    @property
+    def short(self) -> str:
+        """A whole request as an example."""
+        ...
+
+    @property
+    def photo_field(self) -> str | None:
+        """Where a photo stands that is sent as it is."""
+        ...
+
+    def sends(self, field: str) -> str:
+        """``field`` and a value for it; empty where there is no example of it."""
+        ...
 
 
 class ErrorDetail(BaseModel):
@@ -94,7 +121,7 @@ def problem_of(error: BaseException, param: str | None = None) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return _invalid(error)
+        return invalid(error)
     if isinstance(error, HTTPException):
         return _refused(error)
     message = str(error).replace(_BYTES, "the photo: ")
@@ -127,19 +154,36 @@ def _refused(error: HTTPException) -> Problem:
     return Problem(status, message, headers=headers)
 
 
-def _invalid(error: RequestValidationError) -> Problem:
-    """The first thing that is wrong. What the client sent is not repeated: it may be large, or no text."""
+def invalid(error: RequestValidationError, wanted: Wanted | None = None) -> Problem:
+    """The first thing that is wrong, and what to send instead where the address is known. What the client
+    sent is not repeated: it may be large, or no text."""
     errors = error.errors()
     first = errors[0] if errors else {"type": "", "loc": (), "msg": "invalid request"}
     within, *rest = first["loc"] or ("",)
     place = [str(part) for part in rest]
+    example = "" if wanted is None else f"; send {wanted.short}"
     if within == "body" and isinstance(error.body, bytes) and error.body:
-        return Problem(415, _NOT_JSON)
+        field = None if wanted is None else wanted.photo_field
+        return Problem(415, _NOT_JSON + ("" if field is None else _OR_A_PHOTO.format(field=field)))
     param = ".".join(place)[:200] or None
     kind = str(first["type"])
     if kind == "json_invalid":
-        return Problem(422, "the body is no JSON")
+        return Problem(422, f"the body is no JSON{example}")
     if not place and kind == "missing":
-        return Problem(422, "the body is empty; send a JSON object")
+        return Problem(422, f"the body is empty{example or '; send a JSON object'}")
     message = _WORDS.get(kind, str(first["msg"]))
+    if len(place) == 1 and wanted is not None and within == "body":
+        message = _with_example(message, kind, place[0], wanted)
+    elif not place:
+        message += example
     return Problem(422, f"{param or 'the body'}: {message}", param=param)
+
+
+def _with_example(message: str, kind: str, field: str, wanted: Wanted) -> str:
+    """The words for a field of the request itself, with what to send."""
+    if kind == "extra_forbidden":
+        return f"{message}; there are {', '.join(wanted.names)}"
+    example = wanted.sends(field)
+    said = "it is missing" if kind == "missing" else message
+    wrong = kind == "missing" or kind.endswith(("_type", "too_short", "pattern_mismatch"))
+    return f"{said}; send {example}" if example and wrong else said

@@ -14,6 +14,7 @@ from seetell.core.results import Classification, RankedLabel
 from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import embed
 from seetell.tasks.context import Context, Seen, checked_texts, require, unit
+from seetell.tasks.fitting import Fitting, fitting_of
 from seetell.tasks.heads import head_probabilities
 
 _REMEMBERED = 8
@@ -63,6 +64,8 @@ class LabelVectors:
 class Classifier:
     """Classifies every photo by the same labels: softmax(scale * cosine), or as the head was taught.
 
+    Where the bundle says how probable it is that a label fits, it may be that none does.
+
     Raises UsageError for an empty list or a label given twice; TaskUnavailable when ``labels`` is None and
     the model has none of its own.
     """
@@ -77,6 +80,7 @@ class Classifier:
     ) -> None:
         self._context = context
         self._vectors: NDArray[np.float32] | None = None
+        self._judges: list[Fitting] = []
         self._labels: tuple[str, ...]
         if labels is None:
             require(context, has_head(context), "labels of its own", "give the labels to choose from")
@@ -90,6 +94,12 @@ class Classifier:
         chosen = context.language(language, self._labels)
         templates = context.manifest.prompts.get("classify", {}).get(chosen) or ("{}",)
         self._vectors = vectors.of(self._labels, templates)
+        fitted = context.manifest.score.labels.get(chosen)
+        self._judges = [
+            judge
+            for one in self._vectors
+            if (judge := fitting_of(context, vectors, fitted, chosen, one, templates)) is not None
+        ]
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -106,15 +116,24 @@ class Classifier:
             return [self._result(row) for row in head_probabilities(self._context, logits)]
         scale = np.exp(self._context.manifest.score.logit_scale)
         logits = scale * (seen.embeds @ self._vectors.T).astype(np.float64)
-        return [self._result(row) for row in softmax(logits)]
+        return [self._result(row, photo) for row, photo in zip(softmax(logits), seen.embeds, strict=True)]
 
-    def _result(self, probabilities: NDArray[np.float64]) -> Classification:
+    def _result(
+        self, probabilities: NDArray[np.float64], photo: NDArray[np.float32] | None = None
+    ) -> Classification:
         order = np.argsort(-probabilities, kind="stable")
         ranking = tuple(RankedLabel(self._labels[one], float(probabilities[one])) for one in order)
+        none_probability, none = None, False
+        if photo is not None and self._judges:
+            judge = self._judges[order[0]]
+            chance = float(judge.chances(photo[None])[0])
+            none_probability, none = 1 - chance, chance < judge.fitted.nothing_below
         return Classification(
             label=ranking[0].label,
             probability=ranking[0].probability,
             ranking=ranking,
             model=self._context.manifest.name,
             precision=self._context.engine.precision,
+            none_probability=none_probability,
+            none=none,
         )

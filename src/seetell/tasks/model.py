@@ -20,6 +20,7 @@ from seetell.runtime.generation import GenerationOptions
 from seetell.tasks import ask, caption, classify, embed, features, fill, match
 from seetell.tasks.caption import OnText
 from seetell.tasks.context import Context, checked_text, checked_texts, listed_texts, require
+from seetell.tasks.fitting import Fitting, fitting_of
 from seetell.tasks.pipeline import First, Pipeline, Plan
 from seetell.tasks.policy import Policy, Request
 
@@ -345,6 +346,14 @@ class Model:
             self._policy.enter(request, None)
         found = embed.text_embeds(self._context, given)
         return found if self._policy is None else self._policy.exit(request, found)
+
+    def fitting(self, text: str, vector: NDArray[np.float32]) -> Fitting | None:
+        """What tells how probable it is that a text fits photos, ``vector`` float32[S] being what
+        :meth:`embed_texts` gives for it. None where the bundle does not say for texts in its language."""
+        language = self._context.language(None, [text])
+        return fitting_of(
+            self._context, self._labels, self.manifest.score.search.get(language), language, vector
+        )
 
     def count_tokens(self, texts: Iterable[str] | str) -> list[int]:
         """How many tokens :meth:`embed_texts` reads of each text, those that mark its beginning and end

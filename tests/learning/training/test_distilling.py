@@ -245,7 +245,7 @@ def test_a_run_with_a_teacher_goes_on_exactly_and_not_with_another(
     ("teacher", "more", "told"),
     [
         ("null", [], "learns from a teacher; name one"),
-        ("nobody/at/home", [], "nobody/at/home is no folder"),
+        ("nobody/at/home/here", [], "nobody/at/home/here is no folder"),
         ("TAUGHT", ["objectives=[{name: contrastive}]"], "nothing learns from it"),
         ("TAUGHT", ["objectives=[{name: distil_hidden, temperature: 2}]"], "temperature serves"),
         ("TAUGHT", ["objectives=[{name: distil_hidden, label_smoothing: 0.1}]"], "label_smoothing"),

@@ -288,6 +288,46 @@ def test_validation_sees_averaged_weights_and_gives_the_own_ones_back(tmp_path: 
     assert not torch.equal(seen[0], own)
 
 
+def test_a_validation_that_fails_loses_no_step_and_is_done_again(tmp_path: Path, whole: Path) -> None:
+    settings = recipe(
+        validate={"every": 7, "stop_on": "r10"},
+        checkpoint={"dir": "unused", "every": 100, "every_minutes": None},
+    )
+    values: list[float] = []
+
+    def fails(model: nn.Module) -> dict[str, float]:
+        raise Crash
+
+    def measures(model: nn.Module) -> dict[str, float]:
+        values.append(3.0)
+        return {"r10": 3.0 + len(values)}
+
+    with pytest.raises(Crash):
+        loop(tmp_path, settings, validate=fails)[0].run()
+    assert [number for number, _ in checkpoints.checkpoints(tmp_path / "checkpoints")] == [7]
+    result = loop(tmp_path, settings, validate=measures)[0].run()
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "validate"]
+    assert [(row["step"], row["r10"]) for row in rows] == [(7, 4.0), (14, 5.0)]
+    assert (result.step, result.best_step, result.best_value) == (14, 14, 5.0)
+    assert losses(tmp_path) == losses(whole)
+    # What has been measured to its end is not measured again.
+    assert loop(tmp_path, settings, validate=fails)[0].run().best_step == 14
+
+
+def test_the_last_validation_failing_is_made_up_for(tmp_path: Path) -> None:
+    settings = recipe(steps=4, validate={"every": 4, "stop_on": "r10"})
+
+    def fails(model: nn.Module) -> dict[str, float]:
+        raise Crash
+
+    with pytest.raises(Crash):
+        loop(tmp_path, settings, validate=fails)[0].run()
+    result = loop(tmp_path, settings, validate=lambda _: {"r10": 9.0})[0].run()
+    assert (result.outcome, result.step, result.best_step) == ("finished", 4, 4)
+    path = checkpoints.latest(tmp_path / "checkpoints")
+    assert path is not None and not checkpoints.read_progress(path).awaits_measuring
+
+
 # Checkpoints of the run ---------------------------------------------------------------------------
 
 

@@ -138,9 +138,9 @@ def test_what_is_not_there_is_said(data: Path, tmp_path: Path) -> None:
         settings = {"format": "webdataset", "path": "shards", "batch_size": 2, **source}
         prepare_run(recipe(data, tmp_path / "run", data=[settings]))
 
-    with pytest.raises(UsageError, match=r"which split.*dev, train"):
+    with pytest.raises(UsageError, match=r"^data\.0: .*shards has no split 'val'; it has: dev, train\."):
         start(split="val")
-    with pytest.raises(DataError, match="no prepared data"):
+    with pytest.raises(DataError, match=r"^data\.0: .*no prepared data"):
         start(path="photos")
     with pytest.raises(RecipeError, match="shards has no captions in fr"):
         start(languages=["fr"])

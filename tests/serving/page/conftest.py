@@ -76,7 +76,8 @@ class Visit:
                 const transfer = new DataTransfer();
                 for (const [name, coded] of files) {
                     const bytes = Uint8Array.from(atob(coded), c => c.charCodeAt(0));
-                    const type = /[.]png$/.test(name) ? 'image/png' : 'text/plain';
+                    const kind = /[.](png|jpeg)$/.exec(name);
+                    const type = kind ? `image/${kind[1]}` : 'text/plain';
                     transfer.items.add(new File([bytes], name, {type}));
                 }
                 return transfer;

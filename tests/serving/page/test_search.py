@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from seetell.search.photo_index import PhotoIndex
+from seetell.search.query import NEGATIVE_WEIGHT
 from seetell.serving.photo_index_api import ServedIndex
 from seetell.tasks.model import Model
 from tests.serving.conftest import jpeg
@@ -68,14 +69,20 @@ def test_search_as_you_type(visit: Open, model: Model, screen: dict[str, Any]) -
     expect(seen.page.locator("li.cell")).to_have_count(5)
 
 
-def test_what_is_not_wanted_counts_as_on_the_command_line(visit: Open, model: Model, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ["a dog -grass", "a dog −grass –“two men”", "“a dog -grass”", "－grass a dog - 5"]
+)
+def test_what_is_not_wanted_counts_as_on_the_command_line(
+    visit: Open, model: Model, tmp_path: Path, text: str
+) -> None:
     for seed in SEEDS:
         (tmp_path / f"{seed}.png").write_bytes(jpeg(seed))
     index = PhotoIndex(None, model)
     index.add(tmp_path)
-    want = [(Path(hit.photo).name, f"{hit.score:.2f}") for hit in index.search("a dog -grass", k=5)]
+    want = [(Path(hit.photo).name, f"{hit.score:.2f}") for hit in index.search(text, k=5)]
     seen = dropped(visit)
-    seen.page.get_by_label("Search the photos").fill("a dog -grass")
+    seen.page.get_by_label("Search the photos").fill(text)
+    expect(seen.page.locator(".results .score")).to_have_count(5)
     seen.page.wait_for_timeout(1000)
     assert same(shown(seen), want)
 
@@ -102,11 +109,109 @@ def test_why_it_matched(visit: Open, model: Model) -> None:
         expect(row).to_contain_text(word)
         written = float(row.locator(".score").inner_text().replace("−", "-"))
         assert written == pytest.approx(whole - rest, abs=0.006)
+
+
+@pytest.mark.parametrize("screen", [WIDE, PHONE], ids=["wide", "phone"])
+def test_where_it_matched_is_shown_on_the_photo(visit: Open, screen: dict[str, Any]) -> None:
+    seen = dropped(visit, screen)
+    page = seen.page
+    page.get_by_label("Search the photos").fill("red dog grass")
+    expect(page.locator(".results .score")).to_have_count(5)
+    seen.photo("1.png").get_by_role("button").click()
     page.get_by_role("button", name="Show where").click()
-    expect(page.locator("canvas.heat")).to_be_visible()
-    assert page.locator("canvas.heat").get_attribute("aria-label")
+    over, photo = page.locator("figure canvas.heat"), page.locator("figure img")
+    expect(over).to_be_in_viewport(ratio=0.9)
+    assert over.bounding_box() == photo.bounding_box(), "one lies on the other"
+    said = over.get_attribute("aria-label")
+    assert said and page.locator(".why").inner_text().count(said) == 1
+    # Of the photo's shape, so that both are laid out alike; what counts most stays clear.
+    seen.until("document.querySelector('canvas.heat').width === 600")
+    found = page.evaluate(
+        """() => {
+            const over = document.querySelector('canvas.heat'), photo = document.querySelector('figure img');
+            const {data} = over.getContext('2d').getImageData(0, 0, over.width, over.height);
+            let [least, most] = [255, 0];
+            for (let i = 3; i < data.length; i += 4) {
+                least = Math.min(least, data[i]);
+                most = Math.max(most, data[i]);
+            }
+            return [over.width / over.height - photo.naturalWidth / photo.naturalHeight, least, most,
+                    getComputedStyle(over).objectFit,
+                    getComputedStyle(photo).objectFit];
+        }"""
+    )
+    assert abs(found[0]) < 0.01 and found[1] < 30 < 100 < found[2] and found[3] == found[4] == "contain"
     page.get_by_role("button", name="Hide where").click()
-    expect(page.locator("canvas.heat")).to_have_count(0)
+    expect(over).to_have_count(0)
+    # It is about a text: for another it is no longer shown.
+    page.get_by_role("button", name="Show where").click()
+    expect(over).to_be_visible()
+    if screen is WIDE:
+        page.get_by_label("Search the photos").fill("red dog")
+        expect(over).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "without"),
+    [
+        (
+            "the red dog is on a grass -bus -“two men”",
+            ["red", "dog", "grass"],
+            ["the dog is on a grass", "the red is on a grass", "the red dog is on a"],
+        ),
+        ("一只狗在草地上 -bus -“two men”", ["狗", "草地"], ["一只在草地上", "一只狗在上"]),
+    ],
+)
+def test_why_leaves_out_words_that_say_nothing_and_marks_unwanted_ones(
+    visit: Open, model: Model, text: str, words: list[str], without: list[str]
+) -> None:
+    seen = dropped(visit)
+    page = seen.page
+    page.get_by_label("Search the photos").fill(text)
+    expect(page.locator(".results .score")).to_have_count(5)
+    seen.photo("1.png").get_by_role("button").click()
+    rows = page.locator(".effects li")
+    expect(rows).to_have_count(len(words) + 2)
+    assert [row.locator("span").first.inner_text() for row in rows.all()] == [
+        *words,
+        "bus not wanted",
+        "two men not wanted",
+    ]
+    assert [one.inner_text() for one in rows.locator("s").all()] == ["bus", "two men"]
+    photo = model.embed_images([jpeg(1)])[0]
+    wanted, away = text.split(" -bus")[0], ["bus", "two men"]
+
+    def score(wanted: str, unwanted: list[str]) -> float:
+        vector = model.embed_texts([wanted])[0]
+        if unwanted:
+            mean = model.embed_texts(unwanted).mean(axis=0)
+            vector = vector - NEGATIVE_WEIGHT * mean / np.linalg.norm(mean)
+        return float(vector @ photo / np.linalg.norm(vector))
+
+    whole = score(wanted, away)
+    rest = [*(score(one, away) for one in without), score(wanted, away[1:]), score(wanted, away[:1])]
+    for row, one in zip(rows.all(), rest, strict=True):
+        written = float(row.locator(".score").inner_text().replace("−", "-"))
+        assert written == pytest.approx(whole - one, abs=0.006)
+
+
+def test_how_well_it_fits_is_a_bar(visit: Open, model: Model) -> None:
+    seen = dropped(visit)
+    seen.page.get_by_label("Search the photos").fill("red dog")
+    expect(seen.page.locator(".results .score")).to_have_count(5)
+    scores = sorted(model.embed_images([jpeg(one) for one in SEEDS]) @ model.embed_texts(["red dog"])[0])[
+        ::-1
+    ]
+    seen.until("document.querySelector('.results meter').value > 0")
+    bars = seen.page.locator(".results meter").evaluate_all("all => all.map(one => [one.value, one.max])")
+    for (value, most), score in zip(bars, scores, strict=True):
+        assert value == pytest.approx(max(0.0, score), abs=0.01) and most == pytest.approx(
+            scores[0], abs=0.01
+        )
+    # The number is there for who asks: in the bar's title, and for screen readers.
+    first = seen.page.locator(".results .score").first
+    assert first.get_attribute("title") == f"similarity {scores[0]:.2f}"
+    assert first.locator(".unseen").bounding_box()["width"] <= 1
 
 
 def test_the_index_is_searched_and_its_photos_opened(visit: Open, model: Model, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seetell.data.cleaning.limits import NEAR_DISTANCE
 from seetell.data.cleaning.reasons import Reason
 
 # How far photos that look alike differ, of 255, at 8 x 8 pixels once brightness is taken out: on average, and
@@ -79,6 +80,31 @@ def find_twins(looks: Sequence[Look | None], near_distance: int | None) -> dict[
             stays = min(better, key=merits.__getitem__)
             twins[place] = Twin(_reason(looks, place, stays, Reason.NEAR_DUPLICATE), stays)
     return twins
+
+
+def alike_groups(looks: Sequence[Look | None], near_distance: int | None) -> list[int]:
+    """The group of each photo, by place: those that are the same or look the same are in one, and so are
+    those that do so through others. None is a photo in a group of its own.
+
+    near_distance: None looks as far as is usual, since who keeps look-alikes does not want them apart.
+    """
+    parents = list(range(len(looks)))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = parents[parents[place]]
+            place = parents[place]
+        return place
+
+    first: dict[str, int] = {}
+    for place, look in enumerate(looks):
+        if look is not None:
+            parents[root(place)] = root(first.setdefault(look.sha256, place))
+    alone = sorted(first.values())
+    distance = NEAR_DISTANCE if near_distance is None else near_distance
+    for one, other in _near_pairs([look for place in alone if (look := looks[place]) is not None], distance):
+        parents[root(alone[one])] = root(alone[other])
+    return [root(place) for place in range(len(looks))]
 
 
 def _merit(look: Look, place: int) -> tuple[int, bool, int, int]:

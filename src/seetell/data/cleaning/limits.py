@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from seetell.core.errors import UsageError
 
+# Bits of 64 in which the perceptual hashes of photos that look the same may differ, unless told otherwise.
+NEAR_DISTANCE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -28,7 +31,7 @@ class Limits:
     min_edge: int = 32
     max_aspect: float = 5.0
     min_contrast: float = 3.0
-    near_distance: int | None = 4
+    near_distance: int | None = NEAR_DISTANCE
     min_words: int = 2
     max_words: int = 100
     languages: tuple[str, ...] = ()

@@ -49,7 +49,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything a run found out. scorer, captioner: what to call them, None where there was none."""
+    """Everything a run found out. scorer, captioner: what to call them, None where there was none. val: the
+    share that was to be kept apart."""
 
     source: Source
     looked: tuple[Looked, ...]
@@ -58,6 +59,7 @@ class Outcome:
     thresholds: dict[str, float]
     scorer: str | None = None
     captioner: str | None = None
+    val: float | None = None
 
     def counts(self) -> Counts:
         """Photos and captions by what became of them. The captions of a photo that went count as read."""
@@ -135,6 +137,8 @@ def _settings(outcome: Outcome) -> str:
     ]
     if limits.languages:
         parts.append(f"--languages {','.join(limits.languages)}")
+    if outcome.val is not None:
+        parts.append(f"--val {outcome.val:g}")
     if outcome.captioner is not None:
         parts.append(f"captions written by {outcome.captioner}")
     if outcome.scorer is not None:

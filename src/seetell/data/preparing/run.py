@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from seetell.data.cleaning.reasons import Reason
 from seetell.data.parquet import parquet_bytes, require_parquet
 from seetell.data.preparing import folder
 from seetell.data.preparing.deciding import apply_scores, drop_silent, judge
+from seetell.data.preparing.dividing import check_dividable, divided
 from seetell.data.preparing.measuring import Looked, measure
 from seetell.data.preparing.report import Outcome, report_page
 from seetell.data.preparing.scoring import Captioner, Scorer, add_captions, add_scores
@@ -64,8 +65,9 @@ def untracked(items: Iterable[T], label: str, total: int | None = None) -> Itera
 
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
-    """How to prepare. workers: processes, None for one per core. overwrite: replace data that was prepared
-    to its end with other options, or from a source that has changed since."""
+    """How to prepare. workers: processes, None for one per core. val: the share of the photos, in 0..1, that
+    is kept apart as the split ``val``; None leaves the source's splits. overwrite: replace data that was
+    prepared to its end with other options, or from a source that has changed since."""
 
     source: SourceOptions = field(default_factory=SourceOptions)
     limits: Limits = field(default_factory=Limits)
@@ -73,10 +75,13 @@ class PrepareOptions:
     shard_samples: int = 1000
     shard_bytes: int = 256 * 1000 * 1000
     overwrite: bool = False
+    val: float | None = None
 
     def __post_init__(self) -> None:
         if (self.workers is not None and self.workers < 1) or self.shard_samples < 1 or self.shard_bytes < 1:
             raise UsageError("--workers, --shard-samples and --shard-mb are at least 1")
+        if self.val is not None and not 0 < self.val < 1:
+            raise UsageError(f"--val: a share of the photos between 0 and 1, as in 0.1, not {self.val:g}")
 
 
 def prepare(
@@ -107,6 +112,8 @@ def prepare(
     started = time.monotonic()
     folder.check_places(path, out)
     source = read_source(path, options.source, track)
+    if options.val is not None:
+        check_dividable(source.samples)
     identity = folder.digest_of(
         [
             folder.FORMAT_VERSION,
@@ -115,6 +122,8 @@ def prepare(
             *(options.shard_samples, options.shard_bytes),
             None if scorer is None else [scorer.identity, scorer.measure],
             None if captioner is None else captioner.identity,
+            # Only where it is asked for: what was prepared before there was such a thing stays as it is.
+            *(() if options.val is None else (options.val,)),
         ]
     )
     with folder.held_folder(out):
@@ -128,7 +137,7 @@ def prepare(
             )
         folder.remove_summary(out)
         outcome = _decide(source, out, options, scorer, captioner, track)
-        plans = _write(source, out, options, outcome, track)
+        plans = _write(out, options, outcome, track)
         atomic_write_text(out / folder.REPORT_NAME, report_page(outcome))
         if not plans:
             raise DataError(f"{path}: nothing is left of it; {out / folder.REPORT_NAME} says why")
@@ -193,6 +202,8 @@ def _decide(
             pass
         thresholds = apply_scores(verdicts, limits)
     drop_silent(samples, verdicts, limits)
+    if options.val is not None:
+        source = replace(source, samples=divided(samples, seen, verdicts, limits, options.val))
     return Outcome(
         source,
         tuple(seen),
@@ -201,6 +212,7 @@ def _decide(
         thresholds,
         scorer=None if scorer is None else f"{scorer.name}, {scorer.measure}",
         captioner=None if captioner is None else captioner.name,
+        val=options.val,
     )
 
 
@@ -209,10 +221,10 @@ def _each(counts: Iterable[int]) -> Iterator[None]:
         yield from [None] * count
 
 
-def _write(source: Source, out: Path, options: PrepareOptions, outcome: Outcome, track: Track) -> list[Plan]:
+def _write(out: Path, options: PrepareOptions, outcome: Outcome, track: Track) -> list[Plan]:
     plans = plan_shards(
         out,
-        source.samples,
+        outcome.source.samples,
         outcome.looked,
         outcome.verdicts,
         options.shard_samples,

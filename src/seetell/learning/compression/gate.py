@@ -1,10 +1,17 @@
-"""The gate: has a compressed bundle lost more of its task's own metric than was allowed?"""
+"""The gate: has a compressed bundle lost more of its task's own metric than was allowed?
+
+What decides is the 95% interval of the loss, drawn over the photos (a paired bootstrap: both models see the
+same ones), and not the loss itself, of which most is chance where photos are few. Refused is what is shown to
+have lost more.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +24,8 @@ from seetell.evaluation.runner import Evaluation
 from seetell.evaluation.vqa import ENOUGH_ANSWERS
 from seetell.runtime.engine import Engine
 
+# Sums of floats that should be equal are not.
+_ROUNDING = 1e-9
 _TOLERANCE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)")
 
 
@@ -46,6 +55,17 @@ def parse_tolerance(text: str) -> Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted(Estimate):
+    """A figure, and of how many photos it is; None where it is of none."""
+
+    n_photos: int | None = None
+
+
+Verdict = Literal["within", "undecided", "worse"]
+"""Shown to have lost no more than is allowed; too few photos to tell; shown to have lost more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """One metric, higher is better, out of 100. drop and allowed: points; drop is negative for a gain."""
 
@@ -65,24 +85,62 @@ class Compared:
         return None if found is None else (found.low, found.high)
 
     @property
+    def verdict(self) -> Verdict:
+        """By the interval of the drop; by the drop itself where there is none. What is no number is worse."""
+        low, high = self.drop_interval or (self.drop, self.drop)
+        if not all(map(math.isfinite, (self.drop, low, high))):
+            return "worse"
+        if high <= self.allowed + _ROUNDING:
+            return "within"
+        return "worse" if low > self.allowed + _ROUNDING else "undecided"
+
+    @property
     def passed(self) -> bool:
-        # A metric that is no number has not passed.
-        return self.drop <= self.allowed + 1e-9
+        """Whether it is not shown to have lost more than is allowed."""
+        return self.verdict != "worse"
+
+    @property
+    def n_photos(self) -> int | None:
+        """Of how many photos it is, where that is known."""
+        return self.before.n_photos if isinstance(self.before, Counted) else None
+
+    @property
+    def photos_needed(self) -> int | None:
+        """Roughly how many photos tell a loss of what is allowed from none: intervals narrow with the root of
+        their number. Two digits; None where it is decided, or nothing is known or allowed."""
+        interval = self.drop_interval
+        if self.verdict != "undecided" or interval is None or self.n_photos is None or self.allowed <= 0:
+            return None
+        wanted = self.n_photos * ((interval[1] - interval[0]) / 2 / self.allowed) ** 2
+        # An interval that is narrow enough, and lies across the limit, needs more photos still.
+        wanted = max(wanted, 2.0 * self.n_photos)
+        unit = int(10 ** max(0, math.floor(math.log10(wanted)) - 1))
+        return math.ceil(wanted / unit) * unit
+
+    def undecided(self) -> str:
+        """What is said of a metric that too few photos were for, on one line."""
+        low, high = self.drop_interval or (self.drop, self.drop)
+        of = "" if self.n_photos is None else f" on {self.n_photos:,} photos"
+        needed = self.photos_needed
+        more = "" if needed is None else f"; roughly {needed:,} photos would tell"
+        lost = f"{self.drop:.2f} points lost, {low:.2f} to {high:.2f}{of}"
+        return f"{self.metric}: too few photos to tell: {lost}, where {self.allowed:.2f} are allowed{more}"
 
     @property
     def excess(self) -> float:
-        """How far beyond what is allowed, in points; below zero where it passed."""
+        """How far beyond what is allowed, in points; below zero where less was lost."""
         return self.drop - self.allowed if np.isfinite(self.drop) else float("inf")
 
 
 def compare(
     before: Mapping[str, Estimate], after: Mapping[str, Estimate], tolerance: Tolerance
 ) -> list[Compared]:
-    """Every metric before and after, the one that lost most beyond its allowance first."""
+    """Every metric before and after: first what did not pass, and of either what lost most beyond its
+    allowance."""
     rows = [
         Compared(metric, one, after[metric], tolerance.allowed(one.value)) for metric, one in before.items()
     ]
-    return sorted(rows, key=lambda row: -row.excess)
+    return sorted(rows, key=lambda row: (row.passed, -row.excess))
 
 
 def main_metrics(evaluations: Iterable[Evaluation]) -> dict[str, Estimate]:
@@ -90,18 +148,22 @@ def main_metrics(evaluations: Iterable[Evaluation]) -> dict[str, Estimate]:
     find), BLEU-4, VQA accuracy (exact match where too few people answered), top-1."""
     found: dict[str, Estimate] = {}
     for one in evaluations:
+
+        def take(metric: str, score: Estimate, n_photos: int = one.n_images) -> None:
+            found[metric] = Counted(score.value, score.low, score.high, score.drawn, n_photos)
+
         for part, scores in (("image_to_text", one.image_to_text), ("text_to_image", one.text_to_image)):
             if scores is not None:
-                found[f"{part}.r10"] = scores["r10"]
+                take(f"{part}.r10", scores["r10"])
         if one.captions is not None:
-            found["captions.bleu_4"] = one.captions["bleu_4"]
+            take("captions.bleu_4", one.captions["bleu_4"])
         if one.vqa is not None:
             enough = (one.answers_per_question or 0) >= ENOUGH_ANSWERS
             name = "accuracy" if enough else "exact_match"
-            found[f"vqa.{name}"] = one.vqa[name]
+            take(f"vqa.{name}", one.vqa[name])
         for part, labels in (("zero_shot", one.zero_shot), ("own_labels", one.own_labels)):
             if labels is not None:
-                found[f"{part}.top_1"] = labels.scores["top_1"]
+                take(f"{part}.top_1", labels.scores["top_1"])
     return found
 
 
@@ -127,8 +189,10 @@ def agreement(reference: Bundle, engine: Engine, manifest: Manifest) -> dict[str
 def failure(name: str, rows: Sequence[Compared], costly: str) -> str:
     """Why a bundle was not written, on one line."""
     worst = rows[0]
+    interval = worst.drop_interval
+    shown = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
     return (
         f"{name}: {worst.metric} fell from {worst.before.value:.2f} to {worst.after.value:.2f}, "
-        f"{worst.drop:.2f} points where {worst.allowed:.2f} are allowed; {costly}; nothing was written "
-        "(more is allowed with --max-drop)"
+        f"{worst.drop:.2f} points{shown} where {worst.allowed:.2f} are allowed; {costly}; nothing was "
+        "written (more is allowed with --max-drop)"
     )

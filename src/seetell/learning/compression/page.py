@@ -80,9 +80,11 @@ def _verdict(document: Mapping[str, Any]) -> str:
         f"{worst['metric']} went from {_figure(worst['before'])} to {_figure(worst['after'])}; "
         f"{_figure(worst['allowed'])} points less are allowed"
     )
+    unsure = "".join(f"<li>{escaped(line)}</li>" for line in gate["undecided"])
     return (
         f'<p class="verdict{"" if passed else " bad"}"><strong>{what}</strong> (at most '
-        f"{escaped(gate['tolerance'])} lost): {escaped(fell)}. {escaped(_sentence(gate['costs_most']))}</p>"
+        f"{escaped(gate['tolerance'])} lost): {escaped(fell)}. {escaped(_sentence(gate['costs_most']))} "
+        f"{escaped(_sentence(gate['time']))}</p>{f'<ul>{unsure}</ul>' if unsure else ''}"
     )
 
 

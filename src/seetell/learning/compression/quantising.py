@@ -16,7 +16,7 @@ from seetell.core.errors import ExportError, UsageError
 from seetell.evaluation.bootstrap import Estimate
 from seetell.learning.compression.calibration import Calibration, record
 from seetell.learning.compression.footprint import Footprint, measure_one
-from seetell.learning.compression.gate import Compared, compare
+from seetell.learning.compression.gate import Compared, Verdict, compare
 from seetell.learning.compression.graphs import WorkingGraph, read_graph
 from seetell.learning.compression.levels import Level
 from seetell.learning.compression.manifests import write_manifest
@@ -29,6 +29,8 @@ from seetell.runtime.engine import Arrays
 
 # Of the quantised weights so many bytes must stay int8, or compressing has achieved nothing.
 _LEAST_SHARE = 0.5
+# What an attempt is said to be beside what its worst metric lost.
+_WORDS: dict[Verdict, str] = {"within": "", "undecided": ", too few photos to tell", "worse": ": refused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Quantisation:
         self.say(
             f"{counts['int8']} layers int8, {counts['weights']} int8 weights, {counts['float']} float: "
             f"{worst.metric} {worst.before.value:.2f} -> {worst.after.value:.2f} "
-            f"({worst.allowed:.2f} allowed)"
+            f"({worst.allowed:.2f} allowed{_WORDS[worst.verdict]})"
         )
         return attempt
 

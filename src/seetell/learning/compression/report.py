@@ -56,6 +56,8 @@ def document(figures: Figures) -> dict[str, Any]:
             "tolerance": figures.tolerance,
             "dataset": figures.dataset,
             "costs_most": costs_most(figures.stages, figures.rows[0].metric, passed=figures.passed),
+            "undecided": [row.undecided() for row in figures.rows if row.verdict == "undecided"],
+            "time": time_told(before, after),
         },
         "quality": [
             {
@@ -68,6 +70,9 @@ def document(figures: Figures) -> dict[str, Any]:
                 "drop_interval": _pair(row.drop_interval),
                 "allowed": _rounded(row.allowed),
                 "passed": row.passed,
+                "verdict": row.verdict,
+                "photos": row.n_photos,
+                "photos_needed": row.photos_needed,
             }
             for row in figures.rows
         ],
@@ -75,6 +80,10 @@ def document(figures: Figures) -> dict[str, Any]:
             "before": before.size_bytes,
             "after": after.size_bytes,
             **({"floats_beside": figures.floats_bytes} if figures.floats_bytes else {}),
+        },
+        "time_ms": {
+            "before": round(before.footprint.total_ms, 4),
+            "after": round(after.footprint.total_ms, 4),
         },
         **_flops(before, after),
         "graphs": {role: _graph(before, after, role) for role in _roles(after)},
@@ -85,6 +94,15 @@ def document(figures: Figures) -> dict[str, Any]:
         "stages": [_stage(stage) for stage in figures.stages],
         **({} if quantised is None else {key: quantised[key] for key in ("tried", "layers", "sensitivity")}),
     }
+
+
+def time_told(before: Stage, after: Stage) -> str:
+    """What became of the time that one run of every graph takes, on one line."""
+    one, other = before.footprint.total_ms, after.footprint.total_ms
+    took = f"one run of every graph took {one:.2f} ms and takes {other:.2f} ms"
+    if other < one:
+        return f"{took}, {1 - other / one:.0%} less"
+    return f"{took}: it is not faster than it was"
 
 
 def _quantisation(quantised: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -145,7 +163,8 @@ def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             row["metric"],
             f"{row['before']:.2f}",
             f"{row['after']:.2f}",
-            f"{row['drop']:.2f} lost{_told(row['drop_interval'])}, {row['allowed']:.2f} allowed",
+            f"{row['drop']:.2f} lost{_told(row['drop_interval'])}, {row['allowed']:.2f} allowed"
+            + ("; too few photos to tell" if row["verdict"] == "undecided" else ""),
         )
         for row in plain["quality"]
     ]
@@ -166,6 +185,8 @@ def rows(plain: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
                 f"{graph['share']:.1%}",
             )
         )
+    whole = plain["time_ms"]
+    found.append(("time", f"{whole['before']:.2f} ms", f"{whole['after']:.2f} ms", _part(whole)))
     for role, graph in plain["graphs"].items():
         took = graph["latency_ms"]
         if took["before"] is not None:

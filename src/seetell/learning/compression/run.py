@@ -118,7 +118,7 @@ def compress(
             atomic_write_text(report.with_suffix(".json"), as_json(document))
         if made is None:
             stays = f"; {kept_in} keeps the stages for another try" if several else ""
-            costly = document["gate"]["costs_most"]
+            costly = f"{document['gate']['costs_most']}; {document['gate']['time']}"
             raise GateFailed(failure(figures.name, figures.rows, costly) + stays)
         with atomic_folder(out, overwrite=overwrite) as folder:
             return Result(

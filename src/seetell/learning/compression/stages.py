@@ -14,6 +14,7 @@ import numpy as np
 
 from seetell.evaluation.bootstrap import Estimate
 from seetell.learning.compression.footprint import Footprint
+from seetell.learning.compression.gate import Counted
 
 Name = Literal["source", "prune", "merge", "distil", "quantize"]
 # As it is told what a stage does.
@@ -84,9 +85,12 @@ def costliest(stages: Sequence[Stage], metric: str) -> tuple[Stage, float] | Non
 
 def _plain_estimate(one: Estimate) -> dict[str, Any]:
     drawn = None if one.drawn is None else one.drawn.tolist()
-    return {"value": one.value, "low": one.low, "high": one.high, "drawn": drawn}
+    photos = one.n_photos if isinstance(one, Counted) else None
+    return {"value": one.value, "low": one.low, "high": one.high, "drawn": drawn, "photos": photos}
 
 
 def _estimate(plain: Mapping[str, Any]) -> Estimate:
     drawn = None if plain["drawn"] is None else np.asarray(plain["drawn"], np.float64)
-    return Estimate(float(plain["value"]), float(plain["low"]), float(plain["high"]), drawn)
+    # Records of before photos were counted have no number.
+    photos = plain.get("photos")
+    return Counted(float(plain["value"]), float(plain["low"]), float(plain["high"]), drawn, photos)

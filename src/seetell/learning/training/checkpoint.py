@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seetell.core.errors import CheckpointError, StorageError
-from seetell.core.files import atomic_folder
+from seetell.core.files import atomic_folder, atomic_write_text
 from seetell.learning.training.ema import Ema
 from seetell.modeling.parts.lora import merge_weights
 
@@ -44,7 +44,7 @@ class Progress:
     step: optimiser steps done. fingerprint: which run it is. best_step, best_value: the best validation
     so far. misses: validations since then without improvement. guard_start: what the forgetting guard
     measured before training. guard_metric, guard_step, guard_value: what it measured last, and after which
-    step.
+    step. awaits_measuring: written before the measuring that is due after this step, and that has not ended.
     """
 
     step: int
@@ -57,6 +57,7 @@ class Progress:
     guard_metric: str | None = None
     guard_step: int | None = None
     guard_value: float | None = None
+    awaits_measuring: bool = False
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -118,8 +119,24 @@ def save_checkpoint(
                 ) from error
             files[name] = _record(writing / name)
         document = {"format": FORMAT, **asdict(progress), "files": files}
-        (writing / STATE_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (writing / STATE_FILE).write_text(_state_text(document), encoding="utf-8")
     return target
+
+
+def note_progress(path: Path, progress: Progress) -> None:
+    """Say in the checkpoint ``path`` what has been measured since it was written; its weights stay.
+
+    Raises CheckpointError where its ``state.json`` is gone or damaged, and StorageError.
+    """
+    files = {
+        name: {"size_bytes": size_bytes, "sha256": digest}
+        for name, (size_bytes, digest) in _read_state(path)[1].items()
+    }
+    atomic_write_text(path / STATE_FILE, _state_text({"format": FORMAT, **asdict(progress), "files": files}))
+
+
+def _state_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1) + "\n"
 
 
 def read_progress(path: Path) -> Progress:

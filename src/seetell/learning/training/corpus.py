@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seetell.core.errors import RecipeError
+from seetell.core.errors import DataError, MissingExtra, RecipeError, UsageError
 from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
-from seetell.data.photo_refs import FileSlice, PhotoRef, ref_name
+from seetell.data.photo_refs import FileSlice, PhotoRef, lost, ref_name
 from seetell.data.records import AskedQuestion, CaptionRecord, LabelRecord, QuestionRecord, Sample
 from seetell.data.shards import Shards, open_shards
 from seetell.data.vqa import read_vqa, write_vqa
@@ -214,10 +215,37 @@ class Corpus:
         return found
 
 
+@contextmanager
+def at_key(key: str) -> Iterator[None]:
+    """Errors of the block's data say where the recipe names them. Raises DataError and UsageError."""
+    try:
+        yield
+    except MissingExtra:
+        raise
+    except (DataError, UsageError) as error:
+        raise type(error)(f"{key}: {error}") from error
+
+
+def check_photos(photos: Iterable[PhotoRef], *, may_lack: bool) -> None:
+    """Raises DataError where a photo's file is not there; with ``may_lack`` only where none is."""
+    all_of_them = list(dict.fromkeys(photos))
+    missing = lost(all_of_them)
+    if missing and not (may_lack and len(missing) < len(all_of_them)):
+        raise DataError(
+            f"{len(missing):,} of its {len(all_of_them):,} photos are not there, {ref_name(missing[0])} "
+            "the first of them; say where they are (images), or leave them out (unreadable_photos: skip)"
+        )
+
+
 def read_corpus(recipe: Recipe) -> Corpus:
-    """Read every source of the recipe. Raises DataError, and RecipeError for a source left empty."""
+    """Read every source of the recipe. Raises DataError, also where photos are lost, and RecipeError for a
+    source left empty."""
     root = Path(recipe.data_root)
     parts = tuple(_read_part(place, settings, root, recipe) for place, settings in enumerate(recipe.data))
+    for part in parts:
+        if not isinstance(part, ShardData):  # each shard was looked at when it was read
+            with at_key(f"data.{part.place}"):
+                check_photos(part.photos(), may_lack=recipe.unreadable_photos == "skip")
     asked = (one for part in parts if isinstance(part, QuestionData | ShardData) for one in part.questions())
     labels: set[str] = set()
     for part in parts:
@@ -231,7 +259,7 @@ def read_corpus(recipe: Recipe) -> Corpus:
 def read_captions(settings: DataSettings, root: Path) -> list[CaptionRecord]:
     """The records of a ``coco_captions`` source: ``path`` is the file, or the folder that holds it."""
     path = root / settings.path
-    file = path / f"captions_{settings.split}.json" if path.is_dir() else path
+    file = _file_of(path, "captions", settings.split) if path.is_dir() else _there(path)
     return read_coco_captions(file, file.parent / settings.images)[: settings.limit]
 
 
@@ -239,8 +267,8 @@ def read_questions(settings: DataSettings, root: Path) -> tuple[list[QuestionRec
     """The records of a ``vqa`` source: (to learn from, held out)."""
     folder = root / settings.path
     records = read_vqa(
-        folder / f"questions_{settings.split}.json",
-        folder / f"annotations_{settings.split}.json",
+        _file_of(folder, "questions", settings.split),
+        _file_of(folder, "annotations", settings.split),
         folder / settings.images,
     )
     learned: list[QuestionRecord] = records
@@ -248,6 +276,22 @@ def read_questions(settings: DataSettings, root: Path) -> tuple[list[QuestionRec
     if settings.holdout is not None:
         learned, held = split_holdout(records, settings.holdout.rule())
     return _of_first_photos(learned, settings.limit), _of_first_photos(held, settings.limit)
+
+
+def _file_of(folder: Path, kind: str, split: str) -> Path:
+    """A source's file of a split. Raises DataError, which says which splits there are."""
+    file = folder / f"{kind}_{split}.json"
+    if _there(folder).is_dir() and not file.is_file():
+        splits = sorted(one.stem.removeprefix(f"{kind}_") for one in folder.glob(f"{kind}_*.json"))
+        there = f"has: {', '.join(splits)}" if splits else "has none"
+        raise DataError(f"{file}: no such file; of the splits of {kind} the folder {there}. Name its split")
+    return file
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; paths start at data_root")
+    return path
 
 
 def source_name(settings: DataSettings, root: Path) -> str:
@@ -324,13 +368,14 @@ def build_sources(recipe: Recipe, corpus: Corpus) -> tuple[Source, ...]:
 
 
 def _read_part(place: int, settings: DataSettings, root: Path, recipe: Recipe) -> Part:
-    if settings.format == "coco_captions":
-        return CaptionData(place, settings, read_captions(settings, root))
-    if settings.format == "vqa":
-        return QuestionData(place, settings, read_questions(settings, root)[0])
     if settings.format == "webdataset":
         return _shard_data(place, settings, root, recipe)
-    return LabelData(place, settings, read_labelled(settings, root)[0])
+    with at_key(f"data.{place}"):
+        if settings.format == "coco_captions":
+            return CaptionData(place, settings, read_captions(settings, root))
+        if settings.format == "vqa":
+            return QuestionData(place, settings, read_questions(settings, root)[0])
+        return LabelData(place, settings, read_labelled(settings, root)[0])
 
 
 def _shard_data(place: int, settings: DataSettings, root: Path, recipe: Recipe) -> ShardData:
@@ -341,8 +386,9 @@ def _shard_data(place: int, settings: DataSettings, root: Path, recipe: Recipe) 
         questions_per_photo=settings.questions_per_photo if "ask" in tasks else 0,
         labels="classify" in tasks,
     )
-    shards = read_shards(settings, root)
-    contents = read_contents(shards, wanted, settings.limit)
+    with at_key(f"data.{place}"):
+        shards = read_shards(settings, root)
+        contents = read_contents(shards, wanted, settings.limit)
     holds = {"caption": contents.captioned, "ask": contents.answered, "classify": bool(contents.labels)}
     for task in sorted(tasks):
         others = (one for one in recipe.data if one is not settings)

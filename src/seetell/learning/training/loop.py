@@ -121,6 +121,8 @@ class TrainingLoop:
         self._ema = Ema(model, recipe.ema.decay) if recipe.ema is not None else None
         self._stopping = EarlyStopping(recipe.validation) if recipe.validation is not None else None
         self._done = 0
+        # Whether what is to be measured after the present step has not been, or not to its end.
+        self._unmeasured = False
         self._saved_step: int | None = None
         self._saved_at = time.monotonic()
 
@@ -145,14 +147,14 @@ class TrainingLoop:
                 display.say(told)
             if self._done:
                 display.say(f"going on from step {self._done} of {self._total}")
+            self._begin_guard(log, display)
+            if self._unmeasured:
+                self._measure(log, display)
             if self._exhausted:
                 outcome = "stopped_early"
-            self._begin_guard(log, display)
             while self._done < self._total and outcome == "finished":
                 self._one_step(batches, log, display)
-                self._check_guard(log, display)
-                if self._validation_due():
-                    self._measure(log, display)
+                self._measure(log, display)
                 if self._exhausted:
                     outcome = "stopped_early"
                 elif self._processes.any(stop.requested):
@@ -269,20 +271,34 @@ class TrainingLoop:
         return self._done % settings.every == 0 or self._done == self._total
 
     def _measure(self, log: MetricsLog, display: ProgressDisplay) -> None:
-        """Validate with averaged weights; keep a checkpoint of the best."""
-        settings = self._recipe.validation
-        if self._validate is None or settings is None or self._stopping is None:
+        """Measure what is due after this step. A checkpoint comes first: measuring may fail, and the steps
+        before it must not be lost by that; the same command then measures again."""
+        guarded, validated = self._guard_due(), self._validation_due()
+        if not (guarded or validated):
+            self._unmeasured = False
             return
+        self._unmeasured = True
+        self._save()
+        # First of the two, so that a validation does not call a step the best that has forgotten too much.
+        if guarded:
+            self._check_guard(log, display)
+        if validated:
+            self._run_validation(log, display)
+        self._unmeasured = False
+        self._note_progress()
+        display.restart_clock()
+
+    def _run_validation(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """Validate with averaged weights, and know the best."""
         validate = self._validate
+        assert validate is not None and self._stopping is not None
         with self._as_measured():
             measured = self._processes.on_first(lambda: dict(validate(self._model)))
         chosen = {name: value for name, value in measured.items() if self._worth_logging(name)}
         log.write(self._done, "validate", chosen)
         shown = "  ".join(f"{name} {value:.2f}" for name, value in chosen.items())
         display.say(f"step {self._done}: {shown}")
-        if self._stopping.observe(self._done, measured):
-            self._save()
-        display.restart_clock()
+        self._stopping.observe(self._done, measured)
 
     @contextmanager
     def _as_measured(self) -> Iterator[None]:
@@ -301,20 +317,24 @@ class TrainingLoop:
         display.say(f"before training: {self._guard.name} {value:.2f}; its floor is {self._guard.floor:.2f}")
         display.restart_clock()
 
-    def _check_guard(self, log: MetricsLog, display: ProgressDisplay) -> None:
-        """Measure what must not be forgotten, before a validation may call this step the best."""
+    def _guard_due(self) -> bool:
         every = None if self._recipe.validation is None else self._recipe.validation.every
-        if self._guard is None or not self._guard.due(self._done, self._total, every):
-            return
         guard = self._guard
+        if guard is None or not guard.due(self._done, self._total, every):
+            return False
+        # A run that goes on in the middle of a step's measuring may have done this part of it.
+        return guard.last is None or guard.last.step != self._done
+
+    def _check_guard(self, log: MetricsLog, display: ProgressDisplay) -> None:
+        """Measure what must not be forgotten."""
+        guard = self._guard
+        assert guard is not None
         with self._as_measured():
             value = self._processes.on_first(lambda: guard.check(self._model))
-        log.write(self._done, "guard", {self._guard.name: value})
-        display.say(f"step {self._done}: {self._guard.name} {value:.2f}")
-        display.restart_clock()
+        log.write(self._done, "guard", {guard.name: value})
+        display.say(f"step {self._done}: {guard.name} {value:.2f}")
         guard.last = Measured(self._done, value)
-        if guard.is_crossed:
-            self._save()
+        self._note_progress()
         self._stop_below_floor()
 
     def _stop_below_floor(self) -> None:
@@ -353,6 +373,7 @@ class TrainingLoop:
             raise checkpoints.another_run(path)
         checkpoints.load_checkpoint(path, progress, self._step, self._optimizer, self._ema)
         self._done = self._saved_step = progress.step
+        self._unmeasured = progress.awaits_measuring
         if self._stopping is not None:
             self._stopping.restore(progress.best_step, progress.best_value, progress.misses)
         if self._guard is not None:
@@ -363,11 +384,32 @@ class TrainingLoop:
 
     def _save(self) -> Path:
         """Write a checkpoint of the present step, unless there is one with the same content."""
-        best, last = self._stopping, self._guard.last if self._guard else None
         path = checkpoints.checkpoint_path(self._checkpoint_folder, self._done)
         if self._saved_step == self._done:
             return path
-        progress = checkpoints.Progress(
+        progress = self._progress()
+        if self._processes.is_first:
+            checkpoints.save_checkpoint(
+                self._checkpoint_folder, progress, self._step, self._optimizer, self._ema
+            )
+            self._prune()
+        self._saved_step, self._saved_at = self._done, time.monotonic()
+        return path
+
+    def _note_progress(self) -> None:
+        """Say in the checkpoint of the present step what has been measured since it was written."""
+        if self._processes.is_first:
+            path = checkpoints.checkpoint_path(self._checkpoint_folder, self._done)
+            checkpoints.note_progress(path, self._progress())
+            self._prune()
+
+    def _prune(self) -> None:
+        best = self._stopping.best_step if self._stopping else None
+        checkpoints.prune(self._checkpoint_folder, self._recipe.checkpoint.keep, best)
+
+    def _progress(self) -> checkpoints.Progress:
+        best, last = self._stopping, self._guard.last if self._guard else None
+        return checkpoints.Progress(
             step=self._done,
             fingerprint=self._fingerprint,
             best_step=best.best_step if best else None,
@@ -378,14 +420,8 @@ class TrainingLoop:
             guard_metric=self._guard.name if self._guard else None,
             guard_step=last.step if last else None,
             guard_value=last.value if last else None,
+            awaits_measuring=self._unmeasured,
         )
-        if self._processes.is_first:
-            checkpoints.save_checkpoint(
-                self._checkpoint_folder, progress, self._step, self._optimizer, self._ema
-            )
-            checkpoints.prune(self._checkpoint_folder, self._recipe.checkpoint.keep, progress.best_step)
-        self._saved_step, self._saved_at = self._done, time.monotonic()
-        return path
 
 
 _ADVICE = "lower optimizer.lr or optimizer.grad_clip, or look at these photos and texts"

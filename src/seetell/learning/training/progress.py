@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from statistics import median
 from types import TracebackType
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 _SMOOTHING = 0.98
+# After so many steps that are like the rest it is said how long the rest takes.
+_STEPS_TO_JUDGE_BY = 5
 
 
 class ProgressDisplay:
@@ -28,6 +31,8 @@ class ProgressDisplay:
         self._photos_per_s = 0.0
         self._steps_per_s = 0.0
         self._provisional = False
+        self._judged_by: list[float] = []
+        self._is_judged = False
         self._losses: dict[str, float] = {}
         self._last = self._last_line = time.monotonic()
         if shown and self._console.is_terminal:
@@ -66,6 +71,8 @@ class ProgressDisplay:
             self._provisional = not typical
             self._photos_per_s = _smooth(self._photos_per_s, photos / elapsed_s)
             self._steps_per_s = _smooth(self._steps_per_s, 1.0 / elapsed_s)
+        if typical and len(self._judged_by) < _STEPS_TO_JUDGE_BY:
+            self._judged_by.append(elapsed_s)
         return self._photos_per_s
 
     def step(self, done: int, losses: Mapping[str, float], mfu: float) -> None:
@@ -78,6 +85,14 @@ class ProgressDisplay:
         elif self._last - self._last_line >= self._line_every_s or done == self._total:
             self._last_line = self._last
             self.say(f"step {done}/{self._total}  {status}")
+        if len(self._judged_by) == _STEPS_TO_JUDGE_BY and not self._is_judged:
+            self._is_judged = True
+            if done < self._total:
+                # The first steps warm caches up: the median is not moved by one that took long.
+                step_s = median(self._judged_by)
+                left = self._total - done
+                takes = duration(left * step_s)
+                self.say(f"{left:,} steps to go, {step_s:.2g} s each: about {takes}, measuring not counted")
 
     def say(self, message: str) -> None:
         """Print a line above the bar."""

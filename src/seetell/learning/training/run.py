@@ -1,8 +1,9 @@
 """A recipe carried out: tokenizer, sources, model, step and loop put together in the run's folder.
 
 The folder holds ``recipe.yaml`` as run, ``tokenizer.json``, ``answers.json``, ``labels.json``,
-``metrics.jsonl`` and ``checkpoints/step-N/``, and ``holdout/SOURCE/``: the questions a source holds out, as
-files for ``seetell evaluate``. One command at a time works in it: that one holds the file ``lock``.
+``metrics.jsonl`` with its curves in ``report.html``, ``checkpoints/step-N/``, and ``holdout/SOURCE/``: the
+questions a source holds out, as files for ``seetell evaluate``. One command at a time works in it: that one
+holds the file ``lock``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import yaml
 from torch import nn
 
 from seetell.bundle.tokenizer import Tokenizer
-from seetell.core.errors import BundleDamaged, RecipeError
-from seetell.core.files import atomic_write_text
+from seetell.core.errors import BundleDamaged, RecipeError, StorageError
+from seetell.core.files import atomic_write_text, require_writable
 from seetell.core.locking import locked
 from seetell.learning.collate import Collator
 from seetell.learning.frozen_maps import FrozenMaps, frozen_fingerprint
@@ -39,6 +40,7 @@ from seetell.learning.training.corpus import (
     source_name,
     write_holdout,
 )
+from seetell.learning.training.curves import write_curves
 from seetell.learning.training.devices import choose_device
 from seetell.learning.training.fingerprint import check_same_run, fingerprint
 from seetell.learning.training.guard import ForgettingGuard
@@ -107,8 +109,17 @@ def run(
     processes = Processes(recipe.device)
     if not processes.is_first:
         return _run(recipe, processes, build_validate, build_guard)
+    _check_writable(Path(recipe.checkpoint.dir))
     with _held(Path(recipe.checkpoint.dir)):
         return _run(recipe, processes, build_validate, build_guard)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises StorageError where the run's folder, or its checkpoints, cannot be written."""
+    try:
+        require_writable(folder / "checkpoints" / checkpoints.STATE_FILE)
+    except StorageError as error:
+        raise StorageError(f"checkpoint.dir: {folder}: {error}; name another folder") from error
 
 
 @contextmanager
@@ -172,7 +183,12 @@ def _run(
         skipped=lambda: collator.skipped,
         processes=processes,
     )
-    return loop.run()
+    try:
+        return loop.run()
+    finally:
+        # Of a run that failed, too: its curves may say why.
+        if processes.is_first:
+            write_curves(prepared.folder)
 
 
 def _check_divisible(prepared: Prepared, processes: int) -> None:

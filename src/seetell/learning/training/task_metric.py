@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.data.records import QuestionRecord
-from seetell.learning.training.corpus import read_questions, read_shard_records, source_name
+from seetell.learning.training.corpus import at_key, read_questions, read_shard_records, source_name
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import ValidationSettings
 from seetell.modeling.export.run import like
@@ -35,10 +35,13 @@ def task_metric(recipe: Recipe, settings: ValidationSettings) -> str:
     source = settings.data[0]
     name = source_name(source, root)
     if source.format == "vqa":
-        learned, held = read_questions(source, root)
+        with at_key("validate.data.0"):
+            learned, held = read_questions(source, root)
         return _answers(name, held or learned)
     if source.format == "webdataset" and "caption" not in recipe.taught:
-        return _answers(name, read_shard_records(source, root)[1])
+        with at_key("validate.data.0"):
+            records = read_shard_records(source, root)[1]
+        return _answers(name, records)
     if source.format == "imagefolder":
         return f"{name}.zero_shot.top_1"
     taught = {like(objective.name) for objective in recipe.objectives}

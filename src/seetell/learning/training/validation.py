@@ -8,34 +8,30 @@ labelled photos.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any
 
+import torch
 from torch import nn
 
 from seetell.core.errors import RecipeError
-from seetell.data.imagefolder import read_imagefolder
 from seetell.data.photo_refs import PhotoRef, read_photo
-from seetell.data.records import CaptionRecord, QuestionRecord
+from seetell.data.records import CaptionRecord
 from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
 from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_labels, evaluate_questions
 from seetell.evaluation.zero_shot import classify_by_prompts
-from seetell.learning.sources import label_list, label_name
-from seetell.learning.training.corpus import (
-    read_captions,
-    read_labelled,
-    read_questions,
-    read_shard_records,
-    source_name,
-)
+from seetell.learning.sources import label_name
+from seetell.learning.training.corpus import at_key
 from seetell.learning.training.devices import choose_device
 from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import Validate
+from seetell.learning.training.measured import MeasuredData, read_measured
 from seetell.learning.training.precision import settled_precision
 from seetell.learning.training.run import TOKENIZER_FILE, Prepared
 from seetell.learning.training.sections import DataSettings
@@ -60,44 +56,76 @@ _GUARDED = {
 def build_validate(prepared: Prepared) -> Validate:
     """The measuring function of a recipe's ``validate``: averaged or raw weights in, figures out.
 
-    Raises RecipeError for a validation source nothing can be measured with.
+    Everything it needs is read, and tried on a few photos, so that what is wrong with it is said before the
+    first step. Raises DataError and UsageError, which name the key of the recipe.
     """
-    recipe, settings = prepared.recipe, prepared.recipe.validation
+    settings = prepared.recipe.validation
     if settings is None or not settings.data:
         raise RecipeError("validate.data: name at least one source to measure on")
-    wanted = {*settings.metrics, settings.stop_on} - {None}
-    root = Path(recipe.data_root)
+    sources = [_read(prepared, source, f"validate.data.{n}") for n, source in enumerate(settings.data)]
+    wanted = [name for name in {*settings.metrics, settings.stop_on} if name]
 
-    def validate(module: nn.Module) -> Mapping[str, float]:
+    def validate(module: nn.Module, data: Sequence[MeasuredData] = sources) -> Mapping[str, float]:
         assert isinstance(module, AssembledModel)
         model = facade(module, prepared)
         figures: dict[str, float] = {}
-        for source in settings.data:
-            figures.update(_measure(model, source, root, [name for name in wanted if name]))
+        for source in data:
+            with at_key(source.key):
+                figures.update(_measure(model, source, wanted))
         return figures
 
+    with _untouched(prepared.step.model):
+        names = validate(prepared.step.model, [source.few() for source in sources])
+    for key, metrics in (("metrics", settings.metrics), ("stop_on", [settings.stop_on])):
+        for metric in metrics:
+            if metric is not None and metric not in names:
+                raise RecipeError(_not_measured(f"validate.{key}", metric, names))
     return validate
 
 
 def build_guard(prepared: Prepared) -> ForgettingGuard:
-    """The forgetting guard of a recipe's ``guard``."""
-    recipe, settings = prepared.recipe, prepared.recipe.guard
+    """The forgetting guard of a recipe's ``guard``, tried as :func:`build_validate` tries."""
+    settings = prepared.recipe.guard
     assert settings is not None
-    root = Path(recipe.data_root)
-    name = source_name(settings.data, root)
+    source = _read(prepared, settings.data, "guard.data")
+    of_language = settings.data.format in ("coco_captions", "webdataset")
+    prefix = f"{source.name}.{settings.data.languages[0]}" if of_language else source.name
     metric = settings.metric or _GUARDED[settings.data.format]
-    if settings.data.format in ("coco_captions", "webdataset"):
-        name = f"{name}.{settings.data.languages[0]}"
+    name = f"{prefix}.{metric}"
 
-    def measure(module: nn.Module) -> float:
+    def measure(module: nn.Module, data: MeasuredData = source) -> float:
         assert isinstance(module, AssembledModel)
-        figures = _measure(facade(module, prepared), settings.data, root, [f"{name}.{metric}"])
-        if f"{name}.{metric}" not in figures:
-            known = ", ".join(sorted(figures)) or "nothing"
-            raise RecipeError(f"guard.metric: {metric!r} is not measured; there are {known}")
-        return figures[f"{name}.{metric}"]
+        with at_key(data.key):
+            figures = _measure(facade(module, prepared), data, [name])
+        if name not in figures:
+            raise RecipeError(_not_measured("guard.metric", metric, figures))
+        return figures[name]
 
-    return ForgettingGuard(settings, f"{name}.{metric}", measure, prepared.folder)
+    with _untouched(prepared.step.model):
+        measure(prepared.step.model, source.few())
+    return ForgettingGuard(settings, name, measure, prepared.folder)
+
+
+def _read(prepared: Prepared, settings: DataSettings, key: str) -> MeasuredData:
+    recipe = prepared.recipe
+    skips = recipe.unreadable_photos == "skip"
+    return read_measured(settings, Path(recipe.data_root), key, may_lack_photos=skips)
+
+
+@contextmanager
+def _untouched(module: nn.Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode; afterwards it is as it was."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+
+
+def _not_measured(key: str, metric: str, figures: Mapping[str, float]) -> str:
+    return f"{key}: {metric!r} is not measured; there are {', '.join(sorted(figures)) or 'nothing'}"
 
 
 def facade(module: AssembledModel, prepared: Prepared) -> Model:
@@ -126,28 +154,29 @@ def facade(module: AssembledModel, prepared: Prepared) -> Model:
     return Model(manifest, prepared.tokenizer, engine, batch_size=64)
 
 
-def _measure(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:
-    name = source_name(source, root)
-    if source.format == "coco_captions":
-        return _captioned(model, read_captions(source, root), name, source.languages, wanted)
-    if source.format == "webdataset":
-        return _of_shards(model, source, root, wanted)
-    if source.format == "vqa":
-        learned, held = read_questions(source, root)
-        measured = evaluate_questions(
-            _predictors(model, "en", False), held or learned, bootstrap=_NO_INTERVALS
-        )
-        return _figures(name, measured)
-    if "embed" not in model.tasks:
-        raise RecipeError(
-            f"validate.data: {source.path} has labels, and this model tells none without training"
-        )
-    return _figures(name, _zero_shot(model, source, root))
+def _measure(model: Model, data: MeasuredData, wanted: Sequence[str]) -> dict[str, float]:
+    """What the source holds and the model can do: captions, questions, labels."""
+    source = data.settings
+    figures: dict[str, float] = {}
+    if data.captioned and {"embed", "caption"} & set(model.tasks):
+        spoken = [code for code in source.languages if any(record.texts(code) for record in data.captioned)]
+        figures.update(_captioned(model, data.captioned, data.name, spoken, wanted))
+    if data.asked and "ask" in model.tasks:
+        predict = _predictors(model, "en", False)
+        measured = evaluate_questions(predict, data.asked, bootstrap=_NO_INTERVALS)
+        figures.update(_figures(data.name, measured))
+    if data.labelled and "embed" in model.tasks:
+        figures.update(_figures(data.name, _zero_shot(model, data)))
+    if not figures:
+        what = "labels, and this model tells none without training" if data.labelled else "nothing"
+        rest = "" if data.labelled else " that this model can be measured by"
+        raise RecipeError(f"{source.path} has {what}{rest}; name another source to measure on")
+    return figures
 
 
 def _captioned(
     model: Model,
-    records: Sequence[CaptionRecord],
+    records: Sequence[CaptionRecord[Any]],
     name: str,
     languages: Sequence[str],
     wanted: Sequence[str],
@@ -164,39 +193,19 @@ def _captioned(
     return figures
 
 
-def _of_shards(model: Model, source: DataSettings, root: Path, wanted: Sequence[str]) -> dict[str, float]:
-    """What the samples of a ``webdataset`` hold and the model can do: captions, questions or both."""
-    name = source_name(source, root)
-    captioned, asked = read_shard_records(source, root)
-    figures: dict[str, float] = {}
-    if captioned and {"embed", "caption"} & set(model.tasks):
-        # An evaluation does no more with the photos than to hand them on to the predictors, which read them.
-        records = cast("list[CaptionRecord]", captioned)
-        spoken = [code for code in source.languages if any(record.texts(code) for record in records)]
-        figures.update(_captioned(model, records, name, spoken, wanted))
-    if asked and "ask" in model.tasks:
-        questions = cast("list[QuestionRecord]", asked)
-        measured = evaluate_questions(_predictors(model, "en", False), questions, bootstrap=_NO_INTERVALS)
-        figures.update(_figures(name, measured))
-    if not figures:
-        raise RecipeError(f"validate.data: {source.path} holds nothing that this model can be measured by")
-    return figures
-
-
-def _zero_shot(model: Model, source: DataSettings, root: Path) -> Evaluation:
+def _zero_shot(model: Model, data: MeasuredData) -> Evaluation:
     """Of labelled photos, those held out where there are any: told from all labels of their source by their
     names, in the source's templates of its first language."""
-    learned, held = read_labelled(source, root)
-    every = label_list(read_imagefolder(root / source.path))
+    source = data.settings
     language = next(iter(source.templates), "en")
     named = [
         replace(record, label=label_name(record.label, language, source.label_names))
-        for record in held or learned
+        for record in data.labelled
     ]
     classify = classify_by_prompts(
         partial(model.stream, "embed_images"),
         model.embed_texts,
-        [label_name(label, language, source.label_names) for label in every],
+        [label_name(label, language, source.label_names) for label in data.labels],
         source.templates.get(language, ("{}",)),
     )
     predict = Predictors(model.name, model.precision, classify=classify)
