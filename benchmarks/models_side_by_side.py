@@ -4,9 +4,9 @@
 
 Of the photos in the folder PHOTOS, the first 64 by name, each round embeds all at once, and captions and asks
 about 16 ("what is in the picture?"); the bundles take turns within a round, each round begun by another.
-`encode_ms` is the image encoder alone on one photo. Then each captions one photo in a new process with its
-graphs cached (`cold_s`, `peak_mb`). Best of the rounds, since other programs can only slow a run down. Prints
-a JSON object; `ratio` is to the last bundle named, above 1 for more in a second and for less time.
+`encode_ms` is the image encoder alone on one photo. Before that each captions one photo in a new process with
+its graphs cached (`cold_s`, `peak_mb`). Best of the rounds, since other programs can only slow a run down.
+Prints a JSON object; `ratio` is to the last bundle named, above 1 for more in a second and for less time.
 """
 
 from __future__ import annotations
@@ -66,6 +66,15 @@ def main() -> None:
     photos = sorted(path for path in asked.photos.iterdir() if path.suffix == ".jpg")[:_EMBEDDED]
     named = dict(one.split("=", 1) for one in asked.bundles)
     sources = {name: (*one.split("@", 1), "auto")[:2] for name, one in named.items()}
+    # First, while this process is small: what a process is begun from counts in its peak.
+    command = [str(Path(sys.executable).with_name("seetell")), "caption", str(photos[0])]
+    with tempfile.TemporaryDirectory() as cache:
+        starts: dict[str, list[tuple[float, float]]] = {name: [] for name in sources}
+        for round_ in range(asked.rounds):
+            for name, (bundle, wish) in sources.items():
+                spent = timed([*command, "--model", bundle, "--precision", wish], cache)
+                if round_:
+                    starts[name].append(spent)
     models = {name: seetell.load(bundle, precision=wish) for name, (bundle, wish) in sources.items()}
     runs = {name: works(model, photos) for name, model in models.items()}
     for own in runs.values():
@@ -84,14 +93,6 @@ def main() -> None:
         name: {work: figure(work, best_s, len(photos)) for work, best_s in own.items()}
         for name, own in best.items()
     }
-    command = [str(Path(sys.executable).with_name("seetell")), "caption", str(photos[0])]
-    with tempfile.TemporaryDirectory() as cache:
-        starts: dict[str, list[tuple[float, float]]] = {name: [] for name in sources}
-        for round_ in range(asked.rounds):
-            for name, (bundle, wish) in sources.items():
-                spent = timed([*command, "--model", bundle, "--precision", wish], cache)
-                if round_:
-                    starts[name].append(spent)
     for name, spent_all in starts.items():
         found[name]["cold_s"] = min(spent_s for spent_s, _ in spent_all)
         found[name]["peak_mb"] = max(peak for _, peak in spent_all)
