@@ -1,16 +1,19 @@
 """Fit a bundle's confidence of captions on captions people wrote: `score.captions` of its manifest.
 
-    python benchmarks/caption_confidence.py BUNDLE CAPTIONS.json IMAGES --synonyms F [--named N.json] [--keep]
+    python benchmarks/caption_confidence.py BUNDLE CAPTIONS.json IMAGES --synonyms F
+        [--named N.json] [--things T.json] [--keep]
 
 A caption is right where every object it names stands in one of its photo's captions (CHAIR's list of English
 words, `--synonyms`; a table of Chinese ones). Photos of another kind than those, and pictures of nothing, may
 go with them (`--named`: photo -> language -> names for what it shows): there a caption is right where it says
-one of the names, and of a picture without any it never is. The probability is fitted on every second photo by
-number. The
-model is unsure of a caption that is more probably wrong than right (`--least 0.5`), and of as many more as it
-takes for `--right 80` of 100 captions that are shown to be right on those photos. What comes of both is
-measured on the other photos and printed, a JSON object for each language. `--keep` writes the fit into the
-bundle's manifest, in place of an earlier one, which has no part in a new fit.
+one of the names, and of a picture without any it never is. With questions whether things are there and the
+words by which captions name them (`--things`: language -> a list of AskedThing, as a manifest has it), what
+the model itself answers about what its caption names is held against it. The probability is fitted on every
+second photo by number. The model is unsure of a caption that is more probably wrong than right
+(`--least 0.5`), and of as many more as it takes for `--right 80` of 100 captions that are shown to be right
+on those photos. What comes of both is measured on the other photos and printed, a JSON object for each
+language. `--keep` writes the fit into the bundle's manifest, in place of an earlier one, which has no part in
+a new fit.
 """
 
 from __future__ import annotations
@@ -26,7 +29,14 @@ from typing import Any
 import numpy as np
 
 import seetell
-from seetell.bundle.manifest import FORMAT, MANIFEST_NAME, CaptionConfidence, manifest_json, read_manifest
+from seetell.bundle.manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    AskedThing,
+    CaptionConfidence,
+    manifest_json,
+    read_manifest,
+)
 from seetell.core.errors import UsageError
 from seetell.core.files import atomic_write_text
 from seetell.data.coco import read_coco_captions
@@ -35,6 +45,8 @@ from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.calibration import pick_threshold, score_calibration
 from seetell.evaluation.caption_confidence import equal_mass_ece, fit_confidence, names_only
 from seetell.evaluation.chair import Vocabulary, read_synonyms
+from seetell.tasks.question_kinds import read_question
+from seetell.tasks.sureness import Naming, presence
 
 RIGHT_PERCENT, LEAST = 80.0, 0.5
 
@@ -63,6 +75,15 @@ def read_named(path: Path, language: str) -> list[NamedPhoto]:
     ]
 
 
+def read_things(path: Path) -> dict[str, tuple[AskedThing, ...]]:
+    """Language -> what to ask for."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        language: tuple(AskedThing.model_validate_json(json.dumps(one)) for one in several)
+        for language, several in document.items()
+    }
+
+
 def fit_captions(
     model: seetell.Model,
     records: Sequence[CaptionRecord],
@@ -70,6 +91,7 @@ def fit_captions(
     vocabulary: Vocabulary | None,
     *,
     named: Sequence[NamedPhoto] = (),
+    things: Sequence[AskedThing] = (),
     right_percent: float = RIGHT_PERCENT,
     least: float = LEAST,
 ) -> tuple[CaptionConfidence, dict[str, Any]]:
@@ -89,6 +111,7 @@ def fit_captions(
         ]
     )
     scores = np.array([one.score for one in captions])
+    there = np.array(_presence(model, photos, texts, Naming(things, language)))
     right = np.array(
         [
             names_only(text, language, record.captions, vocabulary)
@@ -103,8 +126,8 @@ def fit_captions(
     )
     captioned = np.arange(len(photos)) < len(records)
     shows = np.array([True] * len(records) + [bool(one.names) for one in named])
-    fitted = fit_confidence(scores[even], cosines[even], right[even])
-    chances = fitted.chances(scores, cosines)
+    fitted = fit_confidence(scores[even], cosines[even], right[even], there[even] if things else None)
+    chances = fitted.chances(scores, cosines, there)
     threshold = pick_threshold(chances[even].tolist(), right[even].astype(float).tolist(), right_percent)
     if threshold is None:
         raise UsageError(
@@ -116,11 +139,13 @@ def fit_captions(
         bias=fitted.bias,
         log_prob_weight=fitted.log_prob_weight,
         match_weight=fitted.match_weight,
+        presence_weight=fitted.presence_weight,
+        things=tuple(things),
         unsure_below=unsure_below,
     )
     report: dict[str, Any] = {
         "language": language,
-        **{name: round(value, 4) for name, value in confidence.model_dump().items()},
+        **{name: round(value, 4) for name, value in confidence.model_dump(exclude={"things"}).items()},
         "fitted_on": _judged(chances[even], right[even], unsure_below),
         "others": _judged(chances[~even], right[~even], unsure_below),
     }
@@ -134,6 +159,21 @@ def fit_captions(
             if (some & ~even).any():
                 report[name] = _judged(chances[some & ~even], right[some & ~even], unsure_below)
     return confidence, report
+
+
+def _presence(
+    model: seetell.Model, photos: Sequence[Path], texts: Sequence[str], naming: Naming
+) -> list[float]:
+    """Of each photo and its caption, what ``presence`` makes of the model's answers."""
+    asked = [(place, question) for place, text in enumerate(texts) for question in naming.questions(text)]
+    chances: list[list[float | None]] = [[] for _ in texts]
+    if asked:
+        answers = model.ask([photos[place] for place, _ in asked], [text for _, text in asked], top=2)
+        for (place, question), answer in zip(asked, answers, strict=True):
+            yes, no = read_question(question).options
+            told = {one.answer: one.confidence for one in answer.alternatives}
+            chances[place].append(told[yes] / (told[yes] + told[no]))
+    return [presence(own) for own in chances]
 
 
 def _judged(chances: Any, right: Any, threshold: float) -> dict[str, Any]:
@@ -170,6 +210,7 @@ def fit_bundle(
     *,
     synonyms: Path,
     named: Path | None = None,
+    things: Path | None = None,
     right_percent: float = RIGHT_PERCENT,
     least: float = LEAST,
     languages: Sequence[str] = (),
@@ -180,6 +221,7 @@ def fit_bundle(
     Returns the reports."""
     records = read_coco_captions(captions, images)
     vocabulary = read_synonyms(synonyms)
+    asked = {} if things is None else read_things(things)
     fitted: dict[str, CaptionConfidence] = {}
     reports = []
     with seetell.load(folder, precision=precision) as model:
@@ -192,6 +234,7 @@ def fit_bundle(
                 language,
                 vocabulary,
                 named=[] if named is None else read_named(named, language),
+                things=asked.get(language, ()),
                 right_percent=right_percent,
                 least=least,
             )
@@ -218,6 +261,7 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--synonyms", type=Path, required=True, help="English words for objects")
     parser.add_argument("--named", type=Path, help="photos of other kinds: photo -> language -> names")
+    parser.add_argument("--things", type=Path, help="what to ask of what captions name, by language")
     parser.add_argument("--right", type=float, default=RIGHT_PERCENT, help="of 100 captions shown")
     parser.add_argument("--least", type=float, default=LEAST, help="probability of one that is shown")
     parser.add_argument("--language", action="append", default=[], help="en or zh; left out, all")
@@ -230,6 +274,7 @@ def main() -> None:
         given.images,
         synonyms=given.synonyms,
         named=given.named,
+        things=given.things,
         right_percent=given.right,
         least=given.least,
         languages=given.language,

@@ -8,7 +8,7 @@ without its last tenth), ``traffic`` (voc_traffic without its last fifth) and ``
 without every tenth of a label). Each has ``captions_train.json`` and ``images``, a link to the photos. In
 ``calibration`` are links to photos of all kinds, for int8, none of which is measured on. ``unsure`` is what
 to fit the confidence of captions on beside Flickr8k's photos: some that are held out with what they show, and
-drawn pictures of nothing, in ``names.json``.
+drawn pictures of nothing, in ``names.json``; and in ``things.json`` what to ask about what a caption names.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ from typing import Any
 
 import numpy as np
 import yaml
-from PIL import Image, ImageDraw, ImageFont
+from drawn import pictures_of_nothing
+from photo_words import WORDS, Fact, Photo, with_plurals
+from question_forms import worded
 
 from seetell.core.files import atomic_write_text
 from seetell.data.coco import read_coco_captions
 from seetell.data.holdout import Holdout, split_holdout, split_labelled_holdout
 from seetell.data.imagefolder import read_imagefolder
-from seetell.data.records import QuestionRecord
+from seetell.data.records import CaptionRecord, QuestionRecord
 from seetell.data.vqa import read_vqa
 
 _HERE = Path(__file__).parent
 _PER_PHOTO = 5
 # Photos of each kind to calibrate int8 on.
 _CALIBRATED = 60
+_WHO = ("man", "woman", "boy", "girl", "child", "baby")
 _NUMERALS = {"en": ("", "a", "two", "three", "four"), "zh": ("", "一", "两", "三", "四")}
 # Photos of each set of labels, and drawn pictures of each kind, to learn on when to be unsure.
 _UNSURE_PHOTOS, _UNSURE_PICTURES = 120, 20
-_PAGE = 320
 # Nouns that take no article.
 _PLAIN = re.compile(
     r"(books|shelves|blinds|clothes|sunglasses|binoculars|headphones|scissors|pants|shoes|shorts)"
@@ -190,44 +192,26 @@ def held_out(folder: Path, labels: Mapping[str, Sequence[str]], rng: random.Rand
     return found
 
 
-def pictures_of_nothing(out: Path, rng: np.random.Generator) -> list[Path]:
-    """Plain and shaded surfaces, noise, and pages of text, none of which shows a thing."""
-    out.mkdir(parents=True, exist_ok=True)
-    found = []
-
-    def keep(picture: Image.Image) -> None:
-        found.append(out / f"{len(found):03d}.png")
-        picture.save(found[-1])
-
-    for number in range(_UNSURE_PICTURES):
-        ends = rng.integers(0, 256, (2, 3)) if number > 1 else np.full((2, 3), 255 * number)
-        # Every other one is of one colour.
-        ramp = np.linspace(0, number % 2, _PAGE)[:, None, None]
-        shaded = (ends[0] * (1 - ramp) + ends[1] * ramp).repeat(_PAGE, axis=1)
-        keep(Image.fromarray(shaded.round().astype(np.uint8)))
-    for number in range(_UNSURE_PICTURES):
-        cell = (1, 2, 4, 8)[number % 4]
-        grain = rng.integers(0, 256, (_PAGE // cell, _PAGE // cell, 3 if number % 8 < 4 else 1))
-        keep(
-            Image.fromarray(
-                grain.repeat(cell, 0).repeat(cell, 1).repeat(4 - grain.shape[2], 2)[..., :3].astype(np.uint8)
-            )
+def asked_things() -> dict[str, list[dict[str, Any]]]:
+    """Language -> questions whether a thing is there, with the words by which captions name it. Who somebody
+    is stays unasked: by CHAIR's words a caption that says "a man" of a woman is right."""
+    found: dict[str, list[dict[str, Any]]] = {"en": [], "zh": []}
+    for word, thing in WORDS["things"].items():
+        if word in _WHO:
+            continue
+        photo = Photo(CaptionRecord(Path(), (), 0))
+        fact = Fact(photo, "presence", word, "yes", 0)
+        unless = thing.get("unless", "")
+        found["en"].append(
+            {
+                "question": worded(fact, "en")[0],
+                "words": sorted(with_plurals(thing["says"])),
+                "unless": sorted(with_plurals(unless)),
+            }
         )
-    for number in range(_UNSURE_PICTURES):
-        page = Image.new(
-            "RGB", (_PAGE, _PAGE if number % 2 else _PAGE * 3 // 2), "white" if number % 3 else "#202428"
-        )
-        size = int(rng.integers(9, 26))
-        pen = ImageDraw.Draw(page)
-        for top in range(8, page.height - size, round(size * 1.5)):
-            words = [
-                "".join(chr(97 + letter) for letter in rng.integers(0, 26, rng.integers(2, 9)))
-                for _ in range(9)
-            ]
-            pen.text(
-                (10, top), " ".join(words), "black" if number % 3 else "#d8dee9", ImageFont.load_default(size)
-            )
-        keep(page)
+        parts = str(thing["zh_says"]).split()
+        less = str(thing.get("zh_less", "")).split()
+        found["zh"].append({"question": worded(fact, "zh")[0], "words": parts, "unless": less})
     return found
 
 
@@ -236,9 +220,10 @@ def unsure(out: Path, named: Captioned, rng: np.random.Generator) -> int:
     names: dict[str, Mapping[str, Sequence[str]]] = {
         os.path.relpath(photo.resolve(), out.resolve()): called for photo, called in named.items()
     }
-    for picture in pictures_of_nothing(out / "nothing", rng):
+    for picture in pictures_of_nothing(out / "nothing", _UNSURE_PICTURES, rng):
         names[picture.relative_to(out).as_posix()] = {"en": [], "zh": []}
     atomic_write_text(out / "names.json", json.dumps(names, ensure_ascii=False))
+    atomic_write_text(out / "things.json", json.dumps(asked_things(), ensure_ascii=False))
     return len(names)
 
 

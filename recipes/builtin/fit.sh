@@ -18,5 +18,6 @@ python "$here/calibrate_answers.py" "$bundle" --keep \
 for fit in "en 85" "zh 77"; do
     python "$here/caption_confidence.py" "$bundle" "$data/flickr8k/captions_dev.json" "$data/flickr8k/images" \
         --synonyms "$data/metrics/chair_synonyms.txt" --named "$data/made/unsure/names.json" \
+        --things "$data/made/unsure/things.json" \
         --language "${fit% *}" --right "${fit#* }" --keep
 done

@@ -102,7 +102,8 @@ def expanded(words: str) -> list[str]:
     return found
 
 
-def _with_plurals(words: str) -> set[str]:
+def with_plurals(words: str) -> set[str]:
+    """Any of an entry's words in any number."""
     return {
         one
         for word in expanded(words)
@@ -113,7 +114,7 @@ def _with_plurals(words: str) -> set[str]:
 @cache
 def pattern(words: str, plurals: bool = True) -> re.Pattern[str]:
     """Any of an entry's words, whole, with their plurals. No word, and it never matches."""
-    found = _with_plurals(words) if plurals else set(expanded(words))
+    found = with_plurals(words) if plurals else set(expanded(words))
     longest_first = sorted(found, key=lambda one: (-len(one), one))
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b" if found else r"(?!)")
 
@@ -121,7 +122,7 @@ def pattern(words: str, plurals: bool = True) -> re.Pattern[str]:
 @cache
 def _sought(words: str) -> tuple[frozenset[str], tuple[str, ...]]:
     """An entry's single words and its phrases, with their plurals."""
-    found = _with_plurals(words)
+    found = with_plurals(words)
     return frozenset(one for one in found if " " not in one), tuple(f" {one} " for one in found if " " in one)
 
 

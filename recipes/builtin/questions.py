@@ -3,7 +3,8 @@
     python recipes/builtin/questions.py DATA OUT
 
 reads ``DATA/flickr8k``, ``DATA/voc_traffic`` and ``DATA/labelled`` and writes folders in the recipe format
-``vqa``: ``flickr8k_en``, ``flickr8k_zh``, ``voc_traffic``, ``voc_traffic_zh``, ``labelled``, ``labelled_zh``.
+``vqa``: ``flickr8k_en``, ``flickr8k_zh``, ``voc_traffic``, ``voc_traffic_zh``, ``labelled``, ``labelled_zh``,
+and ``nothing`` and ``nothing_zh``, about pictures drawn into ``drawn``, which are to learn from alone.
 In each are ``questions_train.json``, ``annotations_train.json``, the same for ``dev``, and ``images``, a link
 to the photos. Every annotation says its kind of question (``question_type``) and what it is about (``word``).
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from box_questions import voc_traffic
 from caption_facts import caption_facts
+from drawn import nothing
 from label_questions import labelled
 from photo_words import Photo
 from question_forms import LANGUAGES, MOST, Split, asked, generator
@@ -93,6 +95,11 @@ def main() -> None:
             write(asked_for.out / own, folder / images, splits)
             for kind, (learned, held, share) in blind(splits["train"], splits["dev"]).items():
                 print(f"{own:16}{kind:18}{learned:8}{held:7}{share:14.1f}%")
+    drawn = asked_for.out / "drawn"
+    for language, splits in nothing(drawn, asked_for.seed).items():
+        own = "nothing" if language == "en" else f"nothing_{language}"
+        write(asked_for.out / own, drawn, splits)
+        print(f"{own:16}{'presence':18}{len(splits['train']):8}")
 
 
 if __name__ == "__main__":

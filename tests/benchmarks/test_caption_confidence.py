@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.caption_confidence import NamedPhoto, fit_captions, keep_fitted, read_named
+from benchmarks.caption_confidence import NamedPhoto, fit_captions, keep_fitted, read_named, read_things
 from numpy.typing import NDArray
 
-from seetell.bundle.manifest import MANIFEST_NAME, CaptionConfidence, manifest_json, read_manifest
+from seetell.bundle.manifest import (
+    MANIFEST_NAME,
+    AskedThing,
+    CaptionConfidence,
+    manifest_json,
+    read_manifest,
+)
 from seetell.core.errors import UsageError
-from seetell.core.results import Caption
+from seetell.core.results import Alternative, Answer, Caption
 from seetell.data.records import CaptionRecord
 from seetell.evaluation.chair import Vocabulary
 from tests.runtime.toy import ToyEngine, make_manifest
@@ -120,6 +126,49 @@ def test_photos_of_other_kinds_have_their_part_in_it(records: list[CaptionRecord
     dogs = [NamedPhoto(Path(f"{number}.png"), ("dog",)) for number in range(200)]
     _, report = fit_captions(Writer(), records, "en", WORDS, named=dogs, right_percent=40)  # type: ignore[arg-type]
     assert report["named"]["right"] == 100.0
+
+
+class Knowing(Writer):
+    """Also answers whether there is a dog, and knows it better than its captions do."""
+
+    def ask(self, photos: Sequence[Path], questions: Sequence[str], *, top: int) -> list[Answer]:
+        assert set(questions) == {"is there a dog?"} and top == 2
+        found = []
+        for path in photos:
+            yes = 0.95 if _dogs(int(path.stem)) else 0.05
+            told = (Alternative("no", 1 - yes), Alternative("yes", yes))
+            found.append(Answer(told[0].answer, told[0].confidence, told, False, "m", "fp32"))
+        return found
+
+
+def _dogs(number: int) -> bool:
+    return number % 7 < 4
+
+
+def test_what_the_model_answers_is_held_against_its_captions() -> None:
+    records = [
+        CaptionRecord(Path(f"{n}.png"), ((("the dog" if _dogs(n) != (n % 31 == 0) else "a man"), "en"),), n)
+        for n in range(400)
+    ]
+    things = [AskedThing(question="is there a dog?", words=("dog",))]
+    blind, blindly = fit_captions(Knowing(), records, "en", WORDS, things=(), right_percent=60, least=0.1)  # type: ignore[arg-type]
+    fitted, report = fit_captions(Knowing(), records, "en", WORDS, things=things, right_percent=60, least=0.5)  # type: ignore[arg-type]
+    assert (blind.presence_weight, blind.things) == (0.0, ())
+    assert fitted.presence_weight > 0 and fitted.things == tuple(things)
+    assert report["others"]["right_of_shown"] > 90 > blindly["others"]["right_of_shown"]
+    assert report["others"]["right_of_unsure"] < 10
+    # A caption that names nothing is asked nothing about.
+    nothing = [AskedThing(question="is there a cat?", words=("cat",))]
+    unasked, _ = fit_captions(Knowing(), records, "en", WORDS, things=nothing, right_percent=55, least=0.1)  # type: ignore[arg-type]
+    assert unasked.presence_weight == 0
+
+
+def test_things_are_read_by_language(tmp_path: Path) -> None:
+    (tmp_path / "things.json").write_text(
+        '{"en": [{"question": "is there a dog?", "words": ["dog", "dogs"], "unless": ["hot dog"]}], "zh": []}'
+    )
+    (dog,) = read_things(tmp_path / "things.json")["en"]
+    assert dog == AskedThing(question="is there a dog?", words=("dog", "dogs"), unless=("hot dog",))
 
 
 def test_names_are_read_from_where_their_file_lies(tmp_path: Path) -> None:

@@ -59,6 +59,19 @@ def test_the_weights_that_made_the_data_are_found() -> None:
     assert found.chances(np.array([-1.0]), np.array([0.25])) == pytest.approx(1 / (1 + np.exp(0.0)), abs=0.03)
 
 
+def test_what_the_model_answers_weighs_too() -> None:
+    draw = np.random.default_rng(2)
+    scores, cosines, there = (draw.normal(size=20_000) for _ in range(3))
+    made = FittedConfidence(0.5, 1.0, -0.5, 2.0)
+    right = draw.random(20_000) < made.chances(scores, cosines, there)
+    found = fit_confidence(scores.tolist(), cosines.tolist(), right.tolist(), there.tolist())
+    assert found.presence_weight == pytest.approx(2.0, abs=0.15)
+    assert found.match_weight == pytest.approx(-0.5, abs=0.1)
+    assert fit_confidence(scores.tolist(), cosines.tolist(), right.tolist()).presence_weight == 0
+    with pytest.raises(UsageError, match="give all of each"):
+        fit_confidence([-1.0, -2.0], [0.1, 0.2], [True, False], [0.0])
+
+
 def test_the_mean_of_what_is_fitted_is_the_share_that_is_right() -> None:
     """Of the score equations of maximum likelihood, that of the bias."""
     draw = np.random.default_rng(1)

@@ -9,16 +9,21 @@ import zipfile
 from pathlib import Path
 
 import captions
+import drawn
 import eyes
 import numpy as np
+import photo_words
 import pytest
 import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from seetell.bundle.manifest import AskedThing
 from seetell.data.coco import read_coco_captions
 from seetell.data.records import QuestionRecord
+from seetell.tasks.question_kinds import read_question
+from seetell.tasks.sureness import Naming
 
 WORDS = yaml.safe_load((Path(captions.__file__).parent / "words" / "caption_words.yaml").read_text("utf-8"))
 
@@ -130,13 +135,44 @@ def test_a_package_without_weights_is_named(
 
 
 def test_pictures_of_nothing_are_of_three_kinds_and_the_same_every_time(tmp_path: Path) -> None:
-    made = [captions.pictures_of_nothing(tmp_path / name, np.random.default_rng(1)) for name in ("a", "b")]
+    made = [drawn.pictures_of_nothing(tmp_path / name, 20, np.random.default_rng(1)) for name in ("a", "b")]
     assert [one.read_bytes() for one in made[0]] == [one.read_bytes() for one in made[1]]
     colours = [len(Image.open(one).convert("RGB").getcolors(1 << 20) or ()) for one in made[0]]
     plain, noise, text = colours[:20], colours[20:40], colours[40:]
     assert plain[:2] == [1, 1] and max(plain) <= 320, "black, white, and others"
     assert min(noise) > 100
     assert all(2 < count < 300 for count in text), "letters on a ground"
+
+
+def test_what_is_learned_from_is_not_what_is_measured_on(tmp_path: Path) -> None:
+    """All black and all white are for measuring, and no drawn picture is in both."""
+    questions = drawn.nothing(tmp_path / "learned", 1)
+    measured = drawn.pictures_of_nothing(tmp_path / "measured", 20, np.random.default_rng(1))
+    learned = sorted({one.photo for one in questions["en"]["train"]})
+    assert len(learned) == 3 * 25 - 2 + 25
+    assert not {one.read_bytes() for one in learned} & {one.read_bytes() for one in measured}
+    for language, answer in (("en", "no"), ("zh", "没有")):
+        records = questions[language]["train"]
+        assert {one.majority for one in records} == {answer} and {one.kind for one in records} == {"presence"}
+        assert len(records) == len(learned) * len(photo_words.WORDS["things"])
+    boxes = [Image.open(one).convert("RGB") for one in learned if one.name.startswith("boxes")]
+    assert len(boxes) == 25 and all(len(one.getcolors(1 << 20) or ()) > 2 for one in boxes)
+
+
+def test_things_are_asked_for_by_the_words_that_captions_have() -> None:
+    things = captions.asked_things()
+    assert len(things["en"]) == len(things["zh"]) > 60
+    for language, texts in (
+        ("en", {"a puppy in a field of grass": 3, "two men on bicycles": 2, "a hot dog on a plate": 1}),
+        ("zh", {"一只狗在草地上": 3, "一个男人在骑自行车": 2}),
+    ):
+        naming = Naming(
+            [AskedThing.model_validate_json(json.dumps(one)) for one in things[language]], language
+        )
+        for text, count in texts.items():
+            assert len(naming.questions(text)) == count, (text, naming.questions(text))
+        for one in things[language]:
+            assert read_question(str(one["question"])).kind == "yes_no"
 
 
 def test_what_is_held_out_is_named_with_its_kinds(tmp_path: Path) -> None:

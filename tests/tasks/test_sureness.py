@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seetell.bundle.manifest import AskedThing
 from seetell.core.results import Caption
 from seetell.runtime.generation import GenerationOptions
 from seetell.runtime.generation.repeats import repeats, words_of
 from seetell.tasks.model import Model
+from seetell.tasks.sureness import Naming, presence
 from tests.tasks.conftest import MakeModel
 
 LESS = {"en": ["a room", "a dog outside", "a picture of something"], "zh": ["一个男人", "草地"]}
@@ -22,6 +24,7 @@ LESS = {"en": ["a room", "a dog outside", "a picture of something"], "zh": ["一
 SCALE = 9.0
 FITTED = {"bias": 4.0, "log_prob_weight": 2.0, "match_weight": 3.0}
 GREEDY = GenerationOptions(max_tokens=12, min_tokens=4)
+BEAMS = GenerationOptions(beams=4, max_tokens=12, min_tokens=4)
 
 
 def with_threshold(make_model: MakeModel, unsure_below: float, **changes: Any) -> Model:
@@ -109,6 +112,80 @@ def test_what_the_bundle_does_not_say_is_not_known(make_model: MakeModel, photos
         make_model(without=("text_encoder",), score=english).caption(photos[0], options=GREEDY),
     ):
         assert (found.confidence, found.unsure, found.guess) == (None, False, None)
+
+
+ASKED = {
+    "en": [("is there a dog?", ["dog", "dogs"], ["hot dog"]), ("is there a man?", ["man"], [])],
+    "zh": [("有狗吗？", ["狗"], []), ("有男人吗？", ["男", "草地"], [])],
+}
+
+
+def things_of(language: str) -> list[dict[str, Any]]:
+    return [{"question": asked, "words": words, "unless": less} for asked, words, less in ASKED[language]]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "questions"),
+    [
+        ("Two Dogs beside a man", "en", ["is there a dog?", "is there a man?"]),
+        ("a woman eats a hot dog", "en", []),
+        ("a dog eats a hot dog", "en", ["is there a dog?"]),
+        ("一只狗在草地上", "zh", ["有狗吗？", "有男人吗？"]),
+        ("一只猫", "zh", []),
+    ],
+)
+def test_what_a_text_names_is_asked_for(text: str, language: str, questions: list[str]) -> None:
+    naming = Naming([AskedThing(**one) for one in things_of(language)], language)
+    assert naming.questions(text) == questions
+
+
+def test_presence_is_the_least_of_the_odds() -> None:
+    assert presence([0.9, 0.5, None]) == 0
+    assert presence([0.9, 0.8]) == pytest.approx(math.log(4))
+    assert presence([]) == presence([None]) == 0
+    assert [presence([0.0]), presence([1.0])] == pytest.approx([math.log(1e-4), -math.log(1e-4)], abs=1e-3)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_caption_is_held_against_what_the_model_answers(
+    make_model: MakeModel, photos: list[Path], language: str
+) -> None:
+    """In one go with the captions, and as by one question after the other."""
+    answers = ("yes", "no", "有", "没有", "red")
+    plain = {
+        photo: make_model(answers=answers).captions(photo, 2, language=language, options=BEAMS)
+        for photo in photos
+    }
+    things = things_of(language)
+    # Of what the toy says, half are named.
+    said = sorted({one.text for several in plain.values() for one in several})
+    things[0]["words"] = said[::2]
+    fitted = {language: {**FITTED, "presence_weight": 1.5, "things": things}}
+    model = make_model(score={"captions": fitted, "answer_temperature": 2.0}, answers=answers)
+    naming = Naming([AskedThing(**one) for one in things], language)
+    asked = 0
+    for photo in photos:
+        found = model.captions(photo, 2, language=language, options=BEAMS)
+        assert [one.text for one in found] == [one.text for one in plain[photo]]
+        for one in found:
+            odds = []
+            for question in naming.questions(one.text):
+                told = model.ask(photo, question, top=2).alternatives
+                yes = next(way.confidence for way in told if way.answer in ("yes", "有"))
+                odds.append(math.log(yes / (1 - yes)))
+            asked += len(odds)
+            cosine = float(model.embed_images(photo)[0] @ model.embed_texts(one.text)[0])
+            logit = 4.0 + 2.0 * one.score + 3.0 * cosine + 1.5 * min(odds, default=0.0)
+            assert one.confidence == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-5)
+    assert 0 < asked < 2 * len(photos)
+
+
+def test_what_nobody_can_be_asked_leaves_a_caption_unjudged(
+    make_model: MakeModel, photos: list[Path]
+) -> None:
+    fitted = {"en": {**FITTED, "presence_weight": 1.5, "things": things_of("en"), "unsure_below": 1.0}}
+    model = make_model(score={"captions": fitted}, without=("fusion_encoder",))
+    assert model.caption(photos[0], options=GREEDY).confidence is None
 
 
 def test_without_anything_to_say_instead_the_caption_stays(make_model: MakeModel, photos: list[Path]) -> None:

@@ -88,14 +88,28 @@ class AnswerKind(_Strict):
     abstain_below: float = Field(default=0.0, ge=0, le=1)
 
 
+class AskedThing(_Strict):
+    """A question whether a thing is there, to be answered with yes or no. A caption names the thing with any
+    of ``words``: whole words in English, parts of the text in Chinese. ``unless``: words that are no mention
+    of it ("hot dog")."""
+
+    question: str = Field(min_length=1)
+    words: tuple[str, ...] = Field(min_length=1)
+    unless: tuple[str, ...] = ()
+
+
 class CaptionConfidence(_Strict):
     """The probability that all objects a caption names are in its photo, by logistic regression fitted on
     held-out photos: sigmoid(bias + log_prob_weight * mean log-probability per token + match_weight * cosine
-    of photo and caption). A caption less probable than ``unsure_below`` is replaced by one that says less."""
+    of photo and caption + presence_weight * presence). Presence: the least log-odds with which the model
+    itself answers that what the caption names is there, of ``things``; 0 where it names none of them. A
+    caption less probable than ``unsure_below`` is replaced by one that says less."""
 
     bias: float
     log_prob_weight: float
     match_weight: float
+    presence_weight: float = 0.0
+    things: tuple[AskedThing, ...] = ()
     unsure_below: float = Field(default=0.0, ge=0, le=1)
 
 

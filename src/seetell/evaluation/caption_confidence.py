@@ -1,8 +1,8 @@
 """The probability that a caption names nothing that is not there: fitted, and whether it can be believed.
 
 A caption is right where every object it names was named by somebody who captioned the photo; one that names
-no object that is known is right, too. Its probability is a logistic regression on what a decoder and an
-encoder say of it: its mean log-probability per token, and the cosine of photo and caption.
+no object that is known is right, too. Its probability is a logistic regression on what a model itself says of
+it: its mean log-probability per token, the cosine of photo and caption, and whether what it names is there.
 """
 
 from __future__ import annotations
@@ -21,20 +21,32 @@ from seetell.evaluation.logistic import fit_logistic, sigmoid
 
 @dataclass(frozen=True, slots=True)
 class FittedConfidence:
-    """The probability is sigmoid(bias + log_prob_weight * score + match_weight * cosine)."""
+    """The probability is sigmoid(bias + log_prob_weight * score + match_weight * cosine + presence_weight *
+    presence)."""
 
     bias: float
     log_prob_weight: float
     match_weight: float
+    presence_weight: float = 0.0
 
-    def chances(self, scores: NDArray[np.float64], cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+    def chances(
+        self,
+        scores: NDArray[np.float64],
+        cosines: NDArray[np.float64],
+        presence: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
         """The probability of each of N captions, float64[N]."""
         logits = self.bias + self.log_prob_weight * scores + self.match_weight * cosines
+        if presence is not None:
+            logits = logits + self.presence_weight * presence
         return sigmoid(logits)
 
 
 def fit_confidence(
-    scores: Sequence[float], cosines: Sequence[float], right: Sequence[bool]
+    scores: Sequence[float],
+    cosines: Sequence[float],
+    right: Sequence[bool],
+    presence: Sequence[float] | None = None,
 ) -> FittedConfidence:
     """Fit by maximum likelihood (Newton's method).
 
@@ -42,18 +54,21 @@ def fit_confidence(
         scores: of N captions, the mean log-probability per token.
         cosines: of photo and caption.
         right: whether each is.
+        presence: the least log-odds of what each names, as the model answers; None where it was not asked.
 
     Raises UsageError for lists that do not fit, and where all are right or none is.
     """
-    if not len(scores) == len(cosines) == len(right):
+    given = [scores, cosines] if presence is None else [scores, cosines, presence]
+    if not all(len(one) == len(right) for one in given):
         raise UsageError(
-            f"{len(scores)} scores, {len(cosines)} cosines and {len(right)} verdicts; give all of each"
+            f"{' and '.join(str(len(one)) for one in given)} things known of {len(right)} captions; "
+            "give all of each"
         )
     y = np.array(right, np.float64)
     if not 0 < y.sum() < len(y):
         raise UsageError(f"of {len(y)} captions {int(y.sum())} are right: nothing to tell them apart by")
-    bias, weights = fit_logistic(np.array([scores, cosines], np.float64).T, y)
-    return FittedConfidence(bias, float(weights[0]), float(weights[1]))
+    bias, weights = fit_logistic(np.array(given, np.float64).T, y)
+    return FittedConfidence(bias, *map(float, weights))
 
 
 def equal_mass_ece(chances: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,14 @@ from seetell.core.errors import UsageError
 from seetell.core.results import Answer
 from seetell.tasks import classify
 from seetell.tasks.answer_ways import Chances, Way, Ways, chooses, writes
-from seetell.tasks.context import Context, Seen, at_least_one, checked_texts, token_outputs
+from seetell.tasks.context import (
+    TEXT_ROWS,
+    Context,
+    Seen,
+    at_least_one,
+    checked_texts,
+    token_outputs,
+)
 from seetell.tasks.question import Question
 from seetell.tasks.question_kinds import (
     GIVEN,
@@ -132,20 +139,36 @@ class Asker:
     def _absent(self, seen: Seen, read: Sequence[Question], found: Sequence[Chances]) -> dict[int, Chances]:
         """Row -> that there is no such thing, then the answers found, where the model is sure of it."""
         asked = {row: text for row, one in enumerate(read) if (text := presence_question(one)) is not None}
-        ways = {row: self._way(read_question(text)) for row, text in asked.items()}
-        # Only where yes or no is all that can be answered.
-        rows = [row for row, way in ways.items() if len(way.candidates) == 2]
-        if not rows:
-            return {}
-        own = Seen({name: value[rows] for name, value in seen.outputs.items()}, ())
-        there = self._ways.chances(own, [asked[row] for row in rows], [ways[row] for row in rows])
         told: dict[int, Chances] = {}
-        for row, chances in zip(rows, there, strict=True):
+        for row, chances in self._yes_or_no(seen, asked).items():
             chance = float(chances.values[1])
             if chance >= _ABSENT:
                 values = np.append(chance, (1 - chance) * found[row].values)
                 told[row] = Chances([absence(read[row]), *found[row].answers], values)
         return told
+
+    def there(self, seen: Seen, asked: Sequence[tuple[int, str]]) -> list[float | None]:
+        """Of questions that take yes or no, each with the place of its photo in the batch, the probability of
+        yes, 0..1; None where the model cannot be held to yes or no. Calibrated as any such answer is."""
+        found: list[float | None] = []
+        for first in range(0, len(asked), TEXT_ROWS):
+            some = asked[first : first + TEXT_ROWS]
+            rows = [photo for photo, _ in some]
+            beside = Seen({name: value[rows] for name, value in seen.outputs.items()}, ())
+            told = self._yes_or_no(beside, {row: text for row, (_, text) in enumerate(some)})
+            values = [told[row].values if row in told else None for row in range(len(some))]
+            found += [None if one is None else float(one[0] / one.sum()) for one in values]
+        return found
+
+    def _yes_or_no(self, seen: Seen, asked: Mapping[int, str]) -> dict[int, Chances]:
+        """Row -> yes and no with their probabilities; only where these are all that can be answered."""
+        ways = {row: self._way(read_question(text)) for row, text in asked.items()}
+        rows = [row for row, way in ways.items() if len(way.candidates) == 2]
+        if not rows:
+            return {}
+        own = Seen({name: value[rows] for name, value in seen.outputs.items()}, ())
+        found = self._ways.chances(own, [asked[row] for row in rows], [ways[row] for row in rows])
+        return dict(zip(rows, found, strict=True))
 
     # --- what is given out -------------------------------------------------------------------------------
 

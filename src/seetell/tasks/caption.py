@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import numpy as np
 
 from seetell.core.errors import UsageError
 from seetell.core.results import Caption
 from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, NoRepeat, Watch, generate
-from seetell.tasks import embed
+from seetell.tasks import ask, embed
 from seetell.tasks.classify import LabelVectors
 from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
 from seetell.tasks.sureness import Sureness
@@ -102,6 +103,7 @@ class Captioner:
         if options.prompt is not None:
             self._prompt = context.tokenizer.encode_words(checked_text(options.prompt, "prompt"))
         self._lead = [start, *self._prompt]
+        self._asker = ask.Asker(context) if ask.available(context) else None
         self._sureness = self._fitted_sureness(vectors)
         self._lengths: tuple[int, ...] = ()
         if options.method == "mask_predict":
@@ -123,9 +125,21 @@ class Captioner:
             captions = [self._fitting_first(*pair)[: self._count] for pair in zip(captions, fit, strict=True)]
         if self._sureness is None:
             return captions
+        return self._judged(self._sureness, captions, fit, seen)
+
+    def _judged(
+        self, sureness: Sureness, captions: list[list[Caption]], fit: list[dict[str, float]], seen: Seen
+    ) -> list[list[Caption]]:
+        """The captions with their confidences. fit: as ``_fit`` has it."""
+        questions = [[sureness.questions(one) for one in several] for several in captions]
+        asked = [(place, text) for place, several in enumerate(questions) for own in several for text in own]
+        there = iter(self._asker.there(seen, asked) if self._asker is not None else [None] * len(asked))
         return [
-            [self._sureness.judged(one, cosines[one.text], image) for one in several]
-            for several, cosines, image in zip(captions, fit, seen.embeds, strict=True)
+            [
+                sureness.judged(one, cosines[one.text], list(islice(there, len(own))), image)
+                for one, own in zip(several, asking, strict=True)
+            ]
+            for several, asking, cosines, image in zip(captions, questions, fit, seen.embeds, strict=True)
         ]
 
     def _written(self, seen: Seen) -> list[list[Generated]]:
@@ -188,9 +202,11 @@ class Captioner:
         as_fitted = self._options.prompt is None and self._options.method != "mask_predict"
         if fitted is None or not as_fitted or not embeds_both(self._context):
             return None
+        if fitted.presence_weight and self._asker is None:
+            return None
         texts = manifest.prompts.get("unsure", {}).get(self._language, ())
         of_texts = vectors.of(texts, ("{}",)) if texts else np.zeros((0, 0), np.float32)
-        return Sureness(fitted, texts, of_texts, manifest.score.logit_scale)
+        return Sureness(fitted, texts, of_texts, manifest.score.logit_scale, self._language)
 
     def _caption(self, generated: Generated) -> Caption:
         # Mask-predict is told how long a text is, and fills it.

@@ -151,6 +151,24 @@ def test_a_run_that_starts_from_another_has_its_tokenizer(scenes: Path, tmp_path
     assert own.tokenizer.vocab_size != second.tokenizer.vocab_size
 
 
+def test_what_was_learned_of_an_answer_stays_with_it(scenes: Path, tmp_path: Path) -> None:
+    """Other questions put the answers in another order, add some and leave some out."""
+    first = run(small(scenes, tmp_path / "first", "steps=2", "answers=12"))
+    assert first.checkpoint is not None
+    before = read_list(tmp_path / "first" / "answers.json")
+    stored = checkpoints._read(first.checkpoint / "ema.safetensors")
+    for number, source in enumerate((tmp_path / "first", first.checkpoint)):
+        folder = tmp_path / f"second{number}"
+        begun = prepare(small(scenes, folder, f"init={source}", "data.1.limit=6", "answers=9"))
+        now, own = begun.corpus.answers, begun.step.model.state_dict()
+        both = set(before) & set(now)
+        assert [one for one in before if one in both] != [one for one in now if one in both]
+        for answer in both:
+            for name in ("answer_head.2.weight", "answer_head.2.bias"):
+                assert torch.equal(own[name][now.index(answer)], stored[name][before.index(answer)])
+        assert torch.equal(own["answer_head.0.weight"], stored["answer_head.0.weight"])
+
+
 def test_names_need_templates(scenes: Path, tmp_path: Path) -> None:
     wanted = "objectives=[{name: label_names}]"
     with pytest.raises(RecipeError, match="label_names needs templates"):

@@ -95,6 +95,21 @@ class Visit:
             self.page.wait_for_timeout(100)
         raise AssertionError(f"it did not come to be: {what}")
 
+    def kept(self, count: int) -> None:
+        """Wait until the browser keeps so many photos, each with what was said of it. A moment passes between
+        what the page shows and what is kept, and a reload in it would cut that short."""
+        self.until(
+            f"""new Promise(done => indexedDB.open('seetell').onsuccess = opened => {{
+                const database = opened.target.result;
+                const photos = database.transaction('photos').objectStore('photos');
+                photos.getAll().onsuccess = ({{target: {{result}}}}) => {{
+                    const whole = one => one.vector && Object.keys(one.captions).length;
+                    database.close();
+                    done(result.length === {count} && result.every(whole));
+                }};
+            }})"""
+        )
+
     def photo(self, name: str) -> Any:
         return self.page.locator("li.cell", has_text=name)
 

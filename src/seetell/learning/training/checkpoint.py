@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from seetell.core.errors import CheckpointError, StorageError
 from seetell.core.files import atomic_folder, atomic_write_text
 from seetell.learning.training.ema import Ema
+from seetell.modeling.export.start import by_entry
 from seetell.modeling.parts.lora import merge_weights
 
 FORMAT = 1
@@ -210,15 +211,22 @@ def load_checkpoint(
     torch.set_rng_state(random)
 
 
-def load_initial_weights(model: nn.Module, source: Path, *, even: bool = False) -> list[str]:
+def load_initial_weights(
+    model: nn.Module,
+    source: Path,
+    *,
+    even: bool = False,
+    lists: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None,
+) -> list[str]:
     """Start ``model`` from the weights in ``source``: a safetensors file, a checkpoint's folder (its
     averages, else its own weights), a run's folder (its latest checkpoint) or a folder with
     ``model.safetensors``.
 
     Tensors are taken where name and shape agree, so that a model with another vocabulary or head keeps
     its trunk. A stack of fewer blocks has the first ones, or with ``even`` those that
-    :func:`evenly_chosen` says. Returns the names that stayed as they were. Raises CheckpointError when
-    nothing agrees.
+    :func:`evenly_chosen` says. lists: head -> the closed list that ``source`` has it over, and the model's:
+    what was learned of an entry stays with it, wherever it stands. Returns the names that stayed as they
+    were. Raises CheckpointError when nothing agrees.
     """
     file = _weights_file(source)
     stored = _without_adapters(_read(file), file)
@@ -227,6 +235,8 @@ def load_initial_weights(model: nn.Module, source: Path, *, even: bool = False) 
     own = model.state_dict()
     if even:
         stored = evenly_chosen(stored, own)
+    for head, (before, now) in (lists or {}).items():
+        stored = by_entry(stored, own, head, before, now)
     taken = {
         name: tensor.to(own[name].dtype)
         for name, tensor in stored.items()

@@ -52,6 +52,7 @@ from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.starting import (
     ANSWERS_FILE,
     LABELS_FILE,
+    known_lists,
     load_image_weights,
     load_word_vectors,
     settle,
@@ -273,7 +274,17 @@ def _own_step(
     if recipe.init is not None and checkpoints.latest(folder / "checkpoints") is None:
         source = locate(recipe.init) or Path(recipe.init)
         anew = drawn_anew(step.model, recipe.tune.reset)
-        checkpoints.load_initial_weights(step.model, source, even=recipe.init_layers == "even")
+        known = known_lists(source)
+        checkpoints.load_initial_weights(
+            step.model,
+            source,
+            even=recipe.init_layers == "even",
+            lists={
+                head: (known[head], now)
+                for head, now in (("answer_head", corpus.answers), ("label_head", corpus.labels))
+                if head in known
+            },
+        )
         step.model.load_state_dict(anew, strict=False)
     if recipe.init_words is not None and checkpoints.latest(folder / "checkpoints") is None:
         load_word_vectors(step.model, Path(recipe.init_words))

@@ -13,7 +13,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from seetell.bundle.manifest import AnswerCalibration
+from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, read_manifest
 from seetell.core.errors import CheckpointError, RecipeError
 from seetell.core.files import folder_name
 from seetell.learning.training import checkpoint as checkpoints
@@ -166,6 +166,21 @@ def with_kept_lists(corpus: Corpus, recipe: Recipe, folder: Path) -> Corpus:
         facts = read_start(str(recipe.init)).facts
         lists = {field: getattr(facts, field) for field, _ in wanted.values()}
     return replace(corpus, **lists)
+
+
+def known_lists(source: Path) -> dict[str, tuple[str, ...]]:
+    """Head -> the closed list that the weights in ``source`` have it over: a bundle's, a run's, or one of a
+    run's checkpoints; nothing is known of other files. Raises BundleError and CheckpointError."""
+    if (source / MANIFEST_NAME).is_file():
+        manifest = read_manifest(source)
+        return {"answer_head": manifest.answers, "label_head": manifest.labels}
+    found = {}
+    for head, file in (("answer_head", ANSWERS_FILE), ("label_head", LABELS_FILE)):
+        for folder in (source, source.parent.parent):
+            if (folder / file).is_file():
+                found[head] = read_list(folder / file)
+                break
+    return found
 
 
 def _filled(recipe: Recipe, told: dict[str, Any]) -> Recipe:

@@ -8,11 +8,13 @@ the run began from.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from torch import Tensor
 
 from seetell.bundle.hub import fetch_checkpoint
 from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, Manifest, Source, read_manifest
@@ -119,7 +121,8 @@ def read_description(folder: Path) -> Start:
 
 
 def with_answers(start: Start, answers: tuple[str, ...]) -> Start:
-    """The same model to answer from another closed list: a new head, where it has one, and all else as it is.
+    """The same model to answer from another closed list, all else as it is: what it knew of answers that both
+    lists have it keeps, and of the others it knows nothing yet.
 
     Raises CheckpointError for a model that has no closed list.
     """
@@ -128,13 +131,42 @@ def with_answers(start: Start, answers: tuple[str, ...]) -> Start:
         raise CheckpointError(f"{start.facts.name}: it answers from no closed list, so answers cannot be set")
     model = rebuild(start.model.family, {**config, "num_answers": len(answers)})
     wanted = model.state_dict()
-    kept = {
-        name: tensor
-        for name, tensor in start.model.state_dict().items()
-        if wanted[name].shape == tensor.shape
-    }
+    told = by_entry(start.model.state_dict(), wanted, "answer_head", start.facts.answers, answers)
+    kept = {name: tensor for name, tensor in told.items() if wanted[name].shape == tensor.shape}
     model.load_state_dict(kept, strict=False)
     return replace(start, model=model, facts=start.facts.model_copy(update={"answers": answers}))
+
+
+def by_entry(
+    stored: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    head: str,
+    before: Sequence[str],
+    now: Sequence[str],
+) -> dict[str, Tensor]:
+    """``stored`` with the last layer of a head over a closed list put in the order of another list. Entries
+    that only this one has get the rows of ``wanted``. Nothing is changed of a head that is not over the list
+    ``before``, whose entries' places nobody knows then."""
+    layers = {
+        int(number) if number.isdigit() else 0: layer
+        for layer in (name.rpartition(".")[0] for name in stored if name.startswith(f"{head}."))
+        for number in [layer.rpartition(".")[2]]
+    }
+    found = dict(stored)
+    if not layers or tuple(before) == tuple(now):
+        return found
+    last = layers[max(layers)]
+    places = {entry: place for place, entry in enumerate(before)}
+    rows = [(place, places[entry]) for place, entry in enumerate(now) if entry in places]
+    for name in (f"{last}.weight", f"{last}.bias"):
+        if name not in stored or name not in wanted or len(stored[name]) != len(before):
+            continue
+        if stored[name].shape[1:] == wanted[name].shape[1:] and len(wanted[name]) == len(now):
+            moved = wanted[name].detach().clone()
+            for place, row in rows:
+                moved[place] = stored[name][row].to(moved.dtype)
+            found[name] = moved
+    return found
 
 
 def _facts_of(manifest: Manifest) -> BundleFacts:
