@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -401,3 +403,47 @@ def test_numbers_of_numpy_and_any_iterable_of_texts_will_do(model: Model, photos
 def test_on_one_thread_fewer_photos_are_run_together(threads: int, given: int | None, expected: int) -> None:
     with seetell.load(threads=threads, batch_size=given) as model:
         assert model.batch_size == expected
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_one_array_filled_again_is_another_photo(make_model: MakeModel, batch_size: int) -> None:
+    """As a video reader gives its frames, ahead of what is read of them."""
+    draw = np.random.default_rng(3)
+    frames = [draw.integers(0, 256, (24, 24, 3), dtype=np.uint8) for _ in range(3)]
+    model = make_model(batch_size=batch_size)
+    buffer = np.zeros((24, 24, 3), np.uint8)
+
+    def refilled(question: str = "") -> Iterator[Any]:
+        for frame in frames:
+            buffer[:] = frame
+            yield (buffer, question) if question else buffer
+
+    expected = np.concatenate([model.embed_images(frame) for frame in frames])
+    np.testing.assert_allclose(np.stack(list(model.stream("embed_images", refilled()))), expected, atol=1e-6)
+    asked = "is there a dog?"
+    assert list(model.stream("ask", refilled(asked))) == [model.ask(frame, asked) for frame in frames]
+
+
+def test_a_file_written_again_is_another_photo(make_model: MakeModel, tmp_path: Path) -> None:
+    """As a camera's latest picture is."""
+    draw = np.random.default_rng(4)
+    latest = tmp_path / "latest.png"
+    engine = ToyEngine()
+    model = make_model(engine, batch_size=4)
+    expected = []
+
+    def taken() -> Iterator[Path]:
+        for number in range(4):
+            if number != 2:
+                picture = Image.fromarray(draw.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+                # Not in place: what is read meanwhile is one or the other.
+                picture.save(tmp_path / "next.png")
+                (tmp_path / "next.png").replace(latest)
+            expected.append(make_model().embed_images(latest)[0])
+            yield latest
+            # Until it has been read.
+            time.sleep(0.2)
+
+    found = list(model.stream("embed_images", taken()))
+    np.testing.assert_allclose(np.stack(found), np.stack(expected), atol=1e-6)
+    assert engine.rows == [("image_encoder", 3)], "what did not change is looked at once"

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from seetell.core.errors import BundleInvalid, InputError, UsageError
 from seetell.core.results import Failure
 from seetell.media.images import photo_name
 from seetell.runtime.scheduling import Refused, at_once, in_batches
 from seetell.tasks.context import Context, PhotoTask, Seen, checked_text
 from seetell.tasks.policy import Policy, Request
-from seetell.tasks.reading import ReadPhoto, batch_of, read_photo
+from seetell.tasks.reading import ReadPhoto, batch_of, identities, read_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Pipeline:
 
         if isinstance(items, list) and len(items) == 1:
             return iter(at_once(enumerate(items), read, run))
-        return in_batches(enumerate(items), read, run, batch_size=self._batch_size)
+        held = items if isinstance(items, list) else map(_held, items)
+        return in_batches(enumerate(held), read, run, batch_size=self._batch_size)
 
     def listed(self, plan: Plan, items: list[Any]) -> list[Any]:
         """One result per item. Raises the error of the first that fails."""
@@ -95,7 +98,7 @@ class Pipeline:
     def _run(self, plan: Plan, photos: list[ReadPhoto]) -> list[Any]:
         # Several questions on one photo, as question sets have them, look at it once.
         places: dict[Any, int] = {}
-        row = [places.setdefault(photo.identity, len(places)) for photo in photos]
+        row = [places.setdefault(one, len(places)) for one in identities(photos)]
         distinct = [photos[row.index(place)] for place in range(len(places))]
         outputs = self._context.run("image_encoder", batch_of(distinct), plan.task.image_outputs)
         if len(distinct) < len(photos):
@@ -108,6 +111,13 @@ class Pipeline:
             _let_out(self._policy, photo.request, result)
             for photo, result in zip(photos, results, strict=True)
         ]
+
+
+def _held(item: Any) -> Any:
+    """An item of a stream as it is now: who gives it may fill one array anew before it has been read."""
+    if isinstance(item, tuple):
+        return tuple(map(_held, item))
+    return item.copy() if isinstance(item, np.ndarray) else item
 
 
 def _let_out(policy: Policy, request: Request, result: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,10 +28,19 @@ class ReadPhoto:
     place: int
 
     @property
-    def identity(self) -> Any:
-        """Equal for one photo given twice in a batch, which is then encoded once."""
+    def given(self) -> Any:
+        """Equal for what was given twice in a batch: one path, or one object."""
         photo = self.request.photo
         return os.fspath(photo) if isinstance(photo, str | os.PathLike) else id(photo)
+
+
+def identities(photos: Sequence[ReadPhoto]) -> list[Any]:
+    """Of each photo of a batch, equal for those that are one photo, which is then encoded once. A file given
+    twice may have changed between, as a camera's latest does; what was read of it tells."""
+    times = Counter(photo.given for photo in photos)
+    return [
+        photo.given if times[photo.given] == 1 else (photo.given, photo.pixels.tobytes()) for photo in photos
+    ]
 
 
 def read_photo(
