@@ -31,6 +31,9 @@ test -f "$data/made/objects/captions_train.json" || python "$here/captions.py" "
 export SEETELL_DATA="$data"
 seetell train "$here/model.yaml"
 seetell train "$here/tell.yaml"
+# Once more: it has not yet learned all that it can from them.
+seetell train "$here/tell.yaml" init="$work/tell" "tune.reset=[]" checkpoint.dir="$work/tell-2"
+seetell train "$here/reward.yaml"
 test -f "$work/words.safetensors" ||
     python "$here/words.py" "$work/model/tokenizer.json" "$work/english" "$work/bilingual" "$work/words.safetensors"
 seetell train "$here/search.yaml"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from seetell.core.errors import DataError
 from seetell.data.coco import read_coco_captions
+from seetell.data.records import CaptionRecord
 
 IMAGES = Path("photos")
 
@@ -79,11 +80,22 @@ def test_a_broken_entry_is_named(tmp_path: Path, changes: dict[str, Any], expect
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "a\\b.jpg", "a\x00.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/passwd", "../up.jpg", "a/../../up.jpg", "a\\..\\..\\up.jpg", "C:\\up.jpg", "a\x00.jpg"],
+)
 def test_a_file_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, document(images=[{"id": 7, "file_name": name}]))
     with pytest.raises(DataError, match="leaves the image folder"):
         read_coco_captions(path, IMAGES)
+
+
+def test_ids_as_text_and_as_number_are_one_and_a_backslash_is_a_slash(tmp_path: Path) -> None:
+    captions = [{"image_id": 7, "caption": "a dog"}]
+    path = written(tmp_path, document(images=[{"id": "7", "file_name": "a\\b.jpg"}], annotations=captions))
+    assert read_coco_captions(path, IMAGES) == [
+        CaptionRecord(IMAGES / "a" / "b.jpg", (("a dog", "en"),), "7")
+    ]
 
 
 @pytest.mark.parametrize(

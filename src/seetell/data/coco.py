@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seetell.core.errors import DataError
-from seetell.data.documents import entries, id_field, photo_path, read_document, text_field
+from seetell.data.documents import entries, id_field, photo_path, read_document, same_id, text_field
 from seetell.data.records import CaptionRecord, PhotoId
 
 DEFAULT_LANGUAGE = "en"
@@ -21,24 +21,25 @@ def read_coco_captions(path: Path, images: Path) -> list[CaptionRecord]:
     opened. Raises DataError naming the file and the entry that breaks the format.
     """
     document = read_document(path)
-    photos: dict[PhotoId, Path] = {}
-    captions: dict[PhotoId, list[tuple[str, str]]] = {}
+    photos: dict[str, tuple[PhotoId, Path]] = {}
+    captions: dict[str, list[tuple[str, str]]] = {}
     for place, entry in enumerate(entries(document, "images", path)):
         photo_id = id_field(entry, "id", f"{path}: images[{place}]")
         where = f"{path}: image {photo_id}"
-        if photo_id in photos:
+        same = same_id(photo_id)
+        if same in photos:
             raise DataError(f"{where}: the id occurs twice")
-        photos[photo_id] = photo_path(images, text_field(entry, "file_name", where), where)
-        captions[photo_id] = []
+        photos[same] = photo_id, photo_path(images, text_field(entry, "file_name", where), where)
+        captions[same] = []
     for place, entry in enumerate(entries(document, "annotations", path)):
         where = f"{path}: annotation {entry.get('id', f'number {place}')}"
-        photo_id = id_field(entry, "image_id", where)
-        if photo_id not in photos:
-            raise DataError(f"{where}: no image has the id {photo_id}")
+        same = same_id(id_field(entry, "image_id", where))
+        if same not in photos:
+            raise DataError(f"{where}: no image has the id {same}")
         language = text_field(entry, "language", where) if "language" in entry else DEFAULT_LANGUAGE
-        captions[photo_id].append((text_field(entry, "caption", where).strip(), language))
+        captions[same].append((text_field(entry, "caption", where).strip(), language))
     return [
-        CaptionRecord(photos[photo_id], tuple(texts), photo_id)
-        for photo_id, texts in captions.items()
+        CaptionRecord(photos[same][1], tuple(texts), photos[same][0])
+        for same, texts in captions.items()
         if texts
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from seetell.core.errors import DataError
@@ -57,13 +57,19 @@ def id_field(entry: dict[str, Any], field: str, where: str) -> int | str:
     return value
 
 
+def same_id(value: int | str) -> str:
+    """What an id is compared by: a number in one list is often a text in the other."""
+    return str(value).strip()
+
+
 def photo_path(images: Path, name: str, where: str) -> Path:
     """The photo ``name`` inside the folder ``images``.
 
-    Raises DataError for a name that leaves the folder: a data file is somebody else's text, and must
-    not be able to make a reader open ``/etc/...`` or ``../../...``.
+    A backslash is Windows' slash. Raises DataError for a name that leaves the folder: a data file is somebody
+    else's text, and must not be able to make a reader open ``/etc/...`` or ``../../...``.
     """
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts or "\x00" in name or "\\" in name:
+    relative = PurePosixPath(name.replace("\\", "/"))
+    outside = relative.is_absolute() or PureWindowsPath(name).drive
+    if outside or ".." in relative.parts or "\x00" in name:
         raise DataError(f"{where}: the photo's name {name!r} leaves the image folder")
     return images / relative

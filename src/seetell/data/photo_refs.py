@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seetell.core.errors import ImageError
+from seetell.core.errors import DataError, ImageError
 from seetell.media.images import MAX_FILE_BYTES
 
 
@@ -38,6 +39,10 @@ class ParquetCell:
     column: str
     nested: bool
 
+
+# What stands in a clone for a file that Git LFS keeps elsewhere: a few lines that begin like this.
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LFS_ADVICE = "a Git LFS pointer and not the file itself; run git lfs pull in its folder"
 
 PhotoRef = Path | FileSlice | ParquetCell
 
@@ -107,7 +112,17 @@ def _read(path: Path, offset: int, size_bytes: int, name: str) -> bytes:
         raise _missing(error, name) from error
     if len(data) < size_bytes:
         raise ImageError("truncated", f"{name}: the file is cut off; copy or download it again")
+    if data.startswith(_LFS_POINTER):
+        raise ImageError("missing", f"{name}: {_LFS_ADVICE}")
     return data
+
+
+def check_no_pointer(path: Path) -> None:
+    """Raises DataError for a file that Git LFS has not fetched. One that cannot be read is left to its
+    reader."""
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise DataError(f"{path}: {_LFS_ADVICE}")
 
 
 def _missing(error: Exception, name: str) -> ImageError:

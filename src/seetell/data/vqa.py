@@ -16,7 +16,7 @@ from typing import Any
 
 from seetell.core.errors import DataError
 from seetell.core.files import atomic_write_text
-from seetell.data.documents import entries, id_field, photo_path, read_document, text_field
+from seetell.data.documents import entries, id_field, photo_path, read_document, same_id, text_field
 from seetell.data.records import QuestionRecord
 
 _COCO_NAME = re.compile(r"^(?:.*_)?0*(\d+)\.(?:jpe?g|png)$", re.IGNORECASE)
@@ -44,22 +44,23 @@ def read_vqa(questions: Path, annotations: Path | None, images: Path) -> list[Qu
     answers = {} if annotations is None else _read_answers(annotations)
     names: Mapping[int, str] | None = None
     records: list[QuestionRecord] = []
-    seen: set[int | str] = set()
+    seen: set[str] = set()
     for place, entry in enumerate(entries(read_document(questions), "questions", questions)):
         question_id = id_field(entry, "question_id", f"{questions}: questions[{place}]")
         where = f"{questions}: question {question_id}"
-        if question_id in seen:
+        same = same_id(question_id)
+        if same in seen:
             raise DataError(f"{where}: the id occurs twice")
-        seen.add(question_id)
+        seen.add(same)
         photo_id = id_field(entry, "image_id", where)
         if "image" in entry:
             photo = photo_path(images, text_field(entry, "image", where), where)
         else:
-            names = _names_by_number(images) if names is None else names
+            names = numbered_photos(images) if names is None else names
             photo = _photo_by_id(photo_id, names, images, where)
-        if annotations is not None and question_id not in answers:
+        if annotations is not None and same not in answers:
             raise DataError(f"{where}: {annotations} has no answer to it")
-        given = answers.get(question_id, _NONE_GIVEN)
+        given = answers.get(same, _NONE_GIVEN)
         text = text_field(entry, "question", where).strip()
         records.append(
             QuestionRecord(
@@ -69,19 +70,20 @@ def read_vqa(questions: Path, annotations: Path | None, images: Path) -> list[Qu
     return records
 
 
-def _read_answers(path: Path) -> dict[int | str, _Answers]:
-    found: dict[int | str, _Answers] = {}
+def _read_answers(path: Path) -> dict[str, _Answers]:
+    found: dict[str, _Answers] = {}
     for place, entry in enumerate(entries(read_document(path), "annotations", path)):
         question_id = id_field(entry, "question_id", f"{path}: annotations[{place}]")
         where = f"{path}: answer to question {question_id}"
-        if question_id in found:
+        same = same_id(question_id)
+        if same in found:
             raise DataError(f"{where}: occurs twice")
         majority = _optional_text(entry, "multiple_choice_answer", where)
         given = _answer_texts(entry, where) if "answers" in entry else ()
         if not given and majority is None:
             raise DataError(f"{where}: holds neither 'answers' nor 'multiple_choice_answer'")
         kind, word = (_optional_text(entry, field, where) for field in ("question_type", "word"))
-        found[question_id] = _Answers(given or (str(majority),), majority, kind, word)
+        found[same] = _Answers(given or (str(majority),), majority, kind, word)
     return found
 
 
@@ -96,8 +98,8 @@ def _answer_texts(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(text_field(item, "answer", where).strip() for item in listed)
 
 
-def _names_by_number(images: Path) -> dict[int, str]:
-    """File names of ``images`` by the number they end in."""
+def numbered_photos(images: Path) -> dict[int, str]:
+    """File names of ``images`` by the number they end in. Raises DataError."""
     try:
         names = sorted(path.name for path in images.iterdir())
     except OSError as error:
@@ -110,8 +112,13 @@ def _names_by_number(images: Path) -> dict[int, str]:
     return found
 
 
+def photo_number(photo_id: Any) -> int | None:
+    """The number that an ``image_id`` is; None where it is none."""
+    return int(photo_id) if str(photo_id).isdecimal() else None
+
+
 def _photo_by_id(photo_id: int | str, names: Mapping[int, str], images: Path, where: str) -> Path:
-    number = int(photo_id) if str(photo_id).isdecimal() else None
+    number = photo_number(photo_id)
     if number is None:
         raise DataError(f"{where}: image_id {photo_id!r} is no number; give the file name as 'image'")
     # A photo that is not there gets the name COCO would give it, and is reported when it is opened.

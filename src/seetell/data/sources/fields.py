@@ -7,10 +7,14 @@ are one.
 
 from __future__ import annotations
 
+import ast
+import json
 import math
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from seetell.core.errors import DataError, UsageError
@@ -28,8 +32,12 @@ PHOTO_FIELDS = (
     "path",
     "img",
     "file",
+    "image_name",
 )
-TEXT_FIELDS = ("caption", "captions", "text", "texts", "title", "description", "sentences", "alt_text")
+TEXT_FIELDS = (
+    *("caption", "captions", "text", "texts", "title", "description", "sentences", "alt_text"),
+    *("comment", "raw"),
+)
 LANGUAGE_FIELDS = ("language", "lang")
 QUESTION_FIELDS = ("question",)
 QUESTION_ID_FIELDS = ("question_id",)
@@ -37,6 +45,11 @@ ANSWER_FIELDS = ("answers", "answer")
 MAJORITY_FIELDS = ("multiple_choice_answer",)
 LABEL_FIELDS = ("label", "class_name", "class", "category")
 SPLIT_FIELDS = ("split",)
+# One of several columns that hold a caption each: ``caption_0``, ``caption 1``, ``text2``.
+_NUMBERED_TEXT = re.compile(rf"(?:{'|'.join(TEXT_FIELDS)})[_ ]?\d+")
+# A list as Python or numpy prints it, the latter without commas.
+_PRINTED_TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_PRINTED_LIST = re.compile(rf"\[\s*{_PRINTED_TEXT}(?:[\s,]+{_PRINTED_TEXT})*\s*,?\s*\]", re.DOTALL)
 # A text inside a list: Hugging Face's and Karpathy's forms.
 _NESTED_TEXT = ("text", "caption", "raw", "answer")
 
@@ -52,6 +65,8 @@ class BrokenRecord:
 
 
 Item = Sample[PhotoRef] | BrokenRecord
+# Where it stands, and what it says.
+Row = tuple[str, Mapping[str, Any] | BrokenRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,8 @@ def said(row: Mapping[str, Any], columns: Columns, *, where: str, number: int = 
     language = _plain(_value(row, LANGUAGE_FIELDS))
     text = None if text_field is None else row.get(text_field)
     captions = captions_of(text, language, f"{where}: {text_field}")
+    if columns.text is None:
+        captions += _numbered(row, language, where)
     question = _plain(_value(row, QUESTION_FIELDS))
     questions: tuple[AskedQuestion, ...] = ()
     if question:
@@ -105,22 +122,53 @@ def said(row: Mapping[str, Any], columns: Columns, *, where: str, number: int = 
         majority = _plain(_value(row, MAJORITY_FIELDS)) or None
         questions = (AskedQuestion(question, texts, given, majority),)
     label = _value(row, LABEL_FIELDS)
-    split = _plain(_value(row, SPLIT_FIELDS)) or None
+    split = split_name(_plain(_value(row, SPLIT_FIELDS))) or None
     # A label may be a number; its name is what people see.
     return Said(captions, questions, None if _absent(label) else str(label).strip() or None, split)
 
 
 def captions_of(value: Any, language: str, where: str) -> tuple[tuple[str, str], ...]:
-    """A text, or a list of texts, or of objects that hold one. Raises DataError."""
+    """A text, or a list of texts, or of objects that hold one; also a list that was printed into a text.
+    Raises DataError."""
     if _absent(value):
         return ()
     if isinstance(value, str):
-        return ((value, language),)
+        printed = _printed_list(value)
+        return ((value, language),) if printed is None else captions_of(printed, language, where)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return ((str(value), language),)
     if isinstance(value, list | tuple):
         return tuple(pair for entry in value for pair in _nested(entry, language, where))
     raise DataError(f"{where} is neither a text nor a list of texts but {type(value).__name__}")
+
+
+def _numbered(row: Mapping[str, Any], language: str, where: str) -> tuple[tuple[str, str], ...]:
+    """The captions in columns of their own; a photo with fewer of them leaves the others empty."""
+    names = [name for name in row if _NUMBERED_TEXT.fullmatch(name.strip().lower())]
+    found = [pair for name in names for pair in captions_of(row[name], language, f"{where}: {name}")]
+    return tuple(pair for pair in found if pair[0].strip())
+
+
+def _printed_list(text: str) -> list[Any] | None:
+    """The texts of a list that was printed into a cell: ``["a dog"]``, ``['a dog', 'a cat']``, or numpy's
+    ``['a dog' 'a cat']``; None for any other text."""
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        found = json.loads(text)
+        return found if all(isinstance(one, str | dict) for one in found) else None
+    except (ValueError, RecursionError):
+        pass
+    if not _PRINTED_LIST.fullmatch(text):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an escape that Python does not know stays as it is written
+            # One by one: beside one another Python takes two texts for one.
+            return [ast.literal_eval(one) for one in re.findall(_PRINTED_TEXT, text, re.DOTALL)]
+    except (ValueError, SyntaxError):
+        return None
 
 
 def _nested(entry: Any, language: str, where: str) -> tuple[tuple[str, str], ...]:
@@ -145,6 +193,11 @@ def _plain(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def split_name(name: str) -> str:
+    """``Train`` and ``TRAIN`` as ``train``; a name that is not usual stays as it is written."""
+    return name.lower() if name.lower() in SPLIT_NAMES else name
+
+
 def split_in(name: str) -> str | None:
     """The split a file is named after: ``captions_train2017.json``, ``val-00000-of-00002.parquet``."""
     words = "".join(c if c.isalpha() else " " for c in name.rpartition(".")[0] or name).lower().split()
@@ -154,12 +207,18 @@ def split_in(name: str) -> str | None:
 def photo_in(root: Path, name: str, where: str) -> Path:
     """The photo that a data file calls ``name``, inside the folder ``root``.
 
-    An absolute name is taken if it lies in ``root``. Raises DataError for one that leaves it: a data file is
+    An absolute name is taken if it lies in ``root``, and a backslash is Windows' slash. Raises DataError for one that leaves it: a data file is
     somebody else's text, and must not be able to make a reader open ``/etc/...`` or ``../../...``.
     """
     if "://" in name:
         raise DataError(f"{where}: {name[:80]!r} is an address; download the photos first")
-    relative: PurePath = PurePosixPath(name)
+    drive = PureWindowsPath(name).drive
+    if drive:
+        raise DataError(
+            f"{where}: the photo {name!r} lies on the drive {drive!r} of another computer; write its path from "
+            f"{root} on"
+        )
+    relative: PurePath = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute():
         try:
             relative = relative.relative_to(root.absolute())

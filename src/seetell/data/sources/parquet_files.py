@@ -15,16 +15,18 @@ from seetell.data.sources.fields import (
     BrokenRecord,
     Columns,
     Item,
+    Row,
     chosen_field,
     find_field,
     said,
     split_in,
 )
-from seetell.data.sources.table import Row, grouped
+from seetell.data.sources.photo_folders import PhotoFolders
+from seetell.data.sources.table import grouped
 
 
-def read_parquet(path: Path, images: Path, columns: Columns) -> Iterator[Item]:
-    """The rows of one parquet file. Photos without bytes are looked for in the folder ``images``.
+def read_parquet(path: Path, folders: PhotoFolders, columns: Columns) -> Iterator[Item]:
+    """The rows of one parquet file. Photos without bytes are looked for in ``folders``.
 
     Raises DataError for a file that is none, and UsageError for a column that is not there.
     """
@@ -33,7 +35,7 @@ def read_parquet(path: Path, images: Path, columns: Columns) -> Iterator[Item]:
     if columns.photo is None and binary:
         holder = find_field(binary, (*PHOTO_FIELDS, "jpg", "png", "bytes", "image_bytes")) or min(binary)
     if holder is None:
-        yield from _named(path, images, columns)
+        yield from _named(path, folders, columns)
         return
     nested = binary[holder]
     names = nested_paths(path, holder) if nested else []
@@ -52,14 +54,14 @@ def read_parquet(path: Path, images: Path, columns: Columns) -> Iterator[Item]:
         yield Sample(key, cell, content.captions, content.questions, content.label, content.split or split)
 
 
-def _named(path: Path, images: Path, columns: Columns) -> Iterator[Item]:
+def _named(path: Path, folders: PhotoFolders, columns: Columns) -> Iterator[Item]:
     def rows() -> Iterator[Row]:
         for place, (_, _, row) in enumerate(text_rows(path, ())):
             where = f"{path}: row {place}"
             chosen_field(row, columns.photo, PHOTO_FIELDS, where)
             yield where, row
 
-    yield from grouped(rows(), images, images, columns, split_in(path.name))
+    yield from grouped(rows(), folders, columns, split_in(path.name))
 
 
 def _with_label_names(row: dict[str, Any], names: dict[str, list[str]]) -> dict[str, Any]:

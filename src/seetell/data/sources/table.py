@@ -1,13 +1,14 @@
-"""Tables of photos and texts: CSV, TSV, JSON lines, and JSON lists (BLIP's annotation files).
+"""Tables of photos and texts: CSV, TSV, JSON lines, JSON lists (BLIP's annotation files) and published lists.
 
 Rows that name the same photo are one sample: a table usually has a row per caption.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +16,54 @@ from seetell.core.errors import DataError
 from seetell.data.records import AskedQuestion, Sample
 from seetell.data.sources.fields import (
     PHOTO_FIELDS,
+    TEXT_FIELDS,
     BrokenRecord,
     Columns,
     Item,
+    Row,
     chosen_field,
+    find_field,
     photo_in,
     relative_key,
     said,
     split_in,
 )
+from seetell.data.sources.photo_folders import FIRST_NAMES, PhotoFolders
+from seetell.data.sources.published import (
+    conversation_rows,
+    is_karpathy,
+    is_token_line,
+    karpathy_rows,
+    token_rows,
+)
+from seetell.data.sources.separated import read_separated, separator_of
 
-# A field longer than this is no caption, and csv's own limit of 131,072 raises a bare error.
-_MAX_FIELD = 1 << 24
 
-Row = tuple[str, Mapping[str, Any] | BrokenRecord]
-
-
-def read_table(path: Path, images: Path, columns: Columns) -> Iterator[Item]:
-    """The photos of a table, in the order in which they first occur. ``images`` is their folder.
+def read_table(path: Path, folders: PhotoFolders, columns: Columns) -> Iterator[Item]:
+    """The photos of a table, in the order in which they first occur.
 
     A row that cannot be used is a BrokenRecord in its place. Raises DataError for a file that is no such
     table, and UsageError for a column that is not there.
     """
     split = split_in(path.name)
-    yield from grouped(rows_of(path), images, images, columns, split)
+    yield from grouped(rows_of(path), folders, columns, split)
 
 
 def grouped(
-    rows: Iterable[Row], folder: Path, root: Path, columns: Columns, split: str | None
+    rows: Iterable[Row],
+    folders: PhotoFolders,
+    columns: Columns,
+    split: str | None,
+    root: Path | None = None,
 ) -> Iterator[Item]:
-    """Samples of ``rows`` whose photos lie in ``folder``; keys are relative to ``root``."""
+    """Samples of ``rows`` whose photos lie in one of ``folders``; keys are relative to it, or to ``root``."""
+    rows = iter(rows)
+    first = list(islice(rows, FIRST_NAMES))
+    folder = folders.holding([name for where, row in first if (name := _photo_name(row, columns, where))])
+    root = folder if root is None else root
     found: dict[tuple[Path, str | None], _Group] = {}
     order: list[tuple[Path, str | None] | BrokenRecord] = []
-    for number, (where, row) in enumerate(rows):
+    for number, (where, row) in enumerate(chain(first, rows)):
         if isinstance(row, BrokenRecord):
             order.append(row)
             continue
@@ -68,6 +84,9 @@ def grouped(
             found[place] = _Group()
             order.append(place)
         group = found[place]
+        if group.label and content.label and group.label != content.label:
+            message = f"{where}: {value!r} has the label {group.label!r} already, and not {content.label!r}"
+            order.append(BrokenRecord(where, message))
         group.captions.extend(content.captions)
         group.questions.extend(content.questions)
         group.label = group.label or content.label
@@ -81,6 +100,14 @@ def grouped(
         yield Sample(key, photo, tuple(group.captions), tuple(group.questions), group.label, in_split)
 
 
+def _photo_name(row: Mapping[str, Any] | BrokenRecord, columns: Columns, where: str) -> str:
+    if isinstance(row, BrokenRecord):
+        return ""
+    name = chosen_field(row, columns.photo, PHOTO_FIELDS, where)
+    value = None if name is None else row[name]
+    return value.strip() if isinstance(value, str) else ""
+
+
 class _Group:
     """What the rows about one photo say."""
 
@@ -92,6 +119,20 @@ class _Group:
         self.label: str | None = None
 
 
+def is_text_table(path: Path) -> bool:
+    """Whether a text file is a table by its first line, as Flickr8k's ``captions.txt`` and token file are."""
+    first = _first_line(path)
+    names = first.split(separator_of(first))
+    both = find_field(names, PHOTO_FIELDS) is not None and find_field(names, TEXT_FIELDS) is not None
+    return is_token_line(first) or both
+
+
+def _first_line(path: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8-sig") as file:
+        return file.readline(1000)
+    return ""
+
+
 def rows_of(path: Path) -> Iterator[Row]:
     """(where it stands, the row) of a table of any of the kinds. Raises DataError."""
     suffix = path.suffix.lower()
@@ -99,34 +140,9 @@ def rows_of(path: Path) -> Iterator[Row]:
         return _json_lines(path)
     if suffix == ".json":
         return _json_list(path)
-    return _separated(path, "\t" if suffix in (".tsv", ".tab") else None)
-
-
-def _separated(path: Path, delimiter: str | None) -> Iterator[Row]:
-    csv.field_size_limit(_MAX_FIELD)
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark in front.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if delimiter is None:
-                first = file.readline()
-                file.seek(0)
-                # open_clip's CSV files are tab-separated by default, whatever they are called.
-                delimiter = "\t" if first.count("\t") > first.count(",") else ","
-            reader = csv.DictReader(file, delimiter=delimiter, restkey=None, strict=False)
-            if not reader.fieldnames:
-                raise DataError(f"{path}: empty; expected a first line that names the columns")
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                if None in row:
-                    yield where, BrokenRecord(where, f"{where}: more fields than the first line names")
-                    continue
-                yield where, row
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; convert it first (iconv -t UTF-8)") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: not a table ({error})") from error
+    if suffix in (".txt", ".token") and is_token_line(_first_line(path)):
+        return token_rows(path)
+    return read_separated(path)
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
@@ -141,24 +157,29 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 except (ValueError, RecursionError):
                     yield where, BrokenRecord(where, f"{where}: not JSON")
                     continue
-                yield where, _as_row(row, where)
+                yield from _as_rows(row, where)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _json_list(path: Path) -> Iterator[Row]:
     document = load_json(path)
+    if is_karpathy(document):
+        document = karpathy_rows(document)
     if not isinstance(document, list):
         raise DataError(f"{path}: expected a list of objects, found {type(document).__name__}")
     for number, row in enumerate(document):
         where = f"{path}: entry {number}"
-        yield where, _as_row(row, where)
+        yield from _as_rows(row, where)
 
 
-def _as_row(row: Any, where: str) -> Mapping[str, Any] | BrokenRecord:
-    if isinstance(row, dict):
-        return row
-    return BrokenRecord(where, f"{where}: not an object but {type(row).__name__}")
+def _as_rows(row: Any, where: str) -> Iterator[Row]:
+    if not isinstance(row, dict):
+        yield where, BrokenRecord(where, f"{where}: not an object but {type(row).__name__}")
+    elif isinstance(row.get("conversations"), list):
+        yield from conversation_rows(row, where)
+    else:
+        yield where, row
 
 
 def load_json(path: Path) -> Any:
