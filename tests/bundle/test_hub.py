@@ -14,10 +14,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from seetell.bundle import conversion
 from seetell.bundle import hub as hub_module
+from seetell.bundle.checkpoint_files import choose_files, names_in
+from seetell.bundle.conversion import resolve_or_convert
 from seetell.bundle.hub import HubCheckpoint, fetch_checkpoint, takes_token
+from seetell.bundle.manifest import Measurement
+from seetell.bundle.store import list_bundles, record_measurements, resolve
 from seetell.core.errors import (
+    BundleDamaged,
     BundleNotFound,
+    ConversionNeeded,
     MissingExtra,
     PickleRefused,
     SeetellError,
@@ -25,6 +32,7 @@ from seetell.core.errors import (
     UsageError,
 )
 from tests.bundle.stand_in_hub import Fault, StandInHub, content_id
+from tests.bundle.test_store import make_bundle
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 pytest.importorskip("huggingface_hub.constants")
@@ -598,3 +606,78 @@ def test_large_contents_are_kept_under_their_hash(hub: StandInHub, tmp_path: Pat
     fetch_checkpoint(ID)
     blobs = tmp_path / "cache" / "models--someone--tiny-clip" / "blobs"
     assert (blobs / content_id(WEIGHTS)).read_bytes() == WEIGHTS
+
+
+# --- bundles that somebody has put on a hub --------------------------------------------------------------
+
+TEAM = "our-team/photo-model"
+
+
+@pytest.fixture
+def shared(hub: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What a bundle consists of, on the hub beside what a repository has besides; and no torch here."""
+    folder = make_bundle(tmp_path / "made", name="photo-model", int8=True)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files["README.md"] = b"# photo-model"
+    hub.add(TEAM, COMMIT, {**files, ".gitattributes": b"lfs", "old.bin": b"pickle", "runs/log.txt": b"log"})
+    monkeypatch.setenv("SEETELL_CACHE", str(tmp_path / "seetell"))
+    monkeypatch.setattr(conversion, "_NEEDED", ("no_such_module",))
+    return files
+
+
+def test_a_bundle_is_taken_as_it_is(hub: StandInHub, shared: dict[str, bytes]) -> None:
+    told: list[tuple[int, int]] = []
+    bundle = resolve_or_convert(TEAM, fetching=lambda *counts: told.append(counts))
+    assert {path.name: path.read_bytes() for path in bundle.folder.iterdir()} == shared
+    assert not any(path.is_symlink() for path in bundle.folder.iterdir())
+    bundle.verify(full=True)
+    assert told[-1] == (sum(map(len, shared.values())),) * 2
+    # From then on it is here, under its hub id.
+    before = len(hub.requests)
+    assert resolve(TEAM).folder == resolve_or_convert(TEAM).folder == bundle.folder
+    assert len(hub.requests) == before
+    assert [one.name for one in list_bundles() if one.name != "builtin"] == [bundle.folder.name]
+
+
+def test_what_is_measured_of_it_leaves_the_hubs_cache_alone(
+    hub: StandInHub, shared: dict[str, bytes]
+) -> None:
+    bundle = resolve_or_convert(TEAM)
+    measured = {"task": "embed", "dataset": "d", "split": "dev", "metric": "m", "value": 1.0}
+    row = Measurement(**measured, precision="fp32", machine="here")
+    record_measurements(bundle.folder, [row])
+    assert (bundle.folder / "bundle.json").read_bytes() != shared["bundle.json"]
+    assert contents(fetch_checkpoint(TEAM))["bundle.json"] == shared["bundle.json"]
+
+
+def test_a_bundle_with_a_file_that_is_another_is_not_kept(hub: StandInHub, shared: dict[str, bytes]) -> None:
+    damaged = {**shared, "image_encoder.onnx": shared["image_encoder.onnx"][:-1] + b"!"}
+    hub.add(TEAM, OLDER, damaged)
+    with pytest.raises(BundleDamaged, match=r"image_encoder\.onnx"):
+        resolve_or_convert(TEAM)
+    assert [one.name for one in list_bundles() if one.name != "builtin"] == []
+    missing = {name: data for name, data in shared.items() if name != "image_encoder.onnx"}
+    hub.add(TEAM, "c" * 40, missing)
+    with pytest.raises(BundleDamaged, match=r"image_encoder\.onnx"):
+        resolve_or_convert(TEAM)
+
+
+def test_without_torch_nothing_but_a_bundle_is_fetched(hub: StandInHub, shared: dict[str, bytes]) -> None:
+    with pytest.raises(ConversionNeeded, match="seetell convert"):
+        resolve_or_convert(ID)
+    assert hub.fetched() == []
+
+
+def test_a_bundle_in_the_hubs_cache_is_enough(
+    hub: StandInHub, shared: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_checkpoint(TEAM)
+    before = len(hub.requests)
+    bundle = resolve_or_convert(TEAM, offline=True)
+    assert bundle.manifest.name == "photo-model" and len(hub.requests) == before
+
+
+def test_a_bundle_is_no_checkpoint_to_convert(hub: StandInHub, shared: dict[str, bytes]) -> None:
+    folder = fetch_checkpoint(TEAM).folder
+    with pytest.raises(BundleNotFound, match="it is a bundle already"):
+        choose_files(names_in(folder), source=TEAM)

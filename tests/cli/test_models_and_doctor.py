@@ -84,10 +84,13 @@ def test_remove(seetell: Any, cached: Path) -> None:
     assert seetell("models", "remove", "builtin").status == 2
 
 
-def test_pull_of_something_public_says_how(seetell: Any) -> None:
+def test_pull_of_what_is_not_here_and_cannot_be_fetched(
+    seetell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEETELL_OFFLINE", "1")
     result = seetell("models", "pull", "openai/clip-vit-base-patch32")
     assert result.status == 1
-    assert "seetell convert" in result.err
+    assert "openai/clip-vit-base-patch32" in result.err and "network" in result.err
 
 
 def test_pull_compares_with_the_hashes(seetell: Any, cached: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seetell.bundle.manifest import MANIFEST_NAME
 from seetell.core.errors import BundleNotFound, CheckpointError, PickleRefused
 
 CONFIG = "config.json"
@@ -60,9 +61,9 @@ _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<suffix>\
 class CheckpointFiles:
     """The needed files of a checkpoint, by name.
 
-    config: what describes the model. weights: one file, or its shards in order. index: which shard holds
-    which tensor. pickled: the weights are pickles. small: the tokenizer's files, the preprocessing and the
-    other descriptions that are there.
+    config: what describes the model. weights: one file, or its shards in order; none of a bundle. index:
+    which shard holds which tensor. pickled: the weights are pickles. small: the tokenizer's files, the
+    preprocessing and the other descriptions that are there; of a bundle all its files.
     """
 
     config: str
@@ -80,7 +81,7 @@ class CheckpointFiles:
     @property
     def missing_shards(self) -> tuple[str, ...]:
         """Shards that the others' names ("2 of 3") say there must be, and that are not there."""
-        match = _SHARD.fullmatch(self.weights[0])
+        match = _SHARD.fullmatch(self.weights[0]) if self.weights else None
         if match is None:
             return ()
         width = len(match["number"])
@@ -125,7 +126,7 @@ def choose_files(
         )
     if not present & {CONFIG, OPEN_CLIP_CONFIG}:
         below = sorted(one[1] for name in everything if (one := _CONFIG_BELOW.fullmatch(name)))
-        hint = "it is a bundle already" if "bundle.json" in present else f"it holds {_some(present)}"
+        hint = "it is a bundle already" if MANIFEST_NAME in present else f"it holds {_some(present)}"
         if below:
             hint = f"there is one in {_some(set(below))}: name {source}/{below[0]}"
         raise BundleNotFound(
@@ -149,6 +150,16 @@ def choose_files(
     config, weights, index = found
     small = tuple(sorted((present | everything & {POOLING_CONFIG}) & _SMALL_FILES - {config}))
     return CheckpointFiles(config, weights, index, pickled, small)
+
+
+def bundle_files(names: Iterable[str]) -> CheckpointFiles | None:
+    """The files of a bundle that somebody has converted already; None where there is none. Names as in
+    :func:`choose_files`; a repository's own files (".gitattributes") and pickles are left out."""
+    present = {name for name in names if "/" not in name and "\\" not in name}
+    if MANIFEST_NAME not in present:
+        return None
+    others = (name for name in present if not name.startswith(".") and not name.endswith(_PICKLES))
+    return CheckpointFiles(MANIFEST_NAME, (), None, False, tuple(sorted(set(others) - {MANIFEST_NAME})))
 
 
 def _choose_weights(

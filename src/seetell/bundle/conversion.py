@@ -1,4 +1,5 @@
 """A public checkpoint becomes a bundle in the cache the first time it is asked for.
+A bundle that somebody has put on a hub is taken as it is, its files compared with their hashes.
 
 The files are fetched in this process, with progress; the conversion, which needs torch, runs in another one,
 so that the process that asked never imports torch. What was converted is kept by hub id and revision, or by
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,9 +18,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seetell.bundle.checkpoint_files import choose_files, names_in
-from seetell.bundle.hub import Progress, fetch_checkpoint
+from seetell.bundle.hub import Progress, fetch_checkpoint, holds_bundle
 from seetell.bundle.store import Bundle, bundles_folder, cached_name, is_hub_id, open_bundle, resolve
-from seetell.core.errors import BundleNotFound, CheckpointError, ConversionNeeded
+from seetell.core.errors import (
+    BundleNotFound,
+    CheckpointError,
+    ConversionNeeded,
+    SeetellError,
+    StorageError,
+)
+from seetell.core.files import atomic_folder
 
 # What the extra `train` brings and a conversion needs.
 _NEEDED = ("torch", "onnx", "onnxscript", "yaml")
@@ -56,14 +65,45 @@ def resolve_or_convert(
         target = bundles_folder() / (_local_name(local) if is_local else cached_name(checkpoint, revision))
         if is_local and target.is_dir():
             return open_bundle(target)
-        if not all(find_spec(name) for name in _NEEDED):
+        able = all(find_spec(name) for name in _NEEDED)
+        # Before gigabytes are fetched in vain.
+        if not able and (is_local or not _is_bundle(checkpoint, revision, offline)):
             raise
     if not is_local:
         # The files come into the hub's cache, where the other process finds them.
-        fetch_checkpoint(checkpoint, revision=revision, offline=offline, progress=fetching)
+        fetched = fetch_checkpoint(checkpoint, revision=revision, offline=offline, progress=fetching)
+        if fetched.is_bundle:
+            return _kept(fetched.folder, target)
     if converting is not None:
         converting(checkpoint)
     _convert(str(local) if is_local else checkpoint, target, revision)
+    return open_bundle(target)
+
+
+def _is_bundle(hub_id: str, revision: str | None, offline: bool | None) -> bool:
+    """False, too, where that cannot be found out."""
+    try:
+        return holds_bundle(hub_id, revision=revision, offline=offline)
+    except SeetellError:
+        return False
+
+
+def _kept(folder: Path, target: Path) -> Bundle:
+    """The bundle of a folder of the hub's cache, whole, in ours. Raises BundleError and StorageError."""
+    try:
+        with atomic_folder(target) as new:
+            for file in folder.iterdir():
+                # The same content, kept once where both caches lie on one disk.
+                content = file.resolve()
+                try:
+                    os.link(content, new / file.name)
+                except OSError:
+                    shutil.copyfile(content, new / file.name)
+            open_bundle(new).verify(full=True)
+    except StorageError:
+        # Another process may have been faster.
+        if not target.is_dir():
+            raise
     return open_bundle(target)
 
 

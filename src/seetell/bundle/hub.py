@@ -1,4 +1,4 @@
-"""Fetching a public checkpoint from the Hugging Face hub, or finding it in the cache of an earlier fetch.
+"""Fetching a public checkpoint or a bundle from the Hugging Face hub, or finding what was fetched before.
 
 Everything goes through ``huggingface_hub``: its cache (shared with transformers and every other tool, so
 nothing is downloaded twice), its login, its ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_CACHE`` and
@@ -20,8 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from seetell.bundle.checkpoint_files import CONFIG, OPEN_CLIP_CONFIG, choose_files, names_in
+from seetell.bundle.checkpoint_files import (
+    CONFIG,
+    OPEN_CLIP_CONFIG,
+    bundle_files,
+    choose_files,
+    names_in,
+)
 from seetell.bundle.hub_errors import translated
+from seetell.bundle.manifest import MANIFEST_NAME
 from seetell.core import settings
 from seetell.core.errors import BundleNotFound, MissingExtra, StorageError, UsageError
 from seetell.core.files import storage_error
@@ -44,6 +51,11 @@ class HubCheckpoint:
 
     folder: Path
     revision: str
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is a bundle, and nothing is left to convert."""
+        return (self.folder / MANIFEST_NAME).is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,8 @@ def fetch_checkpoint(
     allow_pickle: bool = False,
     progress: Progress | None = None,
 ) -> HubCheckpoint:
-    """Fetch the files of a model repository that a conversion needs; what is in the cache is not fetched.
+    """Fetch the files of a model repository that a conversion needs, or all of a bundle's; not those that the
+    cache has.
 
     Args:
         hub_id: ``owner/name``, or ``owner/name/folder`` where the checkpoint lies in one of its folders.
@@ -107,6 +120,18 @@ def fetch_checkpoint(
         return _find_cached(hub, place, revision, allow_pickle)
     sent = _token_for(hub.constants.ENDPOINT, token or None)
     return _Fetch(hub, place, revision, sent, _Counter(progress)).run(allow_pickle)
+
+
+def holds_bundle(hub_id: str, *, revision: str | None = None, offline: bool | None = None) -> bool:
+    """Whether what a hub id names is a bundle already. Only the list of its files is asked for. Raises what
+    :func:`fetch_checkpoint` does."""
+    hub = _huggingface_hub()
+    place = _Place.of(hub_id)
+    if (settings.offline() if offline is None else offline) or hub.constants.HF_HUB_OFFLINE:
+        folder = _snapshot(hub, place, revision)
+        return folder is not None and (folder / MANIFEST_NAME).is_file()
+    fetch = _Fetch(hub, place, revision, _token_for(hub.constants.ENDPOINT, None), _Counter(None))
+    return bundle_files(fetch.listing()) is not None
 
 
 def takes_token(endpoint: str) -> bool:
@@ -153,7 +178,10 @@ def _find_cached(hub: Any, place: _Place, revision: str | None, allow_pickle: bo
     if folder is None:
         raise BundleNotFound(f"{what}: not in the cache ({cache}), and set offline; {advice}")
     try:
-        files = choose_files(names_in(folder), source=hub_id, revision=revision, allow_pickle=allow_pickle)
+        names = names_in(folder)
+        files = bundle_files(names) or choose_files(
+            names, source=hub_id, revision=revision, allow_pickle=allow_pickle
+        )
         missing = files.missing_shards
     except BundleNotFound as error:  # another tool has fetched the config alone, say
         raise BundleNotFound(f"{what}: only a part is in the cache ({folder}); {advice}") from error
@@ -166,7 +194,7 @@ def _find_cached(hub: Any, place: _Place, revision: str | None, allow_pickle: bo
 
 def _snapshot(hub: Any, place: _Place, revision: str | None) -> Path | None:
     """The folder in the cache that holds a revision of the checkpoint, as far as it was fetched."""
-    for name in (CONFIG, OPEN_CLIP_CONFIG):
+    for name in (MANIFEST_NAME, CONFIG, OPEN_CLIP_CONFIG):
         found = hub.try_to_load_from_cache(place.repository, place.below + name, revision=revision)
         if isinstance(found, str):  # else None, or a mark that the repository has no such file
             return Path(found).parent
@@ -258,7 +286,9 @@ class _Fetch:
     def run(self, allow_pickle: bool) -> HubCheckpoint:
         """Fetch what is needed; see :func:`fetch_checkpoint`."""
         commit, listing = self._list()
-        files = choose_files(listing, source=self.hub_id, revision=self.revision, allow_pickle=allow_pickle)
+        files = bundle_files(listing) or choose_files(
+            listing, source=self.hub_id, revision=self.revision, allow_pickle=allow_pickle
+        )
         if files.missing_shards:
             raise BundleNotFound(
                 f"{self.hub_id}: it lacks {files.missing_shards[0]}, so its weights are partial"
@@ -276,6 +306,10 @@ class _Fetch:
             self._download(name, commit)
             self.counter.file_done(wanted[name])
         return HubCheckpoint(folder, commit)
+
+    def listing(self) -> list[str]:
+        """The names of the files there are."""
+        return list(self._list()[1])
 
     def _list(self) -> tuple[str, dict[str, RepoSibling]]:
         """The commit that the revision means now, and the checkpoint's files in it."""

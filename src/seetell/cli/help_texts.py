@@ -137,7 +137,7 @@ HELPS = {
     ),
     "models pull": Help(
         "Make sure that a model is here and whole.",
-        ("seetell models pull builtin", "seetell models pull my-model/"),
+        ("seetell models pull builtin", "seetell models pull our-team/photo-model"),
         "choose-a-model.md",
     ),
     "models remove": Help(

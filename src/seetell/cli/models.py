@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seetell.cli.model_list import list_known, list_stored
-from seetell.cli.options import JsonOption, option
+from seetell.cli.options import JsonOption, convert_first, option
 from seetell.cli.output import Output, size
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ app = typer.Typer(
 )
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="builtin, a bundle's folder, or a name `models list` gives.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="builtin, a bundle's folder, a name `models list` gives, or a hub id (OWNER/NAME).",
+    ),
 ]
 
 
@@ -105,8 +109,9 @@ def show(model: ModelArgument = "builtin", json: JsonOption = False) -> None:
         manifest = bundle.manifest
         if out.json:
             # Lists of thousands, and vectors, tell people nothing.
-            left_out = {"files": True, "config": True, "answers": True, "labels": True}
-            document = manifest.model_dump(mode="json", exclude={**left_out, "score": {"background"}})
+            left_out: Any = {"files": True, "config": True, "answers": True, "labels": True}
+            left_out["score"] = {"background": True, "captions": {"__all__": {"things"}}}
+            document = manifest.model_dump(mode="json", exclude=left_out)
             counts = {"n_answers": len(manifest.answers), "n_labels": len(manifest.labels)}
             out.result({**document, **counts, "folder": str(bundle.folder), "size_bytes": bundle.size_bytes})
             return
@@ -122,10 +127,8 @@ def show(model: ModelArgument = "builtin", json: JsonOption = False) -> None:
 
 @app.command("pull")
 def pull(model: ModelArgument) -> None:
-    """Make sure a model is here and whole: every file is compared with its recorded hash."""
-    from seetell.bundle.store import resolve
-
-    bundle = resolve(model, offline=False)
+    """Make sure a model is here and whole, from a hub if need be: every file is compared with its hash."""
+    bundle = convert_first(model)
     bundle.verify(full=True)
     with Output(json=False) as out:
         out.note(f"{bundle.manifest.name}: complete, {size(bundle.size_bytes)} in {bundle.folder}")
