@@ -20,6 +20,7 @@ from seetell.serving.photo_index_api import ServedIndex
 from seetell.serving.server import serve as run_server
 from seetell.tasks.model import Model
 from tests.runtime.toy import CONTEXT, make_tokenizer
+from tests.search.test_chances import model_of
 from tests.serving.conftest import Serve, data_url, jpeg
 
 
@@ -69,12 +70,31 @@ def test_index_and_search(serve: Serve, model: Model, folder: Path, tmp_path: Pa
     )
 
 
+def test_what_fits_too_improbably_is_left_out(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    judging = model_of(hit_below=0.3)
+    place = tmp_path / "photos.index"
+    own = PhotoIndex(place, judging)
+    own.add(folder)
+    every = own.search("a dog", k=6, min_probability=0)
+    least = sorted(hit.probability or 0 for hit in every)[3]
+    client = serve(index=ServedIndex(place), sources=[Source("toy", 1, lambda: judging)])
+    for given in ({}, {"min_probability": 0}, {"min_probability": least}):
+        hits = client.post("/v1/search", json={"text": "a dog", "k": 6, **given}).json()["hits"]
+        want = own.search("a dog", k=6, **given)
+        assert [one["photo"] for one in hits] == [one.photo for one in want]
+        assert [one["probability"] for one in hits] == pytest.approx([one.probability for one in want])
+    assert 0 < len(hits) < 6
+
+
 @pytest.mark.parametrize(
     ("given", "status", "param"),
     [
         ({}, 422, "text"),
         ({"text": "x", "k": 0}, 422, "k"),
         ({"text": "x", "k": 10**9}, 422, "k"),
+        ({"text": "x", "min_probability": 1.5}, 422, "min_probability"),
+        # The toy says nothing of probabilities.
+        ({"text": "x", "min_probability": 0.5}, 400, None),
         ({"text": "-people"}, 400, None),
         ({"text": "x", "where": "1; drop table photos"}, 400, None),
         ({"text": "x", "model": "other"}, 400, "model"),

@@ -35,6 +35,12 @@ class SearchRequest(Request):
     where: Text | None = Field(None, description="A condition in SQL, as of seetell search.")
     hybrid: bool = Field(False, description="Look for the words in captions, too.")
     rerank: bool = Field(False, description="Have the matching head look at the best again.")
+    min_probability: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Leave out what fits less probably; by default what the model says does not fit.",
+    )
 
 
 class IndexRequest(Request):
@@ -161,6 +167,7 @@ def index_routes(serving: Serving, served: ServedIndex | None) -> APIRouter:
 
         def lane(_: Model) -> Lane:
             options: dict[str, Any] = {"k": request.k, "where": request.where}
+            options["min_probability"] = request.min_probability
             more: dict[str, Any] = {"hybrid": request.hybrid, "rerank": request.rerank}
 
             def run(items: list[tuple[str | None, bytes | None]]) -> Iterable[list[Hit]]:
