@@ -115,6 +115,22 @@ def test_thresholds_reach_the_checks(seetell: Seetell, table: Path, tmp_path: Pa
         assert done.status in (0, 1) and f'id="{reason}"' in page, options
 
 
+def test_what_went_is_counted_on_the_terminal(seetell: Seetell, table: Path, tmp_path: Path) -> None:
+    done = seetell("prepare", table, tmp_path / "out", "--min-words", 9, "--workers", 1)
+    said = f"{table}: nothing is left of it: no_text 9, too_short 9; as in 'too_short x1'; more in {tmp_path}"
+    assert said in done.err and done.err.count("\n") == 1
+    table.write_text(table.read_text().replace("\n", "\n../", 1).replace("\n1", "\nmissing/1"))
+    done = seetell("prepare", table, tmp_path / "some", "--workers", 1)
+    assert {"photos kept\t7", "  unreadable\t1", "broken entries\t1"} <= set(done.out.splitlines())
+    (table.parent / "moved").mkdir()
+    for photo in table.parent.glob("*.png"):
+        photo.rename(table.parent / "moved" / photo.name)
+    table.write_text(table.read_text().replace(".png", ".jpg"))
+    done = seetell("prepare", table, tmp_path / "none", "--workers", 1)
+    assert "nothing is left of it: unreadable 8; as in 'missing: " in done.err
+    assert f"tried '{table.parent}/missing/1.jpg'" in done.err and "--images" in done.err
+
+
 def test_a_broken_source_and_wrong_usage(seetell: Seetell, table: Path, tmp_path: Path) -> None:
     for arguments, status, said in [
         ((tmp_path / "none", tmp_path / "out"), 1, "no such file"),

@@ -219,7 +219,7 @@ def _show(summary: dict[str, Any], output: Output) -> None:
         output.result({**fields, "skipped": len(summary["skipped"])})
     else:
         _show_counts(summary, output)
-    for words in summary["skipped"].words():
+    for words in (*summary["skipped"].words(), *summary["notes"]):
         output.note(words)
 
 

@@ -7,10 +7,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from seetell.core.errors import DataError
+from seetell.data.photo_refs import check_no_pointer
 
 
 def read_document(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``. Raises DataError naming the file, and the line where it breaks."""
+    check_no_pointer(path)
     try:
         raw = path.read_bytes()
     except OSError as error:

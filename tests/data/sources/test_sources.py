@@ -345,6 +345,20 @@ def test_what_the_webdataset_library_writes(tmp_path: Path) -> None:
     assert [read_photo(one.photo) for one in source.samples] == [photo_bytes(n) for n in range(3)]
 
 
+def test_the_questions_of_our_own_shards_are_read_again(tmp_path: Path) -> None:
+    asked = [
+        {"question": f"what is {n}?", "answers": ["a", "b"], "question_id": n, "majority": "b"}
+        for n in (5, 6)
+    ]
+    document = {"captions": [], "questions": asked, "label": None}
+    path = make_tar(tmp_path / "t.tar", {"0.jpg": photo_bytes(0), "0.json": as_json(document).encode()})
+    [sample] = read_source(path).samples
+    assert [(q.question, q.answers, q.question_id, q.majority) for q in sample.questions] == [
+        ("what is 5?", ("a", "b"), 5, "b"),
+        ("what is 6?", ("a", "b"), 6, "b"),
+    ]
+
+
 def test_tar_members_that_are_no_samples(tmp_path: Path) -> None:
     path = make_tar(
         tmp_path / "a.tar",

@@ -94,7 +94,7 @@ def prepare(
     track: Track = untracked,
 ) -> dict[str, Any]:
     """Check, clean and shard what is in ``path``; nothing there is changed. Returns the summary, which also
-    stands in ``out``, with ``skipped`` and ``unchanged`` beside it.
+    stands in ``out``, with ``skipped``, ``notes`` and ``unchanged`` beside it.
 
     scorer: scores captions; its scores are kept, and used where the limits say so. captioner: adds a caption
     to every photo (CapFilt).
@@ -129,7 +129,7 @@ def prepare(
     with folder.held_folder(out):
         done = folder.read_summary(out)
         if done is not None and done.get("identity") == identity and _whole(out, done):
-            return {**done, "skipped": source.skipped, "unchanged": True}
+            return {**done, "skipped": source.skipped, "notes": source.notes, "unchanged": True}
         if done is not None and not options.overwrite:
             raise StorageError(
                 f"{out} was prepared with other options or by an older seetell, or its source or files have "
@@ -140,10 +140,24 @@ def prepare(
         plans = _write(out, options, outcome, track)
         atomic_write_text(out / folder.REPORT_NAME, report_page(outcome))
         if not plans:
-            raise DataError(f"{path}: nothing is left of it; {out / folder.REPORT_NAME} says why")
+            raise DataError(
+                f"{path}: nothing is left of it{_why(outcome)}; more in {out / folder.REPORT_NAME}"
+            )
         summary = _summary(outcome, plans, out, identity, time.monotonic() - started)
         folder.write_json(out / folder.SUMMARY_NAME, summary)
-        return {**summary, "skipped": source.skipped, "unchanged": False}
+        return {**summary, "skipped": source.skipped, "notes": source.notes, "unchanged": False}
+
+
+def _why(outcome: Outcome) -> str:
+    """The counts by reason, an example of the most frequent one, and what is known besides."""
+    counts = outcome.counts()
+    reasons = counts.photo_reasons.most_common()
+    said = ", ".join(
+        f"{reason.value} {number:,}" for reason, number in reasons + counts.caption_reasons.most_common()
+    )
+    example = next((one.detail for one in outcome.verdicts if one.reason is reasons[0][0]), "")
+    parts = [said, *([f"as in {example!r}"] if example else []), *outcome.source.notes]
+    return f": {'; '.join(parts)}"
 
 
 def _check_options(limits: Limits, scorer: Scorer | None, captioner: Captioner | None) -> None:

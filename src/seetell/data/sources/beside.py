@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from seetell.core.errors import DataError
+from seetell.data.photo_refs import check_no_pointer
 from seetell.data.records import Sample
 from seetell.data.sources.fields import (
     SPLIT_NAMES,
@@ -21,11 +22,13 @@ from seetell.data.sources.fields import (
     relative_key,
     said,
 )
-from seetell.media.listing import Skipped, list_photos
+from seetell.media.listing import Skipped, has_photo_ending, list_photos
 
 # Nothing anybody wrote about one photo is larger.
 MAX_TEXT_BYTES = 1 << 20
 TEXT_ENDINGS = ("caption", "text", "txt")
+# A walk comes back to a folder after those in it.
+_FOLDERS_KEPT = 16
 
 _LANGUAGE = re.compile(r"[a-z]{2}(?:[-_][a-z]{2,4})?", re.IGNORECASE)
 
@@ -38,55 +41,54 @@ def read_beside(root: Path, columns: Columns, skipped: Skipped | None = None) ->
     below ``root`` where that is a split's (``train``, ``val``). A photo without a text has none. skipped:
     takes up what the walk leaves out.
     """
+    listed = lru_cache(_FOLDERS_KEPT)(_texts_in)
     for photo in list_photos([root], skipped):
         key = relative_key(photo, root)
         first = key.partition("/")[0].lower()
         split = first if first in SPLIT_NAMES and "/" in key else None
         try:
-            content = _beside(photo, columns)
+            names = listed(photo.parent).get(photo.stem, ())
+            content = _together_beside(photo.parent, photo.stem, names, columns)
         except DataError as error:
             yield BrokenRecord(str(photo), str(error))
             continue
         yield Sample(key, photo, content.captions, content.questions, content.label, content.split or split)
 
 
-def has_text_beside(photo: Path) -> bool:
-    """Whether a text lies beside a photo."""
-    return bool(_names_beside(photo))
+def any_text_beside(photos: Iterable[Path]) -> bool:
+    """Whether a text lies beside any of ``photos``."""
+    listed = lru_cache(_FOLDERS_KEPT)(_texts_in)
+    return any(photo.stem in listed(photo.parent) for photo in photos)
 
 
-def _beside(photo: Path, columns: Columns) -> Said:
-    contents = []
-    for name in _names_beside(photo):
-        path = photo.with_name(name)
-        text = read_text(path)
-        if name.endswith(".json"):
-            contents.append(said_in_json(text, columns, str(path)))
-            continue
-        language = language_in(name[len(photo.stem) :])
-        lines = tuple((line, language) for line in text.splitlines() if line.strip())
-        contents.append(Said(lines or (("", language),)))
-    return together(contents)
+def _together_beside(folder: Path, stem: str, names: Iterable[str], columns: Columns) -> Said:
+    written: list[tuple[str, str]] = []
+    listed: list[Said] = []
+    for name in sorted(names):
+        text = read_text(folder / name)
+        if name.lower().endswith(".json"):
+            listed.append(said_in_json(text, columns, str(folder / name)))
+        else:
+            language = language_in(name[len(stem) :])
+            written += [(line, language) for line in text.splitlines() if line.strip()] or [("", language)]
+    return together(written, listed)
 
 
-def _names_beside(photo: Path) -> list[str]:
-    """The files that say something about a photo, its JSON last."""
-    texts = _texts_in(photo.parent).get(photo.stem, [])
-    return sorted(texts, key=lambda name: (name.endswith(".json"), name))
-
-
-# One folder at a time is walked through, and then the next.
-@lru_cache(maxsize=1)
 def _texts_in(folder: Path) -> dict[str, list[str]]:
-    """The names of the texts in a folder by what the photos are called that they may belong to."""
+    """The names of the texts in a folder, by the name less its ending of the photo they belong to."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError:
+        return {}
+    photos = {os.path.splitext(name)[0] for name in names if has_photo_ending(name)}
     found: dict[str, list[str]] = {}
-    for entry in os.scandir(folder):
-        stem, _, ending = entry.name.rpartition(".")
-        if stem and (ending == "json" or ending in TEXT_ENDINGS) and entry.is_file():
-            found.setdefault(stem, []).append(entry.name)
-            name, _, language = stem.rpartition(".")
-            if name and ending != "json" and _LANGUAGE.fullmatch(language):
-                found.setdefault(name, []).append(entry.name)
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        if ending.lower() == ".json" or ending.lower()[1:] in TEXT_ENDINGS:
+            short, _, word = stem.rpartition(".")
+            if stem not in photos and _LANGUAGE.fullmatch(word):
+                stem = short
+            found.setdefault(stem, []).append(name)
     return found
 
 
@@ -96,15 +98,17 @@ def language_in(ending: str) -> str:
     return word.lower() if _LANGUAGE.fullmatch(word) else ""
 
 
-def together(contents: Iterable[Said]) -> Said:
-    """What several files say about one photo."""
-    captions: list[tuple[str, str]] = []
-    questions: list[AskedQuestion] = []
-    label = split = None
-    for one in contents:
-        # Most writers repeat the text in the JSON, ours among them; there it may be one of several.
-        ...
-    return Said(tuple(captions), tuple(questions), label, split)
+def together(written: Iterable[tuple[str, str]], listed: Sequence[Said]) -> Said:
+    """The texts about one photo and what its JSON says."""
+    captions = tuple(pair for one in listed for pair in one.captions)
+    # Most writers repeat the text in the JSON, ours among them; there it may be one of several.
+    repeated = {text.strip() for text, _ in captions}
+    return Said(
+        (*(pair for pair in written if pair[0].strip() not in repeated), *captions),
+        tuple(question for one in listed for question in one.questions),
+        next((one.label for one in listed if one.label), None),
+        next((one.split for one in listed if one.split), None),
+    )
 
 
 def said_in_json(text: str, columns: Columns, where: str) -> Said:
@@ -122,6 +126,7 @@ def said_in_json(text: str, columns: Columns, where: str) -> Said:
 
 def read_text(path: Path) -> str:
     """A small text file. Raises DataError."""
+    check_no_pointer(path)
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_TEXT_BYTES + 1)

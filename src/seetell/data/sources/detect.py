@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
 from seetell.core.errors import DataError, UsageError
-from seetell.data.photo_refs import PhotoRef
+from seetell.data.photo_refs import PhotoRef, check_no_pointer
 from seetell.data.records import Sample
 from seetell.data.sources import beside, documents, folders, parquet_files, table, tars
 from seetell.data.sources.fields import BrokenRecord, Columns, Item
+from seetell.data.sources.photo_folders import PhotoFolders, photo_folders
+from seetell.data.sources.published import is_karpathy
 from seetell.media.listing import Skipped, files_below, is_passed_over, list_photos
 
 Format = Literal["folder", "table", "coco", "vqa", "webdataset", "imagefolder", "parquet"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson"})
+# Published lists by their names; what is in them says whether they are.
+_TEXT_TABLES = ("captions.txt", "*.token.txt", "*.token")
 # Enough photos to tell whether texts lie beside them.
 _LOOKED_AT = 50
 
@@ -25,13 +32,14 @@ _LOOKED_AT = 50
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a source holds: its samples and its broken entries, in a fixed order. skipped: what the walk
-    through its folders left out."""
+    through its folders left out. notes: what else people should know, a line each."""
 
     path: Path
     format: Format
     samples: tuple[Sample[PhotoRef], ...]
     broken: tuple[BrokenRecord, ...]
     skipped: Skipped = field(default_factory=Skipped)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +71,8 @@ def read_source(
     if options.images is not None and not options.images.is_dir():
         raise UsageError(f"--images: {options.images} is no folder")
     chosen = options.format or detect_format(path)
-    skipped = Skipped()
-    items: Iterable[Item] = _items(path, chosen, options, skipped)
+    skipped, notes = Skipped(), list[str]()
+    items: Iterable[Item] = _items(path, chosen, options, skipped, notes)
     if track is not None:
         items = track(items, "entries read", None)
     samples: list[Sample[PhotoRef]] = []
@@ -82,7 +90,7 @@ def read_source(
             more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
             raise DataError(f"{path}: nothing usable in it: {broken[0].message}{more}")
         raise DataError(f"{path}: nothing in it that reads as {chosen}; name the format with --format")
-    return Source(path, chosen, tuple(samples), tuple(broken), skipped)
+    return Source(path, chosen, tuple(samples), tuple(broken), skipped, tuple(notes))
 
 
 def detect_format(path: Path) -> Format:
@@ -91,6 +99,7 @@ def detect_format(path: Path) -> Format:
 
 
 def _format_of_file(path: Path) -> Format:
+    check_no_pointer(path)
     name = path.name.lower()
     suffix = path.suffix.lower()
     if suffix in _TABLE_SUFFIXES:
@@ -103,13 +112,15 @@ def _format_of_file(path: Path) -> Format:
         return "parquet"
     if suffix == ".json":
         document = table.load_json(path)
-        if isinstance(document, list):
+        if isinstance(document, list) or is_karpathy(document):
             return "table"
         if isinstance(document, dict) and "questions" in document:
             return "vqa"
         if isinstance(document, dict) and "annotations" in document and "images" in document:
             return "coco"
         raise DataError(f"{path}: neither COCO captions, nor VQAv2 questions, nor a list of objects")
+    if suffix in (".txt", ".token") and table.is_text_table(path):
+        return "table"
     raise DataError(
         f"{path}: of no format that is read; there are .csv .tsv .jsonl .json .tar .parquet and folders"
     )
@@ -120,7 +131,10 @@ def _format_of_folder(path: Path) -> Format:
         return "webdataset"
     if folders.metadata_files(path):
         return "imagefolder"
-    if files_below(path, (".parquet",)):
+    texts = beside.any_text_beside(islice(list_photos([path]), _LOOKED_AT))
+    listed = files_below(path, (".parquet",))
+    # img2dataset writes what it knows in parquet files beside photos with their texts.
+    if listed and not (texts and not parquet_files.holds_photos(listed[0])):
         return "parquet"
     if _captions_files(path):
         return "coco"
@@ -129,11 +143,8 @@ def _format_of_folder(path: Path) -> Format:
     tables = _table_files(path)
     if tables:
         return "table"
-    for number, photo in enumerate(list_photos([path])):
-        if photo.with_suffix(".txt").is_file() or photo.with_suffix(".json").is_file():
-            return "folder"
-        if number >= _LOOKED_AT:
-            break
+    if texts:
+        return "folder"
     if folders.label_folders(path) and not any(photo.parent == path for photo in _first_photos(path)):
         return "imagefolder"
     return "folder"
@@ -143,38 +154,44 @@ def _first_photos(path: Path) -> list[Path]:
     return [entry for entry in list_photos([path]) if entry.parent == path][:1]
 
 
-def _items(path: Path, chosen: Format, options: SourceOptions, skipped: Skipped) -> Iterator[Item]:
+def _items(
+    path: Path, chosen: Format, options: SourceOptions, skipped: Skipped, notes: list[str]
+) -> Iterator[Item]:
     columns = options.columns
+
+    def folders_of(file: Path) -> PhotoFolders:
+        return photo_folders(file, path, options.images, notes)
+
     if chosen == "folder":
         yield from beside.read_beside(_folder(path, chosen), columns, skipped)
     elif chosen == "imagefolder":
         root = _folder(path, chosen)
         if folders.metadata_files(root):
-            yield from folders.read_metadata_folder(root, columns)
+            yield from folders.read_metadata_folder(root, columns, options.images, notes)
         else:
             yield from folders.read_label_folders(root, skipped)
     elif chosen == "table":
         for file in _files(path, _table_files):
-            yield from table.read_table(file, _images(file, path, options), columns)
+            yield from table.read_table(file, folders_of(file), columns)
     elif chosen == "coco":
         for file in _files(path, _captions_files):
-            yield from documents.read_coco(file, _images(file, path, options))
+            yield from documents.read_coco(file, folders_of(file))
     elif chosen == "vqa":
         for file in _files(path, _questions_files):
             answers = options.annotations or _answers_of(file)
-            yield from documents.read_vqa_samples(file, answers, _images(file, path, options))
+            yield from documents.read_vqa_samples(file, answers, folders_of(file))
     elif chosen == "webdataset":
         for file in _files(path, lambda root: files_below(root, (".tar",), skipped)):
             yield from _going_on(file, tars.read_tar(file, columns))
     else:
         for file in _files(path, lambda root: files_below(root, (".parquet",), skipped)):
-            read = parquet_files.read_parquet(file, options.images or file.parent, columns)
-            yield from _going_on(file, read)
+            yield from _going_on(file, parquet_files.read_parquet(file, folders_of(file), columns))
 
 
 def _going_on(file: Path, items: Iterator[Item]) -> Iterator[Item]:
     """One damaged file of many is a broken entry; what was read of it counts."""
     try:
+        check_no_pointer(file)
         yield from items
     except DataError as error:
         yield BrokenRecord(str(file), str(error))
@@ -188,18 +205,6 @@ def _folder(path: Path, chosen: Format) -> Path:
 
 def _files(path: Path, listed: Callable[[Path], list[Path]]) -> list[Path]:
     return listed(path) if path.is_dir() else [path]
-
-
-def _images(file: Path, source: Path, options: SourceOptions) -> Path:
-    """The folder a file's photos are in: the named one, ``images`` beside it (or beside the folder of the
-    annotations), else its own."""
-    if options.images is not None:
-        return options.images
-    for folder in (file.parent, source if source.is_dir() else file.parent, file.parent.parent):
-        for name in ("images", "photos"):
-            if (folder / name).is_dir() and folder / name != file:
-                return folder / name
-    return file.parent
 
 
 def _captions_files(root: Path) -> list[Path]:
@@ -224,10 +229,19 @@ def _table_files(root: Path) -> list[Path]:
     return sorted(
         path
         for path in root.iterdir()
-        if path.suffix.lower() in _TABLE_SUFFIXES
-        and path.is_file()
-        and not is_passed_over(path.name, folder=False)
+        if path.is_file() and not is_passed_over(path.name, folder=False) and _is_table(path)
     )
+
+
+def _is_table(path: Path) -> bool:
+    name = path.name.lower()
+    if any(fnmatch(name, pattern) for pattern in _TEXT_TABLES):
+        # Flickr8k's lemmas are the same captions in other words.
+        return "lemma" not in name and table.is_text_table(path)
+    if fnmatch(name, "dataset_*.json"):
+        with suppress(DataError):
+            return is_karpathy(table.load_json(path))
+    return path.suffix.lower() in _TABLE_SUFFIXES
 
 
 def _answers_of(questions: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,11 @@ def _vqa_folder(questions: Path, folders: PhotoFolders) -> Path:
         return folders.holding(names)
     # Photos that are named by number: whatever the folder calls the photo of that number.
     numbers = [number for entry in first if (number := photo_number(entry.get("image_id"))) is not None]
-    there = {folder: numbered_photos(folder) for folder in folders.folders if folder.is_dir()}
-    return folders.best(
-        lambda folder: sum(number in there.get(folder, {}) for number in numbers),
-        [f"{number:012d}.jpg" for number in numbers],
-    )
+
+    def count(folder: Path) -> int:
+        with suppress(DataError):
+            there = numbered_photos(folder)
+            return sum(number in there for number in numbers)
+        return 0
+
+    return folders.best(count, [f"{number:012d}.jpg" for number in numbers])

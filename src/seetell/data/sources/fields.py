@@ -42,7 +42,7 @@ LANGUAGE_FIELDS = ("language", "lang")
 QUESTION_FIELDS = ("question",)
 QUESTION_ID_FIELDS = ("question_id",)
 ANSWER_FIELDS = ("answers", "answer")
-MAJORITY_FIELDS = ("multiple_choice_answer",)
+MAJORITY_FIELDS = ("multiple_choice_answer", "majority")
 LABEL_FIELDS = ("label", "class_name", "class", "category")
 SPLIT_FIELDS = ("split",)
 # One of several columns that hold a caption each: ``caption_0``, ``caption 1``, ``text2``.
@@ -112,19 +112,27 @@ def said(row: Mapping[str, Any], columns: Columns, *, where: str, number: int = 
     captions = captions_of(text, language, f"{where}: {text_field}")
     if columns.text is None:
         captions += _numbered(row, language, where)
-    question = _plain(_value(row, QUESTION_FIELDS))
-    questions: tuple[AskedQuestion, ...] = ()
-    if question:
-        answers = captions_of(_value(row, ANSWER_FIELDS), "", f"{where}: answers")
-        identity = _value(row, QUESTION_ID_FIELDS)
-        given = identity if isinstance(identity, int | str) and not isinstance(identity, bool) else number
-        texts = tuple(text.strip() for text, _ in answers if text.strip())
-        majority = _plain(_value(row, MAJORITY_FIELDS)) or None
-        questions = (AskedQuestion(question, texts, given, majority),)
+    # Our own shards list their questions.
+    listed = _value(row, ("questions",))
+    entries = (
+        [row, *(one for one in listed if isinstance(one, Mapping))] if isinstance(listed, list) else [row]
+    )
+    questions = tuple(asked for entry in entries for asked in _questions(entry, where, number))
     label = _value(row, LABEL_FIELDS)
     split = split_name(_plain(_value(row, SPLIT_FIELDS))) or None
     # A label may be a number; its name is what people see.
     return Said(captions, questions, None if _absent(label) else str(label).strip() or None, split)
+
+
+def _questions(entry: Mapping[str, Any], where: str, number: int) -> tuple[AskedQuestion, ...]:
+    question = _plain(_value(entry, QUESTION_FIELDS))
+    if not question:
+        return ()
+    answers = captions_of(_value(entry, ANSWER_FIELDS), "", f"{where}: answers")
+    identity = _value(entry, QUESTION_ID_FIELDS)
+    given = identity if isinstance(identity, int | str) and not isinstance(identity, bool) else number
+    texts = tuple(text.strip() for text, _ in answers if text.strip())
+    return (AskedQuestion(question, texts, given, _plain(_value(entry, MAJORITY_FIELDS)) or None),)
 
 
 def captions_of(value: Any, language: str, where: str) -> tuple[tuple[str, str], ...]:
@@ -207,16 +215,17 @@ def split_in(name: str) -> str | None:
 def photo_in(root: Path, name: str, where: str) -> Path:
     """The photo that a data file calls ``name``, inside the folder ``root``.
 
-    An absolute name is taken if it lies in ``root``, and a backslash is Windows' slash. Raises DataError for one that leaves it: a data file is
-    somebody else's text, and must not be able to make a reader open ``/etc/...`` or ``../../...``.
+    An absolute name is taken if it lies in ``root``, and a backslash is Windows' slash. Raises DataError for
+    one that leaves it: a data file is somebody else's text, and must not be able to make a reader open
+    ``/etc/...`` or ``../../...``.
     """
     if "://" in name:
         raise DataError(f"{where}: {name[:80]!r} is an address; download the photos first")
     drive = PureWindowsPath(name).drive
     if drive:
         raise DataError(
-            f"{where}: the photo {name!r} lies on the drive {drive!r} of another computer; write its path from "
-            f"{root} on"
+            f"{where}: the photo {name!r} lies on the drive {drive!r} of another computer; write its path "
+            f"from {root} on"
         )
     relative: PurePath = PurePosixPath(name.replace("\\", "/"))
     if relative.is_absolute():

@@ -34,8 +34,10 @@ def read_metadata_folder(
         split = next((part.lower() for part in parts if part.lower() in SPLIT_NAMES), None)
         # The form itself says that names are relative to the file.
         tried = photo_folders(path, root, images, notes)
-        tried = tried if images is not None else replace(
-            tried, folders=tuple(dict.fromkeys((folder, *tried.folders)))
+        tried = (
+            tried
+            if images is not None
+            else replace(tried, folders=tuple(dict.fromkeys((folder, *tried.folders))))
         )
         yield from grouped(rows_of(path), tried, columns, split, root)
 

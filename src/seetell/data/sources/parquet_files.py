@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,13 @@ from seetell.data.sources.fields import (
 )
 from seetell.data.sources.photo_folders import PhotoFolders
 from seetell.data.sources.table import grouped
+
+
+def holds_photos(path: Path) -> bool:
+    """Whether a parquet file can hold the bytes of photos, and not only their names."""
+    with suppress(DataError):
+        return bool(binary_columns(path))
+    return False
 
 
 def read_parquet(path: Path, folders: PhotoFolders, columns: Columns) -> Iterator[Item]:

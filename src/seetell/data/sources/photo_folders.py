@@ -21,16 +21,22 @@ _SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class PhotoFolders:
-    """The folders where the photos of ``file`` may lie, the likeliest first. notes: takes up, for people, that
-    they are in none."""
+    """The folders where the photos of ``file`` may lie, the likeliest first. notes: takes up that they are in
+    none, for people."""
 
     file: Path
     folders: tuple[Path, ...]
     notes: list[str] = field(default_factory=list)
 
     def holding(self, names: Sequence[str]) -> Path:
-        """The folder that holds the most of ``names``; the likeliest where none holds any."""
-        return self.best(lambda folder: sum(_lies_in(folder, name) for name in names), names)
+        """The likeliest folder that holds half of ``names``, else the one that holds the most of them, else
+        the likeliest."""
+
+        def count(folder: Path) -> int:
+            paths = [_path_in(folder, name) for name in names]
+            return sum(path is not None and os.path.isfile(path) for path in paths)
+
+        return self.best(count, names)
 
     def best(self, count: Callable[[Path], int], names: Sequence[str]) -> Path:
         """The same with another way to count how many of ``names`` a folder holds."""
@@ -39,23 +45,30 @@ class PhotoFolders:
             found = count(folder)
             if found > most:
                 best, most = folder, found
-            if names and most == len(names):
+            # Small copies in a folder of their own may be more complete than the photos.
+            if 2 * most >= len(names):
                 break
-        if names and not most:
-            shown = ", ".join(repr(str(folder / names[0])) for folder in self.folders[:_SHOWN])
-            more = f" and {len(self.folders) - _SHOWN} more folders" if len(self.folders) > _SHOWN else ""
-            self.notes.append(
-                f"{self.file}: none of the first {len(names)} photos that it names is there; tried {shown}{more}; "
-                "name their folder with --images"
-            )
+        if not most:
+            self._note(names)
         return best
 
+    def _note(self, names: Sequence[str]) -> None:
+        """Say where the first photo was looked for; names that may lie nowhere are broken entries anyway."""
+        listed = ([_path_in(folder, name) for folder in self.folders] for name in names)
+        tried = next(([repr(str(path)) for path in paths if path] for paths in listed if any(paths)), [])
+        if tried:
+            more = f" and in {len(tried) - _SHOWN} more folders" if len(tried) > _SHOWN else ""
+            self.notes.append(
+                f"{self.file}: none of the first {len(names)} photos that it names is there; tried "
+                f"{', '.join(tried[:_SHOWN])}{more}; name their folder with --images"
+            )
 
-def _lies_in(folder: Path, name: str) -> bool:
+
+def _path_in(folder: Path, name: str) -> Path | None:
     try:
-        return os.path.isfile(photo_in(folder, name, ""))
-    except (DataError, ValueError):
-        return False
+        return photo_in(folder, name, "")
+    except DataError:
+        return None
 
 
 def photo_folders(file: Path, source: Path, images: Path | None, notes: list[str]) -> PhotoFolders:
@@ -75,7 +88,7 @@ def photo_folders(file: Path, source: Path, images: Path | None, notes: list[str
         if split_in(folder.name) and folder.name.lower() in file.name.lower()
     ]
     # Itself only where that is surely part of the data set: a list must not open somebody's other photos.
-    upper = [above] if here.name.lower() in ("annotations", "labels", "lists") else []
+    upper = [above] if here.absolute().name.lower() in ("annotations", "labels", "lists") else []
     tried = [*(folder for folder in usual if folder.is_dir()), here, root, *named, *upper, *beside]
     return PhotoFolders(file, tuple(dict.fromkeys(tried)), notes)
 

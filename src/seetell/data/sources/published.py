@@ -21,7 +21,9 @@ _ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant")
 def is_karpathy(document: Any) -> bool:
     """Whether a JSON document lists photos with their sentences, as ``dataset_flickr8k.json`` does."""
     listed = document.get("images") if isinstance(document, dict) else None
-    return isinstance(listed, list) and bool(listed) and isinstance(listed[0], dict) and "sentences" in listed[0]
+    return (
+        isinstance(listed, list) and bool(listed) and isinstance(listed[0], dict) and "sentences" in listed[0]
+    )
 
 
 def karpathy_rows(document: Mapping[str, Any]) -> list[Any]:
@@ -39,8 +41,8 @@ def karpathy_rows(document: Mapping[str, Any]) -> list[Any]:
 
 
 def conversation_rows(entry: Mapping[str, Any], where: str) -> Iterator[Row]:
-    """What a conversation about a photo says, a row for each answer: to a request at its
-    beginning ("Describe the photo.") it is a caption, to a question that question's answer. What is neither is a BrokenRecord."""
+    """What a conversation about a photo says, a row for each answer: to a request at its beginning ("Describe
+    the photo.") it is a caption, to a question that question's answer. What is neither is a BrokenRecord."""
     if not entry.get("image"):
         yield where, BrokenRecord(where, f"{where}: a conversation about no photo; left out")
         return
@@ -79,7 +81,10 @@ def token_rows(path: Path) -> Iterator[Row]:
                 if found:
                     yield where, {"image": found["photo"], "captions": [found["text"]]}
                 elif line.strip():
-                    yield where, BrokenRecord(where, f"{where}: not a photo's name, #, a number, a tab and a text")
+                    yield (
+                        where,
+                        BrokenRecord(where, f"{where}: not a photo's name, #, a number, a tab and a text"),
+                    )
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:

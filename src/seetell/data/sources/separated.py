@@ -37,14 +37,16 @@ def read_separated(path: Path) -> Iterator[Row]:
 def _rows(file: Iterable[str], path: Path) -> Iterator[Row]:
     lines = enumerate(file, 1)
     first = next((line for _, line in lines if line.strip()), "")
-    separator = separator_of(first)
-    names, _ = _fields([first], separator)
+    separator = "\t" if path.suffix.lower() in (".tsv", ".tab") and "\t" in first else separator_of(first)
+    names = column_names(first, separator)
     if not names:
         raise DataError(f"{path}: empty; expected a first line that names the columns")
     for number, fields in _records(lines, separator, len(names)):
         where = f"{path}: line {number}"
         if fields is None:
-            message = "a quote is opened and not closed; close it, or write it twice where it is part of a text"
+            message = (
+                "a quote is opened and not closed; close it, or write it twice where it is part of a text"
+            )
             yield where, BrokenRecord(where, f"{where}: {message}")
         elif len(fields) > len(names):
             yield where, BrokenRecord(where, f"{where}: more fields than the first line names")
@@ -57,8 +59,13 @@ def separator_of(first: str) -> str:
     often. open_clip's CSV files are tab-separated by default, whatever they are called."""
     return max(
         _SEPARATORS,
-        key=lambda one: (find_field(first.split(one), PHOTO_FIELDS) is not None, first.count(one)),
+        key=lambda one: (find_field(column_names(first, one), PHOTO_FIELDS) is not None, first.count(one)),
     )
+
+
+def column_names(first: str, separator: str) -> list[str]:
+    """The names in a table's first line."""
+    return _fields([first], separator)[0]
 
 
 def _records(
@@ -70,8 +77,10 @@ def _records(
     read on to the next quote, wherever that is, it would swallow the rows between.
     """
     waiting: deque[tuple[int, str]] = deque()
-    while waiting or (line := next(lines, None)) is not None:
-        number, text = waiting.popleft() if waiting else line
+    while True:
+        number, text = waiting.popleft() if waiting else next(lines, (0, ""))
+        if not number:
+            return
         fields, closed = _fields([text], separator)
         if not closed:
             waiting.extend(islice(lines, max(0, _MAX_LINES - len(waiting))))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import DataError
+from seetell.data.photo_refs import check_no_pointer
 from seetell.data.records import AskedQuestion, Sample
 from seetell.data.sources.fields import (
     PHOTO_FIELDS,
@@ -36,7 +37,7 @@ from seetell.data.sources.published import (
     karpathy_rows,
     token_rows,
 )
-from seetell.data.sources.separated import read_separated, separator_of
+from seetell.data.sources.separated import column_names, read_separated, separator_of
 
 
 def read_table(path: Path, folders: PhotoFolders, columns: Columns) -> Iterator[Item]:
@@ -59,7 +60,7 @@ def grouped(
     """Samples of ``rows`` whose photos lie in one of ``folders``; keys are relative to it, or to ``root``."""
     rows = iter(rows)
     first = list(islice(rows, FIRST_NAMES))
-    folder = folders.holding([name for where, row in first if (name := _photo_name(row, columns, where))])
+    folder = folders.holding([one for where, row in first if (one := _photo_name(row, columns, where))])
     root = folder if root is None else root
     found: dict[tuple[Path, str | None], _Group] = {}
     order: list[tuple[Path, str | None] | BrokenRecord] = []
@@ -122,7 +123,7 @@ class _Group:
 def is_text_table(path: Path) -> bool:
     """Whether a text file is a table by its first line, as Flickr8k's ``captions.txt`` and token file are."""
     first = _first_line(path)
-    names = first.split(separator_of(first))
+    names = column_names(first, separator_of(first))
     both = find_field(names, PHOTO_FIELDS) is not None and find_field(names, TEXT_FIELDS) is not None
     return is_token_line(first) or both
 
@@ -135,6 +136,7 @@ def _first_line(path: Path) -> str:
 
 def rows_of(path: Path) -> Iterator[Row]:
     """(where it stands, the row) of a table of any of the kinds. Raises DataError."""
+    check_no_pointer(path)
     suffix = path.suffix.lower()
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(path)
