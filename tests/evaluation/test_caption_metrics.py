@@ -165,7 +165,8 @@ def test_scores_stay_in_their_ranges(corpus: list[tuple[list[str], list[list[str
     found = score_tokens(captions, references)
     for name in ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l"):
         assert -1e-9 <= found[name].low <= found[name].high <= 100 + 1e-4, name
-    assert 0 <= found["cider"].value <= 10 + 1e-9
+    assert ("cider" in found) == (len(captions) > 1)
+    assert all(0 <= found[name].value <= 10 + 1e-9 for name in found.keys() & {"cider"})
     assert all(np.isfinite([one.value, one.low, one.high]).all() for one in found.values())
 
 
@@ -245,3 +246,10 @@ def test_captions_the_model_is_unsure_of() -> None:
 def test_missing_references_are_refused(captions: list[str], references: list[list[str]]) -> None:
     with pytest.raises(UsageError):
         score_captions(captions, references, "en")
+
+
+def test_one_photo_alone_has_no_cider() -> None:
+    """Every word is in the captions of all photos there are, and weighs nothing."""
+    alone = score_captions(["a dog runs"], [["a dog runs"]], "en")
+    assert "cider" not in alone and alone["bleu_1"].value == pytest.approx(100)
+    assert score_captions(["a dog runs", "a cat"], [["a dog runs"], ["a cat"]], "en")["cider"].value > 0

@@ -30,8 +30,9 @@ def score_captions(
         language: ``zh`` is scored per character, others per word.
 
     Returns:
-        ``bleu_1`` to ``bleu_4`` and ``rouge_l`` in 0..100, ``cider``, where 1.0 is 100 in papers, and
-        ``repeats``, the share of captions in 0..100 that say three words (``zh``: characters) in a row twice.
+        ``bleu_1`` to ``bleu_4`` and ``rouge_l`` in 0..100; ``cider``, where 1.0 is 100 in papers, but not of
+        one photo alone, where no word is rarer than another; ``repeats``, the share of captions in 0..100
+        that say three words (``zh``: characters) in a row twice.
     """
     return score_each_caption(captions, references, language, bootstrap)[0]
 
@@ -100,7 +101,7 @@ def _estimates(
     # The words' weights stay those of the full set: resampling asks how other captions would have fared.
     per_photo = {
         "rouge_l": 100 * np.array([rouge_l(*pair) for pair in zip(captions, references, strict=True)]),
-        "cider": cider,
+        **({"cider": cider} if len(captions) > 1 else {}),
         "repeats": 100 * np.array([_repeats(caption) for caption in captions], np.float64),
     }
 

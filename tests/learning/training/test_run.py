@@ -169,6 +169,18 @@ def test_what_was_learned_of_an_answer_stays_with_it(scenes: Path, tmp_path: Pat
         assert torch.equal(own["answer_head.0.weight"], stored["answer_head.0.weight"])
 
 
+@pytest.mark.parametrize("objective", ["contrastive", "matching"])
+@pytest.mark.parametrize("change", ["batch_size", "limit"])
+def test_what_compares_photos_needs_two(scenes: Path, tmp_path: Path, objective: str, change: str) -> None:
+    alone = [f"objectives=[{{name: {objective}}}]", f"data.0.{change}=1"]
+    with pytest.raises(RecipeError, match=f"{objective} compares") as caught:
+        prepare(small(scenes, tmp_path / "run", *alone))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "recipe.yaml").exists(), "nothing has begun"
+    # Captions are learned of one photo, too.
+    prepare(small(scenes, tmp_path / "other", "objectives=[{name: captioning}]", f"data.0.{change}=1"))
+
+
 def test_names_need_templates(scenes: Path, tmp_path: Path) -> None:
     wanted = "objectives=[{name: label_names}]"
     with pytest.raises(RecipeError, match="label_names needs templates"):

@@ -177,9 +177,10 @@ def _reason_table(title: str, reasons: Sequence[Reason], counts: Counter[Reason]
             continue
         meaning, option = MEANING[reason]
         share = 100 * number / max(1, total)
+        rounded = f"{share:.1f}" if share < 10 else f"{share:.0f}"
         rows.append(
             f'<tr><td><a href="#{reason.value}">{reason.value}</a></td><td>{number:,}</td>'
-            f'<td>{share:.2g}%</td><td class="bar"><i style="width:{100 * number / largest:.1f}%"></i></td>'
+            f'<td>{rounded}%</td><td class="bar"><i style="width:{100 * number / largest:.1f}%"></i></td>'
             f"<td>{escaped(meaning)}</td><td>{f'<code>{option}</code>' if option else ''}</td></tr>"
         )
     if not rows:

@@ -192,6 +192,22 @@ def _run(
             write_curves(prepared.folder)
 
 
+def _check_pairs(recipe: Recipe, sources: Sequence[Source]) -> None:
+    """What is learned by telling a photo from others needs another one in the step, and in the data."""
+    compared = next((one.name for one in recipe.objectives if one.name in ("contrastive", "matching")), None)
+    captioned = [
+        source
+        for source, settings in zip(sources, recipe.data, strict=True)
+        if "caption" in settings.tasks or settings.templates
+    ]
+    if compared is None or not captioned:
+        return
+    if sum(source.batch_size for source in captioned) < 2:
+        raise RecipeError(f"batch_size: {compared} compares the photos of a step; take 2 or more, better 64")
+    if sum(source.num_photos for source in captioned) < 2:
+        raise RecipeError(f"data: {compared} compares photos, and there is one; add more")
+
+
 def _check_divisible(prepared: Prepared, processes: int) -> None:
     for source, settings in zip(prepared.sources, prepared.recipe.data, strict=True):
         if source.batch_size % processes:
@@ -215,6 +231,7 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     if teacher is not None:
         check_outputs(corpus, teacher)
     sources = build_sources(recipe, corpus)
+    _check_pairs(recipe, sources)
     torch.manual_seed(recipe.seed)
     if start is None:
         corpus = with_kept_lists(corpus, recipe, folder)
