@@ -12,8 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from seetell.bundle.store import open_bundle
+from seetell.bundle.store import file_record, open_bundle
 from seetell.core.errors import BundleNotFound, CheckpointError, UsageError
 from seetell.learning.training.run import run
 from seetell.modeling.export.conversion import convert_run
@@ -87,6 +88,38 @@ def test_a_run_is_averaged_with_a_bundle(runs: tuple[Path, Path], mixed: Path) -
     start = read_start(str(runs[1]))
     averaged_with(runs[1], [(str(mixed), 0.5)], start.tokenizer_json)(start.model)
     check_mean(dict(start.model.state_dict()), state(mixed), state(runs[1]), 0.5)
+
+
+def test_answers_in_another_order_are_averaged_with_themselves(
+    runs: tuple[Path, Path], mixed: Path, tmp_path: Path
+) -> None:
+    two = runs[1]
+    turned = tmp_path / "turned"
+    shutil.copytree(mixed, turned)
+    manifest = json.loads((turned / "bundle.json").read_text(encoding="utf-8"))
+    order = list(range(len(manifest["answers"])))[::-1]
+    weights = load_file(turned / "model.safetensors")
+    heads = [name for name in weights if name.startswith("answer_head.2.")]
+    assert len(heads) == 2
+    save_file(
+        {name: x[order].contiguous() if name in heads else x for name, x in weights.items()},
+        turned / "model.safetensors",
+    )
+    manifest["answers"] = manifest["answers"][::-1]
+    record = file_record(turned / "model.safetensors").model_dump()
+    manifest["files"]["model.safetensors"] = record
+    (turned / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    tokens = (two / "tokenizer.json").read_bytes()
+    found = []
+    for other in (mixed, turned):
+        start = read_start(str(two))
+        averaged_with(two, [(str(other), 0.5)], tokens)(start.model)
+        found.append(start.model.state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    manifest["answers"][0] = "something else"
+    (turned / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(UsageError, match="its answers are others than those of"):
+        averaged_with(two, [(str(turned), 0.5)], tokens)
 
 
 def test_what_cannot_be_averaged_says_why(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from seetell.core.errors import CheckpointError, SeetellError, UsageError
 from seetell.modeling.export.adjustment import Adjustment, short_name
-from seetell.modeling.export.start import read_start
+from seetell.modeling.export.start import by_entry, read_start
 from seetell.modeling.models.assembled import AssembledModel
 
 
@@ -64,20 +64,28 @@ def averaged_with(
     """Moves the model of a run to its average with ``others``: (a bundle's or a
     run's folder, its share of the whole). tokenizer_json: the run's.
 
-    Raises UsageError for shares that leave the run none and for a model with other tokens or of another
-    shape, and BundleError and CheckpointError for one that cannot be read.
+    What each learned of an answer or a label is averaged with what the others did, wherever their lists have
+    it. Raises UsageError for shares that leave the run none and for a model with other tokens, answers or
+    labels or of another shape, and BundleError and CheckpointError for one that cannot be read.
     """
     for name, share in others:
         if not 0.0 < share < 1.0:
             raise UsageError(f"--average {name}={share:g}: a share lies between 0 and 1")
     if math.fsum(share for _, share in others) >= 1.0 - 1e-9:
         raise UsageError(f"--average: the shares leave nothing for {run_folder}; they add up to 1 or more")
+    facts = read_start(str(run_folder)).facts
     states: list[tuple[Mapping[str, Tensor], float]] = []
     for name, share in others:
         start = read_start(name, "--average")
         if start.tokenizer_json != tokenizer_json:
             raise UsageError(f"--average {name}: its tokens are others than those of {run_folder}")
-        states.append((start.model.state_dict(), share))
+        state: Mapping[str, Tensor] = start.model.state_dict()
+        for head, what in (("answer_head", "answers"), ("label_head", "labels")):
+            before, now = getattr(start.facts, what), getattr(facts, what)
+            if before and now and sorted(before) != sorted(now):
+                raise UsageError(f"--average {name}: its {what} are others than those of {run_folder}")
+            state = by_entry(state, state, head, before, now)
+        states.append((state, share))
 
     def move(model: AssembledModel) -> None:
         own = model.state_dict()
