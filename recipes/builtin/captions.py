@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 import yaml
 from drawn import pictures_of_nothing
-from photo_words import WORDS, Fact, Photo, with_plurals
-from question_forms import worded
+from label_questions import label_name
+from photo_words import KINDS, WORDS, Fact, Photo, plural, with_plurals
+from question_forms import Names, thing_name, worded
 
 from seetell.core.files import atomic_write_text
 from seetell.data.coco import read_coco_captions
@@ -196,22 +197,32 @@ def asked_things() -> dict[str, list[dict[str, Any]]]:
     """Language -> questions whether a thing is there, with the words by which captions name it. Who somebody
     is stays unasked: by CHAIR's words a caption that says "a man" of a woman is right."""
     found: dict[str, list[dict[str, Any]]] = {"en": [], "zh": []}
+
+    def ask(
+        word: str, names: Names, words: Mapping[str, Iterable[str]], less: Mapping[str, Iterable[str]]
+    ) -> None:
+        fact = Fact(Photo(CaptionRecord(Path(), (), 0)), "presence", word, "yes", 0)
+        for language, own in found.items():
+            question = worded(fact, language, names)[0]
+            own.append({"question": question, "words": [*words[language]], "unless": [*less[language]]})
+
     for word, thing in WORDS["things"].items():
-        if word in _WHO:
-            continue
-        photo = Photo(CaptionRecord(Path(), (), 0))
-        fact = Fact(photo, "presence", word, "yes", 0)
-        unless = thing.get("unless", "")
-        found["en"].append(
-            {
-                "question": worded(fact, "en")[0],
-                "words": sorted(with_plurals(thing["says"])),
-                "unless": sorted(with_plurals(unless)),
-            }
-        )
-        parts = str(thing["zh_says"]).split()
-        less = str(thing.get("zh_less", "")).split()
-        found["zh"].append({"question": worded(fact, "zh")[0], "words": parts, "unless": less})
+        if word not in _WHO:
+            said, less = sorted(with_plurals(thing["says"])), sorted(with_plurals(thing.get("unless", "")))
+            ask(
+                word,
+                thing_name,
+                {"en": said, "zh": str(thing["zh_says"]).split()},
+                {"en": less, "zh": str(thing.get("zh_less", "")).split()},
+            )
+    # What the photos of single things are captioned with, where it is none of these.
+    known = {word for thing in found["en"] for word in thing["words"]}
+    for name, labels in KINDS["labels"].items():
+        for label, (english, chinese, _) in labels.items():
+            if english not in known:
+                known.add(english)
+                words = {"en": sorted({english, plural(english)}), "zh": [chinese]}
+                ask(f"{name}/{label}", label_name, words, {"en": [], "zh": []})
     return found
 
 

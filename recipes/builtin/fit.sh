@@ -9,7 +9,7 @@ here=$(dirname "$0")/../../benchmarks
 questions() { printf '%s %s %s' "$1/questions_$2.json" "$1/annotations_$2.json" "$3"; }
 
 # shellcheck disable=SC2046  # three words each
-python "$here/calibrate_answers.py" "$bundle" --keep \
+python "$here/calibrate_answers.py" "$bundle" --precision int8 --keep \
     --set $(questions "$data/made/flickr8k_en" dev "$data/flickr8k/images") \
     --set $(questions "$data/made/flickr8k_zh" dev "$data/flickr8k/images") \
     --set $(questions "$data/made/voc_traffic" dev "$data/voc_traffic/images") \
@@ -18,6 +18,6 @@ python "$here/calibrate_answers.py" "$bundle" --keep \
 for fit in "en 85" "zh 77"; do
     python "$here/caption_confidence.py" "$bundle" "$data/flickr8k/captions_dev.json" "$data/flickr8k/images" \
         --synonyms "$data/metrics/chair_synonyms.txt" --named "$data/made/unsure/names.json" \
-        --things "$data/made/unsure/things.json" \
+        --things "$data/made/unsure/things.json" --precision int8 \
         --language "${fit% *}" --right "${fit#* }" --keep
 done
