@@ -62,14 +62,29 @@ def test_the_weights_that_made_the_data_are_found() -> None:
 def test_what_the_model_answers_weighs_too() -> None:
     draw = np.random.default_rng(2)
     scores, cosines, there = (draw.normal(size=20_000) for _ in range(3))
-    made = FittedConfidence(0.5, 1.0, -0.5, 2.0)
+    made = FittedConfidence(0.5, 1.0, 0.5, 2.0)
     right = draw.random(20_000) < made.chances(scores, cosines, there)
     found = fit_confidence(scores.tolist(), cosines.tolist(), right.tolist(), there.tolist())
     assert found.presence_weight == pytest.approx(2.0, abs=0.15)
-    assert found.match_weight == pytest.approx(-0.5, abs=0.1)
+    assert found.match_weight == pytest.approx(0.5, abs=0.1)
     assert fit_confidence(scores.tolist(), cosines.tolist(), right.tolist()).presence_weight == 0
     with pytest.raises(UsageError, match="give all of each"):
         fit_confidence([-1.0, -2.0], [0.1, 0.2], [True, False], [0.0])
+
+
+def test_what_speaks_for_a_caption_never_speaks_against_it() -> None:
+    """Where the likelier are more often wrong, likelihood tells nothing, and the rest is fitted alone."""
+    draw = np.random.default_rng(3)
+    scores, cosines, there = (draw.normal(size=5_000) for _ in range(3))
+    right = draw.random(5_000) < FittedConfidence(0.5, -2.0, 1.0, 1.0).chances(scores, cosines, there)
+    found = fit_confidence(scores.tolist(), cosines.tolist(), right.tolist(), there.tolist())
+    assert found.log_prob_weight == 0 and found.match_weight > 0.3 and found.presence_weight > 0.3
+    alone = fit_confidence([0.0] * 5_000, cosines.tolist(), right.tolist(), there.tolist())
+    assert (alone.bias, alone.match_weight) == pytest.approx((found.bias, found.match_weight), abs=1e-6)
+    # Nothing that speaks for any of them is left: all are as probable as their share.
+    none = fit_confidence((-cosines).tolist(), (-there).tolist(), right.tolist())
+    assert (none.log_prob_weight, none.match_weight) == (0, 0)
+    assert none.chances(scores, cosines) == pytest.approx(right.mean(), abs=1e-6)
 
 
 def test_the_mean_of_what_is_fitted_is_the_share_that_is_right() -> None:

@@ -48,7 +48,7 @@ def fit_confidence(
     right: Sequence[bool],
     presence: Sequence[float] | None = None,
 ) -> FittedConfidence:
-    """Fit by maximum likelihood (Newton's method).
+    """Fit by maximum likelihood (Newton's method), weights at least 0.
 
     Args:
         scores: of N captions, the mean log-probability per token.
@@ -67,7 +67,17 @@ def fit_confidence(
     y = np.array(right, np.float64)
     if not 0 < y.sum() < len(y):
         raise UsageError(f"of {len(y)} captions {int(y.sum())} are right: nothing to tell them apart by")
-    bias, weights = fit_logistic(np.array(given, np.float64).T, y)
+    features = np.array(given, np.float64).T
+    weighed = np.ones(features.shape[1], np.bool_)
+    while True:
+        bias, some = fit_logistic(features[:, weighed], y)
+        if not (some < 0).any():
+            break
+        # What speaks for a caption never speaks against it: a decoder that writes one sentence of whatever it
+        # does not know is very sure of that sentence, which says nothing of the next photo.
+        weighed[np.flatnonzero(weighed)[int((some * features[:, weighed].std(axis=0)).argmin())]] = False
+    weights = np.zeros(len(given))
+    weights[weighed] = some
     return FittedConfidence(bias, *map(float, weights))
 
 
