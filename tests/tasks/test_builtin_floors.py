@@ -52,9 +52,7 @@ def test_it_names_shapes(model: Model) -> None:
     assert share_right(model, "what shape is in the image?", [one.shape for one in scenes()]) >= 0.9
 
 
-@pytest.mark.xfail(
-    reason="version 5 calls drawn red brown, where version 4 named all colours: docs/builtin-model.md"
-)
+@pytest.mark.xfail(reason="version 5 names eight in ten drawn colours, where version 4 named all")
 def test_it_names_colours(model: Model) -> None:
     assert share_right(model, "what color is the shape?", [one.colour for one in scenes()]) >= 0.9
 
