@@ -16,8 +16,8 @@ from seetell.media.images import decode_photo
 from seetell.search.scan import MOST_QUERIES, VectorScan
 
 # Cosine from which two photos are compared by their pixels. Of 150 photos the built-in model keeps 99 in 100
-# saved again at JPEG quality 30 above it, and 84 in 100 halved in size from 160 pixels; of 1,000 others one in
-# 70 has another so near.
+# saved again at JPEG quality 30 above it, and 84 in 100 halved in size from 160 pixels; of 1,000 others one
+# in 70 has another so near.
 LIKELY = 0.75
 # Photos compared with each; chains of them still come together.
 _NEIGHBOURS = 8
