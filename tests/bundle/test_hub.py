@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -675,6 +676,40 @@ def test_a_bundle_in_the_hubs_cache_is_enough(
     before = len(hub.requests)
     bundle = resolve_or_convert(TEAM, offline=True)
     assert bundle.manifest.name == "photo-model" and len(hub.requests) == before
+
+
+def test_what_another_tool_fetched_of_the_repository_is_left_there(
+    hub: StandInHub, shared: dict[str, bytes]
+) -> None:
+    for name in ("runs/log.txt", ".gitattributes", "old.bin"):
+        huggingface_hub.hf_hub_download(TEAM, name)
+    bundle = resolve_or_convert(TEAM)
+    assert {path.name for path in bundle.folder.iterdir()} == shared.keys()
+
+
+def test_a_disk_too_full_for_a_bundle_keeps_nothing(
+    hub: StandInHub, shared: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both caches on other disks, so that files are copied."""
+
+    def apart(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    copied = shutil.copyfile
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "model.safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        copied(source, target)
+
+    monkeypatch.setattr(os, "link", apart)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StorageError):
+        resolve_or_convert(TEAM)
+    assert [one.name for one in list_bundles() if one.name != "builtin"] == []
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    bundle = resolve_or_convert(TEAM)
+    assert {path.name: path.read_bytes() for path in bundle.folder.iterdir()} == shared
 
 
 def test_a_bundle_is_no_checkpoint_to_convert(hub: StandInHub, shared: dict[str, bytes]) -> None:

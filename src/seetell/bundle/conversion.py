@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from seetell.bundle.checkpoint_files import choose_files, names_in
+from seetell.bundle.checkpoint_files import bundle_files, choose_files, names_in
 from seetell.bundle.hub import Progress, fetch_checkpoint, holds_bundle
 from seetell.bundle.store import Bundle, bundles_folder, cached_name, is_hub_id, open_bundle, resolve
 from seetell.core.errors import (
@@ -90,15 +90,18 @@ def _is_bundle(hub_id: str, revision: str | None, offline: bool | None) -> bool:
 
 def _kept(folder: Path, target: Path) -> Bundle:
     """The bundle of a folder of the hub's cache, whole, in ours. Raises BundleError and StorageError."""
+    files = bundle_files(names_in(folder))
+    assert files is not None  # as the caller has seen
     try:
         with atomic_folder(target) as new:
-            for file in folder.iterdir():
+            # Not what another tool has fetched of the same repository.
+            for name in files.names:
                 # The same content, kept once where both caches lie on one disk.
-                content = file.resolve()
+                content = (folder / name).resolve()
                 try:
-                    os.link(content, new / file.name)
+                    os.link(content, new / name)
                 except OSError:
-                    shutil.copyfile(content, new / file.name)
+                    shutil.copyfile(content, new / name)
             open_bundle(new).verify(full=True)
     except StorageError:
         # Another process may have been faster.
