@@ -96,7 +96,7 @@ def test_a_view_is_known_wherever_the_data_lie_and_through_a_link(tmp_path: Path
 
 def test_maps_are_those_of_the_view_and_each_is_worked_out_once(tmp_path: Path) -> None:
     encoder = Encoder()
-    maps = FrozenMaps(encoder, cells, SPEC, SHAPE, tmp_path / "maps")
+    maps = FrozenMaps(encoder, cells, SPEC, SHAPE, SHAPE[1:], tmp_path / "maps")
     wanted, image = views(Path("a/b/one.jpg")), photo(1)
     found, mask = learned(maps, wanted, image)
     assert encoder.seen == 4
@@ -111,9 +111,9 @@ def test_maps_are_those_of_the_view_and_each_is_worked_out_once(tmp_path: Path) 
 
 def test_a_later_run_reads_them_from_the_file(tmp_path: Path) -> None:
     wanted, image = views(Path("a/b/one.jpg")), photo(2)
-    first = learned(FrozenMaps(Encoder(), cells, SPEC, SHAPE, tmp_path), wanted, image)
+    first = learned(FrozenMaps(Encoder(), cells, SPEC, SHAPE, SHAPE[1:], tmp_path), wanted, image)
     encoder = Encoder()
-    again = learned(FrozenMaps(encoder, cells, SPEC, SHAPE, tmp_path), wanted, image)
+    again = learned(FrozenMaps(encoder, cells, SPEC, SHAPE, SHAPE[1:], tmp_path), wanted, image)
     assert encoder.seen == 0
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one, other)
@@ -122,19 +122,19 @@ def test_a_later_run_reads_them_from_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["maps", "keys"])
 def test_what_a_killed_run_left_half_written_is_made_again(tmp_path: Path, name: str) -> None:
     wanted, image = views(Path("a/b/one.jpg")), photo(3)
-    first = learned(FrozenMaps(Encoder(), cells, SPEC, SHAPE, tmp_path), wanted, image)
+    first = learned(FrozenMaps(Encoder(), cells, SPEC, SHAPE, SHAPE[1:], tmp_path), wanted, image)
     with (tmp_path / name).open("r+b") as file:
         file.truncate((tmp_path / name).stat().st_size - 5)
     encoder = Encoder()
-    again = learned(FrozenMaps(encoder, cells, SPEC, SHAPE, tmp_path), wanted, image)
+    again = learned(FrozenMaps(encoder, cells, SPEC, SHAPE, SHAPE[1:], tmp_path), wanted, image)
     assert encoder.seen == 1
-    third = learned(FrozenMaps(Encoder(), cells, SPEC, SHAPE, tmp_path), wanted, image)
+    third = learned(FrozenMaps(Encoder(), cells, SPEC, SHAPE, SHAPE[1:], tmp_path), wanted, image)
     for one, other, last in zip(first, again, third, strict=True):
         assert torch.equal(one, other) and torch.equal(one, last)
 
 
 def test_large_values_stay_finite_in_half_precision() -> None:
-    maps = FrozenMaps(lambda pixels: Encoder()(pixels) * 1e9, cells, SPEC, SHAPE, None)
+    maps = FrozenMaps(lambda pixels: Encoder()(pixels) * 1e9, cells, SPEC, SHAPE, SHAPE[1:], None)
     found, _ = learned(maps, views(Path("a/b/one.jpg"), 3), photo(4))
     assert torch.isfinite(found).all()
 
@@ -166,7 +166,7 @@ def test_what_a_run_will_show_is_seen_ahead_and_then_no_more(tmp_path: Path) -> 
             std=(0.5, 0.5, 0.5),
             answers={},
             skip_unreadable=True,
-            frozen=FrozenMaps(encoder, cells, SPEC, SHAPE, folder),
+            frozen=FrozenMaps(encoder, cells, SPEC, SHAPE, SHAPE[1:], folder),
             seed=1,
         )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from seetell.modeling.parts.efficientnet import LAST_MAP
+
 
 @dataclass(frozen=True, slots=True)
 class Captions:
@@ -97,8 +99,9 @@ class TeacherInputs:
 class Batch:
     """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised. pixel_mask:
     bool[B, H, W], True on the photo, where photos may be smaller than their row.
-    maps: float32[B, C, h, w], what the frozen layers of the image encoder make of the photos, and map_mask:
-    bool[B, h, w]; ``pixel_values`` then has no rows."""
+    maps: float32[B, C, H, W], what the frozen layers of the image encoder make of the photos, map_place: which
+    of its maps that is, and map_mask: bool[B, h, w] over the cells of its last; ``pixel_values`` then has no
+    rows."""
 
     keys: tuple[str, ...]
     pixel_values: Tensor
@@ -111,6 +114,7 @@ class Batch:
     teacher: TeacherInputs | None = None
     maps: Tensor | None = None
     map_mask: Tensor | None = None
+    map_place: int = LAST_MAP
 
     @property
     def padding_share(self) -> float:

@@ -1,4 +1,5 @@
-"""Maps of frozen layers, worked out once for each view of a photo and kept: training then begins above them.
+"""Maps of frozen layers, worked out once for each view of a photo and kept: training then begins above them,
+be that above the whole network or above those of its stages that stay as they are.
 
 A photo has a fixed number of views (``Augmentation.views``), the first of which is the whole photo; which of
 them a row shows is drawn from the row's own random numbers. Maps are kept in half precision, in a file that
@@ -24,6 +25,7 @@ from seetell.data.photo_refs import PhotoRef, ref_name
 from seetell.learning.augmentation import Augmentation, mirrors, random_part
 from seetell.learning.sources import Row
 from seetell.media.preprocess import ImageSpec, preprocess
+from seetell.modeling.parts.efficientnet import LAST_MAP
 
 _KEY_BYTES = 16
 # The end of a path that tells photos apart: a data set, a folder in it, the file.
@@ -70,14 +72,16 @@ def _identity(photo: PhotoRef) -> str:
 
 
 class FrozenMaps:
-    """Views in, maps out: float16[C, h, w] each, and bool[h, w], the cells that lie on the photo.
+    """Views in, maps out: float16[C, H, W] each, and bool[h, w], the cells of the network's last map that lie
+    on the photo.
 
     Args:
-        encode: the frozen layers: float32[B, 3, H, W] -> float32[B, C, h, w].
-        cells: bool[B, H, W] -> bool[B, h, w].
+        encode: the frozen layers: float32[B, 3, height, width] -> float32[B, C, H, W].
+        cells: bool[B, height, width] -> bool[B, h, w].
         image: how views are made into pixels.
-        shape: (C, h, w).
+        shape: (C, H, W). cell_shape: (h, w).
         folder: where the file of maps is; None keeps them in memory alone.
+        place: which of the network's maps they are; training goes on from there.
     """
 
     def __init__(
@@ -86,13 +90,17 @@ class FrozenMaps:
         cells: Callable[[Tensor], Tensor],
         image: ImageSpec,
         shape: tuple[int, int, int],
+        cell_shape: tuple[int, int],
         folder: Path | None,
+        place: int = LAST_MAP,
     ) -> None:
+        self.place = place
         self._encode = encode
         self._cells = cells
         self._image = image
         self._shape = shape
-        self._bytes = int(np.prod(shape)) * 2 + shape[1] * shape[2]
+        self._cell_shape = cell_shape
+        self._bytes = int(np.prod(shape)) * 2 + cell_shape[0] * cell_shape[1]
         self._lock = threading.Lock()
         self._places: dict[bytes, int] = {}
         self._kept: dict[bytes, bytes] = {}
@@ -122,14 +130,14 @@ class FrozenMaps:
                 self._keep(view.key, one.tobytes() + on.tobytes())
 
     def maps(self, views: Sequence[View]) -> tuple[Tensor, Tensor]:
-        """float32[B, C, h, w] and bool[B, h, w] of views that are known."""
+        """float32[B, C, H, W] and bool[B, h, w] of views that are known."""
         size = int(np.prod(self._shape)) * 2
         maps = np.empty((len(views), *self._shape), np.float16)
-        cells = np.empty((len(views), *self._shape[1:]), np.bool_)
+        cells = np.empty((len(views), *self._cell_shape), np.bool_)
         for row, view in enumerate(views):
             data = self._read(view.key)
             maps[row] = np.frombuffer(data, np.float16, size // 2).reshape(self._shape)
-            cells[row] = np.frombuffer(data, np.bool_, offset=size).reshape(self._shape[1:])
+            cells[row] = np.frombuffer(data, np.bool_, offset=size).reshape(self._cell_shape)
         return torch.from_numpy(maps.astype(np.float32)), torch.from_numpy(cells)
 
     def _has(self, key: bytes) -> bool:

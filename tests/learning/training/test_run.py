@@ -363,9 +363,18 @@ def test_above_frozen_layers_a_run_learns_from_maps_and_goes_on_to_the_same_end(
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
 
 
-def test_maps_are_what_the_layers_make_of_the_photos(scenes: Path, tmp_path: Path) -> None:
+BELOW_THE_LAST = (
+    "tune={freeze: [image_encoder.net.stem, image_encoder.net.stages.0, image_encoder.net.stages.1, "
+    "image_encoder.net.stages.2, image_encoder.net.*.1.weight, image_encoder.net.*.1.bias]}"
+)
+
+
+@pytest.mark.parametrize(("tune", "place", "side"), [(EYES[2], 3, 2), (BELOW_THE_LAST, 2, 3)])
+def test_maps_are_what_the_layers_make_of_the_photos(
+    scenes: Path, tmp_path: Path, tune: str, place: int, side: int
+) -> None:
     plain = [f"data.{place}.augment={{views: 1}}" for place in range(3)]
-    prepared = prepare(with_eyes(scenes, tmp_path / "run", *plain))
+    prepared = prepare(with_eyes(scenes, tmp_path / "run", tune, *plain))
     model = prepared.step.model
     # Statistics as of a trained network: without, the maps of a new one are too small for half precision.
     with torch.no_grad():
@@ -379,11 +388,25 @@ def test_maps_are_what_the_layers_make_of_the_photos(scenes: Path, tmp_path: Pat
     whole = [f"data.{place}.augment=none" for place in range(3)]
     seen = build_collator(prepare(with_eyes(scenes, tmp_path / "other", *whole))).batch(0)
     assert seen.maps is None and seen.keys == batch.keys
+    channels = model.image_encoder.net.channels[place]
+    assert batch.map_place == place and batch.maps.shape == (len(batch.keys), channels, side, side)
     with torch.no_grad():
-        above = model.encode_maps(batch.maps, batch.map_mask)
+        above = model.encode_maps(batch.maps, batch.map_mask, batch.map_place)
         through = model.encode_image(seen.pixel_values, seen.pixel_mask)
     torch.testing.assert_close(above.embeds, through.embeds, atol=2e-3, rtol=0)
     assert torch.equal(above.mask, through.mask)
+
+
+def test_above_frozen_stages_the_last_stage_learns_and_nothing_below_it(scenes: Path, tmp_path: Path) -> None:
+    recipe = with_eyes(scenes, tmp_path / "run", BELOW_THE_LAST)
+    before = prepare(recipe).step.model.image_encoder.net.state_dict()
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    after = checkpoints._read(run(recipe).checkpoint / "step.safetensors")
+    own = {name: after[f"model.image_encoder.net.{name}"] for name in before}
+    changed = {name for name in own if not torch.equal(own[name], before[name])}
+    assert changed == {
+        name for name in own if name.startswith(("stages.3.", "head.")) and name.endswith(".0.weight")
+    }
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_frozen_parts_are_frozen_by_module_or_by_pattern() -> None:
     [
         ({"freeze": ["imge_encoder"]}, r"tune\.freeze: 'imge_encoder' fits no parameter.*image_encoder"),
         ({"freeze": ["*"]}, "nothing is left to learn"),
+        ({"rates": {"imge_encoder": 0.5}}, r"tune\.rates: 'imge_encoder' fits no parameter"),
         ({"lora": {"on": ["heads"]}}, r"tune\.lora\.on: 'heads' is no linear layer here; there are "),
         ({"lora": {"also": ["head"]}}, r"tune\.lora\.also: 'head' fits no parameter"),
         ({"lora": {}, "freeze": ["*lora_*"]}, "nothing is left to learn"),
@@ -151,7 +152,7 @@ def test_a_pattern_that_fits_nothing_is_named(settings: dict[str, Any], message:
 
 
 def test_rates_fall_block_by_block_towards_the_input() -> None:
-    scale = rate_scales(dual(), 0.5)
+    scale = rate_scales(dual(), TuneSettings(layer_decay=0.5))
     for tower in ("image_encoder.transformer", "text_encoder"):
         rates = [scale(f"{tower}.blocks.{number}.mlp.up.weight") for number in range(3)]
         assert rates == [0.5**3, 0.5**2, 0.5]
@@ -167,6 +168,15 @@ def test_rates_fall_block_by_block_towards_the_input() -> None:
     assert {scale(name) for name in above} == {1.0}
 
 
+def test_what_a_rate_fits_learns_at_that_times_its_own() -> None:
+    rates = {"image_encoder": 0.1, "image_encoder.*.2.mlp": 0.5}
+    scale = rate_scales(dual(), TuneSettings(layer_decay=0.5, rates=rates))
+    assert scale("image_encoder.transformer.blocks.1.mlp.up.weight") == pytest.approx(0.1 * 0.5**2)
+    assert scale("image_encoder.transformer.blocks.2.mlp.up.weight") == pytest.approx(0.5 * 0.5)
+    assert scale("image_projection.weight") == 1.0
+    assert scale("text_encoder.blocks.2.mlp.up.weight") == 0.5
+
+
 def test_towers_of_different_depth_each_have_their_own_course() -> None:
     deeper = {**STACK, "depth": 5}
     model = DualEncoder(
@@ -176,7 +186,7 @@ def test_towers_of_different_depth_each_have_their_own_course() -> None:
             shared_dim=8,
         )
     )
-    scale = rate_scales(model, 0.5)
+    scale = rate_scales(model, TuneSettings(layer_decay=0.5))
     assert scale("image_encoder.transformer.blocks.4.mlp.up.weight") == 0.5
     assert scale("text_encoder.blocks.2.mlp.up.weight") == 0.5
     assert scale("image_encoder.positions") == 0.5**6
@@ -188,7 +198,7 @@ def test_in_every_family_words_and_pixels_learn_slowest_and_heads_fastest(
     kind: Callable[[], nn.Module],
 ) -> None:
     model = kind()
-    scale = rate_scales(model, 0.5)
+    scale = rate_scales(model, TuneSettings(layer_decay=0.5))
     rates = {name: scale(name) for name, _ in model.named_parameters()}
     assert min(rates.values()) < 1.0
     for name, rate in rates.items():

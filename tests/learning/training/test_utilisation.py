@@ -43,6 +43,20 @@ def test_a_linear_layer_is_counted_forward_and_backward() -> None:
     assert counted(model, pictures(8)) == 2 * 192 * 10 + 2 * (2 * 10 * 7)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_convolution_is_counted_by_the_channels_that_meet(groups: int) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, groups=groups, bias=False),
+        nn.Conv2d(6, 6, 5, padding=2, groups=2 * groups, bias=False),
+        nn.ConvTranspose2d(6, 3, 2, stride=2, groups=groups, bias=False),
+    )
+    # Cells, kernel, and for each of the channels that come out those that it reads; of the last, that go in.
+    first = 2 * 64 * 9 * 6 * (3 // groups)
+    second = 2 * 64 * 25 * 6 * (6 // (2 * groups))
+    third = 2 * 64 * 4 * 6 * (3 // groups)
+    assert counted(model, pictures(8)) == 2 * first + 3 * second + 3 * third
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_is_counted_on_a_processor(masked: bool) -> None:
     heads, tokens, width = 2, 16, 12

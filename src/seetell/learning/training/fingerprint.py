@@ -71,7 +71,7 @@ def _older_document(
         "ema": recipe.ema is not None,
     }
     if recipe.tune != TuneSettings():
-        document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay"})
+        document["tune"] = recipe.tune.model_dump(mode="json", exclude={"layer_decay", "rates"})
     if teacher is not None:
         document["teacher"] = teacher.digest
     pools = [part.settings.length_pool for part in corpus.parts]

@@ -109,7 +109,7 @@ class TrainingLoop:
         self._guard = guard
         self._skipped = skipped
         self._utilisation = Utilisation(self._device, self._processes.count)
-        scale = rate_scales(model, recipe.tune.layer_decay)
+        scale = rate_scales(model, recipe.tune)
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._optimizer = build_optimizer(
             step,

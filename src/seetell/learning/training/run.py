@@ -62,9 +62,10 @@ from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.teacher import Teacher
 from seetell.learning.training.teaching import check_outputs, check_teacher, read_teacher
 from seetell.learning.training.tuning import apply_tuning, drawn_anew
-from seetell.modeling.export.frozen_layers import last_map
+from seetell.modeling.export.frozen_layers import map_of
 from seetell.modeling.export.run import own_image_spec
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
+from seetell.modeling.parts.efficientnet import frozen_maps_place
 from seetell.modeling.parts.placed import PlacedEfficientNet
 
 RECIPE_FILE = "recipe.yaml"
@@ -367,11 +368,12 @@ def _frozen_maps(prepared: Prepared, *, kept: bool) -> FrozenMaps | None:
     encoder = prepared.step.model.image_encoder if isinstance(prepared.step, JointStep) else None
     if not isinstance(encoder, PlacedEfficientNet):
         raise RecipeError("augment.views: is for models whose image encoder is of the kind efficientnet")
-    below = nn.ModuleList([encoder.net.stem, encoder.net.stages])
-    if any(parameter.requires_grad for parameter in below.parameters()):
+    place = frozen_maps_place(encoder.net)
+    if place is None:
         raise RecipeError(
             "augment.views: the layers below the maps learn, so their maps change; freeze them "
-            "(tune.freeze: [image_encoder.net])"
+            "(tune.freeze: [image_encoder.net], or [image_encoder.net.stem, image_encoder.net.stages.0] "
+            "and as many further stages as stay as they are)"
         )
     if prepared.teacher is not None:
         raise RecipeError("augment.views: a teacher sees photos, and where maps are kept there are none")
@@ -379,15 +381,22 @@ def _frozen_maps(prepared: Prepared, *, kept: bool) -> FrozenMaps | None:
     image = own_image_spec(prepared.step.model.config, mean=recipe.mean, std=recipe.std)
     # What trains is elsewhere and in another mode.
     net = copy.deepcopy(encoder.net).cpu().float().eval()
-    stride = net.stride
-    shape = (net.channels[-1], -(-image.height // stride), -(-image.width // stride))
+    net.stages = net.stages[: place + 1]
+    size = (image.height, image.width)
+
+    def cells(stride: int) -> tuple[int, int]:
+        return -(-image.height // stride), -(-image.width // stride)
+
+    shape = (net.channels[place], *cells(net.strides[place]))
     name = frozen_fingerprint(nn.ModuleList([net.stem, net.stages]), image)
     return FrozenMaps(
-        last_map(net, (image.height, image.width), shape),
+        map_of(net, size, shape, place),
         encoder.cells,
         image,
         shape,
+        cells(net.stride),
         prepared.folder.parent / "maps" / name if kept else None,
+        place,
     )
 
 

@@ -241,12 +241,15 @@ class TuneSettings(Section):
     reset: such patterns of what begins anew, and not with the weights of the recipe's ``init``.
     layer_decay: each block learns at this times the rate of the block above it, and what lies below the
         blocks slowest (Clark et al. 2020, appendix A; Bao et al. 2022, "BEiT").
+    rates: patterns as of ``freeze``, and what the learning rate of what they fit is multiplied by; of several
+        that fit, the last counts.
     """
 
     lora: LoraSettings | None = None
     freeze: tuple[str, ...] = ()
     reset: tuple[str, ...] = ()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
+    rates: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
 class TeacherSettings(Section):

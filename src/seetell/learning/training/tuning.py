@@ -31,7 +31,7 @@ _BELOW = re.compile(
 def apply_tuning(model: nn.Module, settings: TuneSettings) -> None:
     """Freeze what ``settings`` freezes and put adapters where they go, in place.
 
-    Raises RecipeError for a pattern that fits nothing, and where nothing is left to learn.
+    Raises RecipeError for a pattern that fits nothing, one of ``rates`` too, and where nothing is left to learn.
     """
     if settings.lora is not None:
         _adapt(model, settings.lora)
@@ -40,6 +40,7 @@ def apply_tuning(model: nn.Module, settings: TuneSettings) -> None:
     for name, parameter in model.named_parameters():
         if name in frozen:
             parameter.requires_grad_(False)
+    rate_scales(model, settings)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RecipeError("tune: everything is frozen, so nothing is left to learn")
 
@@ -108,20 +109,30 @@ def hold_frozen_statistics(step: nn.Module) -> None:
             module.eval()
 
 
-def rate_scales(model: nn.Module, layer_decay: float) -> Callable[[str], float]:
+def rate_scales(model: nn.Module, settings: TuneSettings) -> Callable[[str], float]:
     """What the learning rate of a parameter, by its name in ``model``, is multiplied by.
 
     In a stack of L blocks, block i of 0..L-1 learns at ``layer_decay ** (L - i)``, what lies below the stack
     at ``layer_decay ** (L + 1)``, and all else (norms, projections and heads above it) at 1. Each tower is a
-    stack of its own.
+    stack of its own. Where one of ``rates`` fits, it multiplies that.
+
+    Raises RecipeError for a pattern of ``rates`` that fits nothing.
     """
+    layer_decay = settings.layer_decay
+    names = [name for name, _ in model.named_parameters()]
+    own: dict[str, float] = {}
+    for pattern, factor in settings.rates.items():
+        own.update(dict.fromkeys(_fitting([pattern], names, "tune.rates"), factor))
     depths: dict[str, int] = {}
-    for name, _ in model.named_parameters():
+    for name in names:
         if found := _BLOCK.match(name):
             stack = found["stack"]
             depths[stack] = max(depths.get(stack, 0), int(found["number"]) + 1)
 
     def scale(name: str) -> float:
+        return by_depth(name) * own.get(name, 1.0)
+
+    def by_depth(name: str) -> float:
         if found := _BLOCK.match(name):
             return layer_decay ** (depths[found["stack"]] - int(found["number"]))
         if depths and _BELOW.search(name):

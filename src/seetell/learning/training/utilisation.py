@@ -7,6 +7,7 @@ frozen part does not compute is not counted; what ``chunk`` computes twice is co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,8 +29,31 @@ def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any
     return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]  # as above
 
 
-# torch's own table has the attention of GPUs alone.
-_CPU_ATTENTION = {
+def _convolution_backward(
+    gradient: list[int],
+    inputs: list[int],
+    weight: list[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: list[bool],
+    **_: Any,
+) -> int:
+    """The gradients of the inputs and of the weights, those that are wanted: each multiplies as often as the
+    way forward."""
+    cells = inputs if transposed else gradient
+    forward = 2 * inputs[0] * math.prod(cells[2:]) * math.prod(weight)
+    return forward * sum(wanted[:2])
+
+
+# torch's own table has the attention of GPUs alone, and counts the gradient of a grouped convolution's weights
+# as if every channel met every other.
+_OWN = {
+    torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -55,7 +79,7 @@ class Utilisation:
         if self.knows(batch):
             yield
             return
-        with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_OWN) as counter:
             yield
         self._flops_per_photo[_size(batch)] = counter.get_total_flops() / len(batch.keys)
 

@@ -19,31 +19,34 @@ from seetell.runtime.openvino_engine import import_openvino
 _TOGETHER = 8
 
 
-class _LastMap(RoleModule):
+class _Map(RoleModule):
     role: Role = "image_encoder"
 
-    def __init__(self, layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int], place: int
+    ) -> None:
         super().__init__(
             {"pixel_values": spec("float32", "B", 3, *size)}, {"maps": spec("float32", "B", *shape)}, ()
         )
         self.layers = layers
+        self.place = place
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         stages: tuple[Tensor, ...] = self.layers.forward_stages(pixel_values)  # type: ignore[operator]  # a Module's attribute
-        return stages[-1]
+        return stages[self.place]
 
 
-def last_map(
-    layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int]
+def map_of(
+    layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int], place: int
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """A function float32[B, 3, H, W] -> float32[B, C, h, w], exact to float32, that may be called from
-    several threads.
+    several threads: map ``place`` of the layers.
 
     Args:
         layers: with ``forward_stages``, in evaluation mode.
         size: (H, W) in pixels. shape: (C, h, w).
     """
-    model = ir.to_proto(export_graph(_LastMap(layers, size, shape)))
+    model = ir.to_proto(export_graph(_Map(layers, size, shape, place)))
     core = import_openvino().Core()
     # Streams of a thread each wait for no other, which matters beside a training on the same processors.
     exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 from seetell.modeling.parts.image import ImageTokens
 
 STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
+# Of the maps at strides 4, 8, 16 and 32, the coarsest.
+LAST_MAP = 3
 # TensorFlow's batch norm, as the reference was trained with it.
 _NORM_EPS, _NORM_MOMENTUM = 1e-3, 0.01
 _DIVISOR = 8
@@ -138,6 +141,16 @@ def stage_depths(depth: float) -> tuple[int, ...]:
     return tuple(sum(group.repeats for group in groups) for groups in _stages(depth))
 
 
+def frozen_maps_place(net: EfficientNetLite) -> int | None:
+    """The last of the four maps below which nothing learns; None where something learns below the first."""
+    frozen = takewhile(
+        lambda layer: not any(parameter.requires_grad for parameter in layer.parameters()),
+        (net.stem, *net.stages),
+    )
+    count = sum(1 for _ in frozen)
+    return count - 2 if count > 1 else None
+
+
 class EfficientNetLite(nn.Module):
     """float[B, 3, H, W] -> ImageTokens: the cells of the head's map, and the maps at strides 4, 8, 16 and 32.
 
@@ -146,7 +159,9 @@ class EfficientNetLite(nn.Module):
             (1.2, 1.4), lite4 (1.4, 1.8).
     """
 
-    stride = 32
+    # Pixels a cell is wide, of each of the maps that are given; and of the last.
+    strides = (4, 8, 16, 32)
+    stride = strides[-1]
 
     def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()
@@ -177,11 +192,14 @@ class EfficientNetLite(nn.Module):
 
     def forward_stages(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """The maps at strides 4, 8, 16 and 32 alone: float[B, C_i, H_i, W_i] each, coarse last."""
-        x = self.stem(pixel_values)
+        return self.forward_above(self.stem(pixel_values), -1)
+
+    def forward_above(self, below: Tensor, place: int) -> tuple[Tensor, ...]:
+        """The maps above map ``place`` of the four, worked out from it; above the stem where it is -1."""
         maps: list[Tensor] = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
+        for stage in self.stages[place + 1 :]:  # type: ignore[union-attr]  # a slice of a ModuleList is one
+            below = stage(below)
+            maps.append(below)
         return tuple(maps)
 
     def forward(self, pixel_values: Tensor) -> ImageTokens:
