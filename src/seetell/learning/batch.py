@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from seetell.modeling.parts.efficientnet import LAST_MAP
+from seetell.modeling.parts.efficientnet import LAST_STAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class TeacherInputs:
 class Batch:
     """keys: the photos' names, for messages. pixel_values: float32[B, 3, H, W], normalised. pixel_mask:
     bool[B, H, W], True on the photo, where photos may be smaller than their row.
-    maps: float32[B, C, H, W], what the frozen layers of the image encoder make of the photos, map_place: which
-    of its maps that is, and map_mask: bool[B, h, w] over the cells of its last; ``pixel_values`` then has no
+    maps: float32[B, C, H, W], what the frozen layers of the image encoder make of the photos, map_stage: the
+    stage they end with, and map_mask: bool[B, h, w] over the cells of the last; ``pixel_values`` then has no
     rows."""
 
     keys: tuple[str, ...]
@@ -114,7 +114,7 @@ class Batch:
     teacher: TeacherInputs | None = None
     maps: Tensor | None = None
     map_mask: Tensor | None = None
-    map_place: int = LAST_MAP
+    map_stage: int = LAST_STAGE
 
     @property
     def padding_share(self) -> float:

@@ -172,7 +172,7 @@ class Collator:
             names=self._names(rows),
             maps=maps,
             map_mask=mask,
-            map_place=frozen.place,
+            map_stage=frozen.stage,
         )
 
     def _shown(self, rows: Sequence[Row], pixel_values: Tensor, pixel_mask: Tensor | None) -> Shown:

@@ -25,7 +25,7 @@ from seetell.data.photo_refs import PhotoRef, ref_name
 from seetell.learning.augmentation import Augmentation, mirrors, random_part
 from seetell.learning.sources import Row
 from seetell.media.preprocess import ImageSpec, preprocess
-from seetell.modeling.parts.efficientnet import LAST_MAP
+from seetell.modeling.parts.efficientnet import LAST_STAGE
 
 _KEY_BYTES = 16
 # The end of a path that tells photos apart: a data set, a folder in it, the file.
@@ -81,7 +81,7 @@ class FrozenMaps:
         image: how views are made into pixels.
         shape: (C, H, W). cell_shape: (h, w).
         folder: where the file of maps is; None keeps them in memory alone.
-        place: which of the network's maps they are; training goes on from there.
+        stage: of the network, whose maps they are; training goes on from there.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class FrozenMaps:
         shape: tuple[int, int, int],
         cell_shape: tuple[int, int],
         folder: Path | None,
-        place: int = LAST_MAP,
+        stage: int = LAST_STAGE,
     ) -> None:
-        self.place = place
+        self.stage = stage
         self._encode = encode
         self._cells = cells
         self._image = image

@@ -389,9 +389,9 @@ def test_maps_are_what_the_layers_make_of_the_photos(
     seen = build_collator(prepare(with_eyes(scenes, tmp_path / "other", *whole))).batch(0)
     assert seen.maps is None and seen.keys == batch.keys
     channels = model.image_encoder.net.channels[place]
-    assert batch.map_place == place and batch.maps.shape == (len(batch.keys), channels, side, side)
+    assert batch.map_stage == place and batch.maps.shape == (len(batch.keys), channels, side, side)
     with torch.no_grad():
-        above = model.encode_maps(batch.maps, batch.map_mask, batch.map_place)
+        above = model.encode_maps(batch.maps, batch.map_mask, batch.map_stage)
         through = model.encode_image(seen.pixel_values, seen.pixel_mask)
     torch.testing.assert_close(above.embeds, through.embeds, atol=2e-3, rtol=0)
     assert torch.equal(above.mask, through.mask)

@@ -65,7 +65,7 @@ from seetell.learning.training.tuning import apply_tuning, drawn_anew
 from seetell.modeling.export.frozen_layers import map_of
 from seetell.modeling.export.run import own_image_spec
 from seetell.modeling.export.start import Start, locate, with_answers, write_description
-from seetell.modeling.parts.efficientnet import frozen_maps_place
+from seetell.modeling.parts.efficientnet import frozen_stage
 from seetell.modeling.parts.placed import PlacedEfficientNet
 
 RECIPE_FILE = "recipe.yaml"
@@ -368,8 +368,8 @@ def _frozen_maps(prepared: Prepared, *, kept: bool) -> FrozenMaps | None:
     encoder = prepared.step.model.image_encoder if isinstance(prepared.step, JointStep) else None
     if not isinstance(encoder, PlacedEfficientNet):
         raise RecipeError("augment.views: is for models whose image encoder is of the kind efficientnet")
-    place = frozen_maps_place(encoder.net)
-    if place is None:
+    stage = frozen_stage(encoder.net)
+    if stage is None:
         raise RecipeError(
             "augment.views: the layers below the maps learn, so their maps change; freeze them "
             "(tune.freeze: [image_encoder.net], or [image_encoder.net.stem, image_encoder.net.stages.0] "
@@ -381,22 +381,22 @@ def _frozen_maps(prepared: Prepared, *, kept: bool) -> FrozenMaps | None:
     image = own_image_spec(prepared.step.model.config, mean=recipe.mean, std=recipe.std)
     # What trains is elsewhere and in another mode.
     net = copy.deepcopy(encoder.net).cpu().float().eval()
-    net.stages = net.stages[: place + 1]
+    net.stages = net.stages[: stage + 1]
     size = (image.height, image.width)
 
     def cells(stride: int) -> tuple[int, int]:
         return -(-image.height // stride), -(-image.width // stride)
 
-    shape = (net.channels[place], *cells(net.strides[place]))
+    shape = (net.channels[stage], *cells(net.strides[stage]))
     name = frozen_fingerprint(nn.ModuleList([net.stem, net.stages]), image)
     return FrozenMaps(
-        map_of(net, size, shape, place),
+        map_of(net, size, shape, stage),
         encoder.cells,
         image,
         shape,
         cells(net.stride),
         prepared.folder.parent / "maps" / name if kept else None,
-        place,
+        stage,
     )
 
 

@@ -144,7 +144,7 @@ class JointStep(TrainingStep):
         if self.training:
             limit_logit_scale(self.model.logit_scale)
         if batch.maps is not None and batch.map_mask is not None:
-            image = self.model.encode_maps(batch.maps, batch.map_mask, batch.map_place)
+            image = self.model.encode_maps(batch.maps, batch.map_mask, batch.map_stage)
         else:
             image = self.model.encode_image(batch.pixel_values, batch.pixel_mask)
         memory: list[KeyValue] = []

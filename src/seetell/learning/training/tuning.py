@@ -31,7 +31,7 @@ _BELOW = re.compile(
 def apply_tuning(model: nn.Module, settings: TuneSettings) -> None:
     """Freeze what ``settings`` freezes and put adapters where they go, in place.
 
-    Raises RecipeError for a pattern that fits nothing, one of ``rates`` too, and where nothing is left to learn.
+    Raises RecipeError for a pattern that fits nothing, also of ``rates``, and where nothing is left to learn.
     """
     if settings.lora is not None:
         _adapt(model, settings.lora)

@@ -50,7 +50,7 @@ def _convolution_backward(
     return forward * sum(wanted[:2])
 
 
-# torch's own table has the attention of GPUs alone, and counts the gradient of a grouped convolution's weights
+# torch's own table has the attention of GPUs alone, and takes the gradient of a grouped convolution's weights
 # as if every channel met every other.
 _OWN = {
     torch.ops.aten.convolution_backward: _convolution_backward,

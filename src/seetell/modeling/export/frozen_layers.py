@@ -23,30 +23,30 @@ class _Map(RoleModule):
     role: Role = "image_encoder"
 
     def __init__(
-        self, layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int], place: int
+        self, layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int], stage: int
     ) -> None:
         super().__init__(
             {"pixel_values": spec("float32", "B", 3, *size)}, {"maps": spec("float32", "B", *shape)}, ()
         )
         self.layers = layers
-        self.place = place
+        self.stage = stage
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         stages: tuple[Tensor, ...] = self.layers.forward_stages(pixel_values)  # type: ignore[operator]  # a Module's attribute
-        return stages[self.place]
+        return stages[self.stage]
 
 
 def map_of(
-    layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int], place: int
+    layers: nn.Module, size: tuple[int, int], shape: tuple[int, int, int], stage: int
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """A function float32[B, 3, H, W] -> float32[B, C, h, w], exact to float32, that may be called from
-    several threads: map ``place`` of the layers.
+    several threads: the map of ``stage`` of the layers.
 
     Args:
         layers: with ``forward_stages``, in evaluation mode.
         size: (H, W) in pixels. shape: (C, h, w).
     """
-    model = ir.to_proto(export_graph(_Map(layers, size, shape, place)))
+    model = ir.to_proto(export_graph(_Map(layers, size, shape, stage)))
     core = import_openvino().Core()
     # Streams of a thread each wait for no other, which matters beside a training on the same processors.
     exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}

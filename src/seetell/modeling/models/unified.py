@@ -22,7 +22,7 @@ from seetell.modeling.models.assembled import AssembledModel, ModelLimits
 from seetell.modeling.models.config import FusionConfig, UnifiedConfig
 from seetell.modeling.models.image_encoders import build_image_encoder
 from seetell.modeling.parts.attention import KeyValue
-from seetell.modeling.parts.efficientnet import LAST_MAP
+from seetell.modeling.parts.efficientnet import LAST_STAGE
 from seetell.modeling.parts.fusion.co_attention import CoAttentionFusion
 from seetell.modeling.parts.fusion.cross_attention import CrossAttentionFusion
 from seetell.modeling.parts.fusion.gated import GatedFusion
@@ -165,11 +165,11 @@ class UnifiedModel(AssembledModel):
             return self._encoded(self.image_encoder(pixel_values))
         return self._encoded(self.image_encoder(pixel_values, pixel_mask))
 
-    def encode_maps(self, maps: Tensor, mask: Tensor, place: int = LAST_MAP) -> EncodedImage:
-        """The same from map ``place`` of the convolutions float[B, C, H, W], worked out before; mask:
+    def encode_maps(self, maps: Tensor, mask: Tensor, stage: int = LAST_STAGE) -> EncodedImage:
+        """The same from the map of ``stage`` of the convolutions float[B, C, H, W], worked out before; mask:
         bool[B, h, w] over the cells of the last."""
         assert isinstance(self.image_encoder, PlacedEfficientNet)
-        above = self.image_encoder.net.forward_above(maps, place)
+        above = self.image_encoder.net.forward_above(maps, stage)
         return self._encoded(self.image_encoder.above((maps, *above), mask))
 
     def _encoded(self, found: ImageTokens) -> EncodedImage:

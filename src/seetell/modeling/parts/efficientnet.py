@@ -19,7 +19,7 @@ from seetell.modeling.parts.image import ImageTokens
 
 STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
 # Of the maps at strides 4, 8, 16 and 32, the coarsest.
-LAST_MAP = 3
+LAST_STAGE = 3
 # TensorFlow's batch norm, as the reference was trained with it.
 _NORM_EPS, _NORM_MOMENTUM = 1e-3, 0.01
 _DIVISOR = 8
@@ -141,7 +141,7 @@ def stage_depths(depth: float) -> tuple[int, ...]:
     return tuple(sum(group.repeats for group in groups) for groups in _stages(depth))
 
 
-def frozen_maps_place(net: EfficientNetLite) -> int | None:
+def frozen_stage(net: EfficientNetLite) -> int | None:
     """The last of the four maps below which nothing learns; None where something learns below the first."""
     frozen = takewhile(
         lambda layer: not any(parameter.requires_grad for parameter in layer.parameters()),
@@ -194,11 +194,11 @@ class EfficientNetLite(nn.Module):
         """The maps at strides 4, 8, 16 and 32 alone: float[B, C_i, H_i, W_i] each, coarse last."""
         return self.forward_above(self.stem(pixel_values), -1)
 
-    def forward_above(self, below: Tensor, place: int) -> tuple[Tensor, ...]:
-        """The maps above map ``place`` of the four, worked out from it; above the stem where it is -1."""
+    def forward_above(self, below: Tensor, stage: int) -> tuple[Tensor, ...]:
+        """The maps above that of ``stage`` 0 to 3, worked out from it; above the stem where it is -1."""
         maps: list[Tensor] = []
-        for stage in self.stages[place + 1 :]:  # type: ignore[union-attr]  # a slice of a ModuleList is one
-            below = stage(below)
+        for blocks in self.stages[stage + 1 :]:
+            below = blocks(below)
             maps.append(below)
         return tuple(maps)
 
