@@ -454,3 +454,23 @@ def test_paths_that_begin_with_a_mark(
     result = seetell("caption", "-", "--json")
     assert [line["photo"] for line in result.lines] == [str(photos / "red.png"), str(photos / "blue.png")]
     assert result.status == 0
+
+
+def test_what_is_doubtful_about_a_text_is_said(seetell: Any, fake: Any, photos: Path, tmp_path: Path) -> None:
+    photo = photos / "red.png"
+    doubt = "fake was taught en, zh and no Cyrillic letters: what it says may be chance\n"
+    for words in (("match", photo, "собака", "a dog"), ("classify", photo, "--labels", "собака,dog")):
+        result = seetell(*words)
+        assert (result.status, result.err) == (0, doubt), words
+        assert result.out
+    assert seetell("ask", photo, "собака?").err == doubt
+    assert seetell("ask", photo, "what is it?", "--answers", "собака,dog").err == doubt
+    assert seetell("ask", photo, "собака?", "--quiet").err == ""
+    # Of a file's questions each doubt is told once.
+    file = tmp_path / "questions.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"photo": str(photo), "question": q}) + "\n" for q in ("да?", "is it red?", "нет?")
+        )
+    )
+    assert seetell("ask", "--questions", file).err == doubt

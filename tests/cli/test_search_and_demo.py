@@ -119,7 +119,7 @@ def test_what_is_doubtful_about_a_text_is_said(
 ) -> None:
     result = seetell("search", "собака", "--in", photos, "--json")
     assert (result.status, len(result.lines)) == (0, 3)
-    assert result.err == "fake was taught en, zh and no Cyrillic letters: what it finds may be chance\n"
+    assert result.err == "fake was taught en, zh and no Cyrillic letters: what it says may be chance\n"
     assert seetell("search", "a dog", "--in", photos).err == ""
     spec = SimpleNamespace(context_length=8, bos_id=1)
     monkeypatch.setattr(fake, "manifest", SimpleNamespace(**{**vars(fake.manifest), "text": spec}))

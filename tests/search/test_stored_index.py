@@ -666,7 +666,7 @@ def test_what_is_wrong_with_a_query_is_told_of_it(
     with pytest.raises(UsageError, match=r"the words of 'zebra' cannot be looked for \("):
         captioned.search("zebra", hybrid=True)
     for where in ("nonsense = 1", "path like", "path = '\udcff'", "1"):
-        with pytest.raises(UsageError, match=r"--where .*the columns are: path"):
+        with pytest.raises(UsageError, match=r"^where .*the columns are: path"):
             captioned.search("zebra", where=where)
 
 

@@ -140,7 +140,7 @@ def test_what_is_doubtful_about_a_text_is_said(
     for given, remarks in (
         ({"text": "a dog"}, []),
         ({"photo": data_url(jpeg(1))}, []),
-        ({"text": "собака"}, ["toy was taught en, zh and no Cyrillic letters: what it finds may be chance"]),
+        ({"text": "собака"}, ["toy was taught en, zh and no Cyrillic letters: what it says may be chance"]),
         (
             {"text": "q" * CONTEXT, "photo": data_url(jpeg(1))},
             [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seetell.cli.inputs import STDIN, listed, stream
+from seetell.cli.inputs import STDIN, listed, stream, tell_doubts
 from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import Output, percent
 from seetell.cli.results_file import ResultsOption, results_file
@@ -87,15 +87,19 @@ def ask(
         if photo is not None and question is not None:
             paths, total = listed([photo], out)
             found = stream(model, "ask", paths, question=question, answers=choices, **settings)
+            told = tell_doubts([question, *(choices or ())], model, out)
             asked: Iterator[tuple[str, str, Any]] = ((name, question, result) for name, result in found)
         else:
             total = _lines(questions) if questions is not None and out.wants_total else None
+            told = tell_doubts(choices or (), model, out)
             asked = _from_file(model, _read(questions or STDIN), choices, settings)
         for name, text, result in out.progress(asked, "answers", total):
             if isinstance(result, Failure):
                 out.failure(name, result.error, question=text)
             else:
                 _show(out, name, text, result, several=questions is not None)
+                if questions is not None:
+                    told += tell_doubts([text], model, out, told=told)
 
 
 def _show(out: Output, name: str, question: str, answer: Answer, *, several: bool) -> None:

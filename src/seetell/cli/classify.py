@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from seetell.cli.inputs import PhotosArgument, listed, stream
+from seetell.cli.inputs import PhotosArgument, listed, stream, tell_doubts
 from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
 from seetell.cli.output import percent
 from seetell.cli.results_file import ResultsOption, results_file
@@ -40,6 +40,7 @@ def classify(
     with shared.output(kept, page) as out:
         wanted = alternatives(labels, "--labels") if labels is not None else None
         model = open_model(shared)
+        tell_doubts(wanted or (), model, out)
         paths, total = listed(photos, out)
         from seetell.core.results import Failure
 

@@ -6,7 +6,7 @@ import codecs
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -79,6 +79,18 @@ def listed(photos: Iterable[str], out: Output) -> tuple[Iterable[str], int | Non
         out.fit_names(everything)
         return everything, len(everything)
     return expand(given, out.note), None
+
+
+def tell_doubts(
+    texts: Collection[str], model: Model, out: Output, *, told: Collection[str] = ()
+) -> list[str]:
+    """Say what is doubtful about texts that the model is given, but for what was told before; returns it."""
+    from seetell.tasks.remarks import remarks_on
+
+    remarks = [remark for remark in remarks_on(texts, model) if remark not in told]
+    for remark in remarks:
+        out.note(remark)
+    return remarks
 
 
 def stream(model: Model, verb: str, items: Iterable[Item], **options: Any) -> Iterator[tuple[Item, Any]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seetell.cli.inputs import PhotoArgument, listed, stream
+from seetell.cli.inputs import PhotoArgument, listed, stream, tell_doubts
 from seetell.cli.options import Shared, open_model, shared_options
 from seetell.cli.output import percent
 from seetell.cli.results_file import ResultsOption, results_file
@@ -27,6 +27,7 @@ def match(
     kept = results_file(results, COLUMNS) if results is not None else None
     with shared.output(kept) as out:
         model = open_model(shared)
+        tell_doubts(texts, model, out)
         paths, total = listed([photo], out)
         from seetell.core.results import Failure
 

@@ -19,12 +19,12 @@ from seetell.search.checking import WORDS, Check, recall
 from seetell.search.combining import fused, reranked
 from seetell.search.memory_rows import MemoryRows
 from seetell.search.query import parse_query, query_vector
-from seetell.search.remarks import remarks_on
 from seetell.search.rows import Rows, Scored, one_of_each, without_copies
 from seetell.search.stored_rows import StoredRows
 from seetell.search.updating import Change
 from seetell.tasks.context import at_least_one
 from seetell.tasks.model import Model
+from seetell.tasks.remarks import remarks_on
 
 # So many of the nearest are looked at to see whether any fits, however few are asked for.
 _LOOKED_AT = 10
@@ -229,7 +229,8 @@ class PhotoIndex:
     def remarks(self, text: str, *, image: Photo | None = None) -> list[str]:
         """What is doubtful about searching for a text with this model: a script that it was never taught, an
         end that it does not read. Raises as :meth:`search` for what cannot be looked for."""
-        return remarks_on(parse_query(text, image), self._model)
+        query = parse_query(text, image)
+        return remarks_on([part for part in (query.wanted, *query.unwanted) if part is not None], self._model)
 
     def caption(self, language: str | None = None) -> Iterator[Caption | Failure]:
         """Caption every photo of the index that has no caption, for ``hybrid`` searches and conditions.

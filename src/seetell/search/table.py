@@ -344,7 +344,7 @@ class PhotoTable:
         if where is not None:
             columns = ", ".join(COLUMNS)
             why = what_is_wrong(where, str(error))
-            return UsageError(f"--where {where!r}: {why}; the columns are: {columns}")
+            return UsageError(f"where {where!r}: {why}; the columns are: {columns}")
         if what is not None:
             return UsageError(f"{what} cannot be looked for ({_line(error)})")
         return self._unreadable(error)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from seetell.runtime.generation import GenerationOptions
-from seetell.search.remarks import is_cut
 from seetell.serving.batching import Lane
 from seetell.tasks.answer_ways import chooses
 from seetell.tasks.context import Context
 from seetell.tasks.model import Model
+from seetell.tasks.remarks import is_cut
 
 # Rows of texts embedded together.
 _TEXTS = 64

@@ -48,7 +48,7 @@ def test_letters_it_was_never_taught(languages: tuple[str, ...], text: str, scri
     else:
         (remark,) = remarks
         assert remark == (
-            f"toy was taught {', '.join(languages)} and no {script} letters: what it finds may be chance"
+            f"toy was taught {', '.join(languages)} and no {script} letters: what it says may be chance"
         )
 
 

@@ -1,12 +1,12 @@
-"""What is doubtful about a text that is looked for: letters the model was never taught, an end it does not
-read. It is answered all the same, and the answer looks like any other."""
+"""What is doubtful about a text that a model is given: letters it was never taught, an end it does not read.
+It is answered all the same, and the answer looks like any other."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 
-from seetell.search.query import Query
 from seetell.tasks.model import Model
 
 # The scripts of languages, as Unicode's names of letters begin. Of a language that is not here nothing is
@@ -29,13 +29,22 @@ _CALLED = {"CJK": "Chinese"}
 _LETTERS = frozenset({"Lu", "Ll", "Lt", "Lo"})
 
 
-def remarks_on(query: Query, model: Model) -> list[str]:
+# Characters of a text that tell it from others.
+_TELLING = 30
+
+
+def remarks_on(texts: Collection[str], model: Model) -> list[str]:
     """A line for each thing that is doubtful."""
-    found = []
-    for text in (query.wanted, *query.unwanted):
-        if text is not None and text.strip():
-            found += [said for said in (_strange(text, model), _cut(text, model)) if said is not None]
-    return list(dict.fromkeys(found))
+    results = []
+    for text in texts:
+        if text.strip():
+            name = (
+                "the text"
+                if len(texts) == 1
+                else repr(text if len(text) <= _TELLING else f"{text[:_TELLING]}…")
+            )
+            results += [line for line in (_strange(text, model), _cut(text, name, model)) if line is not None]
+    return list(dict.fromkeys(results))
 
 
 def _strange(text: str, model: Model) -> str | None:
@@ -54,17 +63,17 @@ def _strange(text: str, model: Model) -> str | None:
     (script, _), *_ = others.most_common(1)
     return (
         f"{model.name} was taught {', '.join(model.languages)} and no {_CALLED.get(script, script.title())} "
-        "letters: what it finds may be chance"
+        "letters: what it says may be chance"
     )
 
 
-def _cut(text: str, model: Model) -> str | None:
+def _cut(text: str, name: str, model: Model) -> str | None:
     """That the text is longer than what the model reads."""
     spec = model.manifest.text
     if spec is None or not is_cut(text, model):
         return None
     return (
-        f"the text is longer than the {spec.context_length} tokens that {model.name} reads: its end counts "
+        f"{name} is longer than the {spec.context_length} tokens that {model.name} reads: its end counts "
         "for nothing"
     )
 
