@@ -4,7 +4,7 @@
 
 reads ``DATA/flickr8k``, ``DATA/voc_traffic`` and ``DATA/labelled`` and writes folders in the recipe format
 ``vqa``: ``flickr8k_en``, ``flickr8k_zh``, ``voc_traffic``, ``voc_traffic_zh``, ``labelled``, ``labelled_zh``,
-and ``nothing`` and ``nothing_zh``, about pictures drawn into ``drawn``, which are to learn from alone.
+``animals``, ``animals_zh``, and ``nothing`` and ``nothing_zh``, about pictures drawn into ``drawn``, which are to learn from alone.
 In each are ``questions_train.json``, ``annotations_train.json``, the same for ``dev``, and ``images``, a link
 to the photos. Every annotation says its kind of question (``question_type``) and what it is about (``word``).
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from box_questions import voc_traffic
 from caption_facts import caption_facts
 from drawn import nothing
-from label_questions import labelled
+from label_questions import animals, labelled
 from photo_words import Photo
 from question_forms import LANGUAGES, MOST, Split, asked, generator
 
@@ -87,6 +87,7 @@ def main() -> None:
         "flickr8k": (flickr8k, asked_for.data / "flickr8k", "images"),
         "voc_traffic": (voc_traffic, asked_for.data / "voc_traffic", "images"),
         "labelled": (labelled, asked_for.data / "labelled", ""),
+        "animals": (animals, asked_for.data / "labelled", ""),
     }
     print(f"{'set':16}{'kind':18}{'train':>8}{'dev':>7}{'by text alone':>15}")
     for name, (make, folder, images) in makers.items():

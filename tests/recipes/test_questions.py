@@ -347,6 +347,7 @@ def test_the_script(tmp_path: Path) -> None:
         ("imagenette", ["church", "tench"]),
         ("caltech101", ["cup", "emu"]),
         ("clothing", ["hat", "dress"]),
+        ("tiny_imagenet", ["tabby", "espresso", "lion"]),
     ):
         for label in own:
             folder = data / "labelled" / name / label
@@ -362,7 +363,8 @@ def test_the_script(tmp_path: Path) -> None:
     )
     assert "by text alone" in done.stdout
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
-    asked_about = ["flickr8k_en", "flickr8k_zh", "labelled", "labelled_zh", "voc_traffic", "voc_traffic_zh"]
+    sets = ["flickr8k", "labelled", "voc_traffic", "animals"]
+    asked_about = ["flickr8k_en", *sets[1:], *(f"{name}_zh" for name in sets)]
     assert made == sorted([*asked_about, "drawn", "nothing", "nothing_zh"])
     for name in asked_about:
         for split in ("train", "dev"):
@@ -374,3 +376,15 @@ def test_the_script(tmp_path: Path) -> None:
             )
             assert records
             assert all(record.kind and record.photo.exists() for record in records if name[:3] != "voc")
+    # A cat is asked for in photos of single things, and never where it is open whether one is there.
+    for split, count in (("train", 18), ("dev", 2)):
+        own_folder = tmp_path / "out" / "animals_zh"
+        records = read_vqa(
+            own_folder / f"questions_{split}.json",
+            own_folder / f"annotations_{split}.json",
+            own_folder / "images",
+        )
+        of_cats = [record for record in records if record.word == "cat"]
+        shown = Counter((record.photo.parent.name == "tabby", record.answers[0]) for record in of_cats)
+        assert shown == {(True, "有"): 3 * count, (False, "没有"): 3 * count}
+        assert not any(record.photo.parent.name == "lion" for record in of_cats)
