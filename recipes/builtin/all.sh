@@ -43,8 +43,16 @@ seetell train "$here/search.yaml"
 seetell train "$here/search.yaml" steps=1000 validate.every=500 objectives.0.language_weights.zh=1.2 \
     checkpoint.dir="$work/search-2"
 test -d "$work/float" || seetell convert "$work/search" "$work/float" --average "$work/search-2=0.5"
+# Its eyes learn too, and what reads from them is taught, rewarded and made to search once more.
+seetell train "$here/see.yaml"
+seetell train "$here/reward.yaml" init="$work/see" steps=200 validate.every=200 checkpoint.dir="$work/reward-2"
+test -d "$work/told-2" || seetell convert "$work/reward-2" "$work/told-2" --average "$work/see=0.5"
+seetell train "$here/search.yaml" init="$work/told-2" checkpoint.dir="$work/search-3"
+seetell train "$here/search.yaml" init="$work/told-2" steps=1000 validate.every=500 \
+    objectives.0.language_weights.zh=1.2 checkpoint.dir="$work/search-4"
+test -d "$work/float-2" || seetell convert "$work/search-3" "$work/float-2" --average "$work/search-4=0.5"
 # The gate: what int8 may cost on photos that training never saw.
-test -d "$out" || seetell compress "$work/float" "$out" --profile cpu --keep-floats --max-drop 1.0 \
+test -d "$out" || seetell compress "$work/float-2" "$out" --profile cpu --keep-floats --max-drop 1.0 \
     --calibration "$data/made/calibration" --calibration-count 120 \
     --captions "$data/flickr8k/captions_dev.json" --images "$data/flickr8k/images" \
     --questions "$data/made/flickr8k_en/questions_dev.json" \

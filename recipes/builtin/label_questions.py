@@ -69,8 +69,8 @@ def _numbered(
 
 
 def animals(data: Path, seed: int) -> dict[str, Split]:
-    """Language -> split -> whether a cat, a dog or a bird is there, of photos of any single thing: what nobody
-    asks about a cup is not learned from streets and parks. Those with one are asked as often as others."""
+    """Language -> split -> whether a cat, a dog or a bird is there, of photos of any single thing: that a cup
+    is no cat is not learned from streets and parks. Those with one are asked about as often as others."""
     found: dict[str, Split] = {language: {} for language in LANGUAGES}
     sets = [
         (name, *split_labelled_holdout(read_imagefolder(data / name), Holdout(modulo=10, remainder=9)))

@@ -4,7 +4,8 @@
 
 reads ``DATA/flickr8k``, ``DATA/voc_traffic`` and ``DATA/labelled`` and writes folders in the recipe format
 ``vqa``: ``flickr8k_en``, ``flickr8k_zh``, ``voc_traffic``, ``voc_traffic_zh``, ``labelled``, ``labelled_zh``,
-``animals``, ``animals_zh``, and ``nothing`` and ``nothing_zh``, about pictures drawn into ``drawn``, which are to learn from alone.
+``animals``, ``animals_zh``, and ``nothing`` and ``nothing_zh``, about pictures drawn into ``drawn``, which
+are to learn from alone.
 In each are ``questions_train.json``, ``annotations_train.json``, the same for ``dev``, and ``images``, a link
 to the photos. Every annotation says its kind of question (``question_type``) and what it is about (``word``).
 

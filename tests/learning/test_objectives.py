@@ -17,9 +17,11 @@ from seetell.learning.objectives.captioning import captioning_loss, next_token_l
 from seetell.learning.objectives.classification import classification_loss
 from seetell.learning.objectives.contrastive import (
     MAX_LOGIT_SCALE,
+    also_fitting,
     contrastive_logits,
     contrastive_loss,
     limit_logit_scale,
+    sigmoid_contrastive_loss,
 )
 from seetell.learning.objectives.masked_language import mask_words, masked_language_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
@@ -80,6 +82,47 @@ def test_smoothing_equals_torchs_in_both_directions(smoothing: float, size: int)
         + F.cross_entropy(logits.T, target, label_smoothing=smoothing)
     ) / 2
     torch.testing.assert_close(contrastive_loss(logits, target, smoothing), expected)
+
+
+def test_copies_and_equal_texts_are_no_mismatches() -> None:
+    # Photos 0 and 2 are one photo; photos 1 and 3 have the same text.
+    owner = torch.tensor([0, 1, 2, 3])
+    found = also_fitting(owner, torch.tensor([7, 8, 7, 9]), torch.tensor([1, 2, 3, 2]))
+    assert found is not None
+    assert found.nonzero().tolist() == [[0, 2], [1, 3], [2, 0], [3, 1]]
+    # A text that fits a photo fits its copies too.
+    found = also_fitting(owner, torch.tensor([7, 8, 7, 9]), torch.tensor([1, 2, 2, 4]))
+    assert found is not None
+    assert found.nonzero().tolist() == [[0, 1], [0, 2], [1, 2], [2, 0], [2, 1]]
+    assert also_fitting(owner, owner, owner) is None
+
+
+@given(st.floats(0.0, 0.4), st.integers(0, 9))
+def test_what_is_left_out_is_as_if_it_were_not_there(smoothing: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    logits = torch.randn(3, 3)
+    # The third photo is a copy of the first: each text of either is told from the second alone.
+    left_out = torch.tensor([[False, False, True], [False, False, False], [True, False, False]])
+    parts = []
+    for wanted, others in ((0, [0, 1]), (1, [0, 1, 2]), (2, [1, 2])):
+        target = torch.tensor([others.index(wanted)])
+        for row in (logits[wanted, others], logits[others, wanted]):
+            parts.append(F.cross_entropy(row[None], target, label_smoothing=smoothing))
+    found = contrastive_loss(logits, torch.arange(3), smoothing, left_out)
+    torch.testing.assert_close(found, torch.stack(parts).mean())
+    of_each = -F.logsigmoid(logits * (2 * torch.eye(3) - 1))
+    expected = of_each[~left_out].sum() / 3
+    torch.testing.assert_close(sigmoid_contrastive_loss(logits, torch.arange(3), left_out), expected)
+
+
+def test_copies_are_no_hard_negatives() -> None:
+    # Photos 0 and 1 are one photo, and as alike as can be; photo 2 is another.
+    logits = torch.tensor([[9.0, 9.0, 0.0], [9.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
+    left_out = also_fitting(torch.arange(3), torch.tensor([5, 5, 6]), torch.arange(3))
+    for _ in range(20):
+        pairs = mine_pairs(logits, torch.arange(3), torch.tensor([0, 1]), left_out=left_out)
+        assert pairs.image_index[2:4].tolist() == [2, 2]
+        assert pairs.text_index[4:6].tolist() == [2, 2]
 
 
 def test_contrastive_is_low_when_right_and_high_when_wrong() -> None:

@@ -55,6 +55,19 @@ def test_every_place_comes_once_an_epoch(count: int, batch_size: int, epochs: in
         assert sorted(places[epoch * count : (epoch + 1) * count]) == list(range(count))
 
 
+@given(st.data(), st.integers(1, 40), st.integers(0, 3))
+def test_no_place_comes_twice_in_a_step_where_there_are_enough(
+    data: st.DataObject, count: int, seed: int
+) -> None:
+    batch_size = data.draw(st.integers(1, count))
+    shuffle = Shuffle(count, batch_size, (seed,))
+    for step in (0, 1, 2, 3, 17):
+        places = shuffle.places(step)
+        assert len(set(places)) == batch_size
+        # Whatever was drawn before.
+        assert Shuffle(count, batch_size, (seed,)).places(step) == places
+
+
 def test_orders_differ_between_epochs_seeds_and_sources() -> None:
     orders = [
         tuple(Shuffle(50, 50, seed).places(step)) for seed in ((1, 0), (1, 1), (2, 0)) for step in (0, 1)

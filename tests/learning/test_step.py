@@ -15,6 +15,7 @@ from torch import Tensor
 from seetell.learning.batch import Batch, Captions, Labels, Names, Questions, Tags
 from seetell.learning.objectives.captioning import next_token_labels
 from seetell.learning.objectives.contrastive import contrastive_loss
+from seetell.learning.objectives.matching import mine_pairs
 from seetell.learning.objectives.self_critical import CaptionReward
 from seetell.learning.objectives.weighting import FixedWeights
 from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
@@ -509,9 +510,9 @@ def test_each_use_of_a_text_has_the_lead_a_bundle_gives_it(monkeypatch: pytest.M
 def test_languages_are_not_each_others_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def watch(logits: Tensor, image_index: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def watch(logits: Tensor, *more: Any) -> Tensor:
         sizes.append(logits.shape[1])
-        return contrastive_loss(logits, image_index, label_smoothing)
+        return contrastive_loss(logits, *more)
 
     monkeypatch.setattr(f"{STEP}.contrastive_loss", watch)
     _step(["contrastive"])(_batch())
@@ -579,3 +580,30 @@ def test_photos_without_captions_change_no_caption_loss(fusion: str) -> None:
         found.append(step(one))
     for name in names:
         torch.testing.assert_close(found[1][name], found[0][name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "matching"])
+def test_a_copy_in_a_step_changes_nothing_of_what_is_told_apart(
+    objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two photos of one name, with texts that are alike or not, are never each other's negatives."""
+    batch = _batch()
+    assert batch.captions is not None
+    copied = dataclasses.replace(batch, keys=("one",) * len(batch.keys))
+    given: list[Tensor | None] = []
+
+    def watch(logits: Tensor, image_index: Tensor, *more: Any, **named: Any) -> Any:
+        given.append(named.get("left_out", more[-1] if more else None))
+        return real(logits, image_index, *more, **named)
+
+    name = "contrastive_loss" if objective == "contrastive" else "mine_pairs"
+    real = {"contrastive_loss": contrastive_loss, "mine_pairs": mine_pairs}[name]
+    monkeypatch.setattr(f"{STEP}.{name}", watch)
+    _step([objective])(batch)
+    assert given and all(one is None for one in given)
+    given.clear()
+    _step([objective])(copied)
+    for one in given:
+        assert one is not None
+        # All but each text's own photo.
+        assert one.sum(dim=0).tolist() == [one.shape[0] - 1] * one.shape[1]

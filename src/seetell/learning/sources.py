@@ -84,7 +84,8 @@ class Source(Protocol):
 
 
 class Shuffle:
-    """An endless order over ``count`` places: a new permutation every epoch, by seed and epoch alone."""
+    """An endless order over ``count`` places: a new permutation every epoch, by seed and epoch alone. No
+    place comes twice in a step where there are as many as a step has rows."""
 
     def __init__(self, count: int, batch_size: int, seed: Sequence[int]) -> None:
         if count == 0:
@@ -93,7 +94,7 @@ class Shuffle:
         self.batch_size = batch_size
         self._seed = tuple(seed)
         # Two epochs are in play around their border; a few more cover threads that run ahead.
-        self._order = lru_cache(maxsize=4)(self._permutation)
+        self._order = lru_cache(maxsize=4)(self._ordered)
 
     def places(self, step: int) -> list[int]:
         """The ``batch_size`` places of one step."""
@@ -110,6 +111,25 @@ class Shuffle:
     def step_rng(self, step: int) -> np.random.Generator:
         """The random numbers that all rows of one step share."""
         return np.random.default_rng((*self._seed, 2, step))
+
+    def _ordered(self, epoch: int) -> NDArray[np.intp]:
+        """The order of an epoch, which begins with none of the places that the step of its beginning has from
+        the epoch before."""
+        # With two steps' places an order's end does not depend on its beginning, and so on no order before.
+        first = max(0, epoch - 1) if self.count >= 2 * self.batch_size else 0
+        order = self._permutation(first)
+        for number in range(first + 1, epoch + 1):
+            order = self._apart(order, self._permutation(number), number)
+        return order
+
+    def _apart(self, last: NDArray[np.intp], order: NDArray[np.intp], epoch: int) -> NDArray[np.intp]:
+        """``order`` of ``epoch``, with others than the end of ``last`` at its beginning."""
+        ending = epoch * self.count % self.batch_size
+        beginning = self.batch_size - ending
+        if not ending or self.batch_size > self.count:
+            return order
+        fresh = np.flatnonzero(~np.isin(order, last[-ending:]))[:beginning]
+        return np.concatenate([order[fresh], np.delete(order, fresh)])
 
     def _permutation(self, epoch: int) -> NDArray[np.intp]:
         return np.random.default_rng((*self._seed, 0, epoch)).permutation(self.count)

@@ -237,6 +237,24 @@ def test_a_frozen_batch_norm_keeps_its_statistics() -> None:
     assert float(model["free"].running_mean.min()) > 0.1
 
 
+def test_a_batch_norm_without_parameters_is_frozen_by_its_name() -> None:
+    model = nn.ModuleDict(
+        {
+            "head": nn.Sequential(nn.BatchNorm1d(3, affine=False), nn.Linear(3, 2)),
+            "free": nn.BatchNorm1d(3, affine=False),
+        }
+    )
+    settings = TuneSettings(freeze=("head.0",))
+    apply_tuning(model, settings)
+    model.train()
+    hold_frozen_statistics(model, settings.freeze)
+    model["head"](torch.randn(8, 3) + 7)
+    model["free"](torch.randn(8, 3) + 7)
+    assert torch.equal(model["head"][0].running_mean, torch.zeros(3))
+    assert float(model["free"].running_mean.min()) > 0.1
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 # A whole run ----------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,9 @@ def quantise(working: WorkingGraph, samples: Sequence[Arrays], profile: Profile)
     )
 
     layers = {layer.node for layer in working.layers if layer.data is not None}
+    convolutions = [
+        node for node in working.model.graph.node if node.name in layers and node.op_type == "Conv"
+    ]
     symmetric = profile == "portable"
     activations = QuantizationParameters(
         mode=QuantizationScheme.SYMMETRIC if symmetric else QuantizationScheme.ASYMMETRIC
@@ -74,6 +77,10 @@ def quantise(working: WorkingGraph, samples: Sequence[Arrays], profile: Profile)
             working.model,
             nncf.Dataset(list(samples)),
             subset_size=len(samples),
+            # Of each layer given what the layers below it give in int8, not what they gave in floats: a chain
+            # of convolutions without norms adds their faults up. It runs the graph once for every layer, and
+            # transformers do not need it.
+            fast_bias_correction=2 * len(convolutions) < len(layers),
             ignored_scope=nncf.IgnoredScope(
                 names=[node.name for node in working.model.graph.node if node.name not in layers],
                 validate=False,

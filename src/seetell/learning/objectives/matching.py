@@ -25,6 +25,7 @@ def mine_pairs(
     generator: torch.Generator | None = None,
     *,
     random_share: float = 0.0,
+    left_out: Tensor | None = None,
 ) -> MatchPairs:
     """For each text in ``rows``: its own photo, one hard wrong photo, and one hard wrong text for its photo.
 
@@ -32,12 +33,15 @@ def mine_pairs(
     dual encoder confuses come up most; those of ``random_share`` of the rows, chosen at random, are drawn
     evenly instead.
 
-    logits: float[B, R] contrastive (scaled). image_index: int64[R]. rows: int64[K], texts to use.
+    logits: float[B, R] contrastive (scaled). image_index: int64[R]. rows: int64[K], texts to use. left_out:
+    bool[B, R], pairs that fit, and are no negatives though they are not each other's.
     Returns 3K pairs. A batch with one photo only has no negatives and gives the K matches.
     """
     own = image_index[rows]
     positives = MatchPairs(rows, own, torch.ones_like(rows))
     wrong = image_index[None, :] != torch.arange(logits.shape[0], device=logits.device)[:, None]  # [B, R]
+    if left_out is not None:
+        wrong &= ~left_out
     wrong_image = wrong[:, rows].T  # [K, B]
     wrong_text = wrong[own]  # [K, R]
     if not (wrong_image.any(dim=1).all() and wrong_text.any(dim=1).all()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class Taught:
             return losses
         image, text = self._lesson.image_embeds(), self._lesson.text_embeds()
         if affinity:
-            told = gathered(Pairs(image, text, pairs.image_index, pairs.languages))
+            told = gathered(replace(pairs, image_embeds=image, text_embeds=text))
             scale = self._lesson.logit_scale.to(image.device)
             losses["distil_affinity"] = _affinity(gathered(pairs), told, logit_scale, scale)
         if features:

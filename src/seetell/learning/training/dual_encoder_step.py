@@ -16,7 +16,7 @@ from seetell.learning.objectives.contrastive import (
 )
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.distilling import Distillation
-from seetell.learning.training.gathering import Pairs, gathered
+from seetell.learning.training.gathering import Pairs, gathered, pairs_of
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.rows import encode_by_length, rows_by_language
 from seetell.learning.training.step import TrainingStep
@@ -66,11 +66,8 @@ class DualEncoderStep(TrainingStep):
         if self.training and self.model.config.score == "softmax":
             limit_logit_scale(self.model.logit_scale)
         captions = batch.captions
-        own = Pairs(
-            self._image_embeds(batch.pixel_values),
-            self._text_embeds(captions),
-            captions.image_index,
-            captions.languages,
+        own = pairs_of(
+            self._image_embeds(batch.pixel_values), self._text_embeds(captions), captions, batch.keys
         )
         losses: dict[str, Tensor] = {}
         if self.spec is not None:
@@ -105,14 +102,16 @@ class DualEncoderStep(TrainingStep):
         """Per language: a negative in another language would be told apart by its script alone."""
         photos, column = torch.unique(pairs.image_index, return_inverse=True)
         logits = self.model.logits_per_image(pairs.image_embeds[photos].float(), pairs.text_embeds.float())
+        left_out = pairs.left_out
         losses: list[Tensor] = []
         weights: list[float] = []
         for language, rows in rows_by_language(pairs.languages, logits.device).items():
             own = logits[:, rows]
+            neither = None if left_out is None else left_out[:, rows]
             losses.append(
-                sigmoid_contrastive_loss(own, column[rows])
+                sigmoid_contrastive_loss(own, column[rows], neither)
                 if self.model.config.score == "sigmoid"
-                else contrastive_loss(own, column[rows], spec.label_smoothing)
+                else contrastive_loss(own, column[rows], spec.label_smoothing, neither)
             )
             weights.append(spec.language_weights.get(language, 1.0))
         shares = torch.tensor(weights, device=logits.device)

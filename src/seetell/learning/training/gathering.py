@@ -7,6 +7,7 @@ gradient of the one loss (open_clip's ``gather_with_grad``; Cherti et al. 2023, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,56 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_gather
 
+from seetell.learning.batch import Captions
+from seetell.learning.objectives.contrastive import also_fitting
+
+# Odd, so that no power of it is lost.
+_BASE = 0x1E3779B97F4A7C15
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """image_embeds: float[B, S]. text_embeds: float[R, S]. image_index: int64[R], the photo of each text.
-    languages: R codes."""
+    languages: R codes. photo_ids: int64[B] and text_ids: int64[R], equal where photos and texts are."""
 
     image_embeds: Tensor
     text_embeds: Tensor
     image_index: Tensor
     languages: tuple[str, ...]
+    photo_ids: Tensor
+    text_ids: Tensor
+
+    @property
+    def left_out(self) -> Tensor | None:
+        """Of the photos that have texts and of all texts, as :func:`also_fitting` gives it."""
+        photos, column = torch.unique(self.image_index, return_inverse=True)
+        return also_fitting(column, self.photo_ids[photos], self.text_ids)
+
+
+def pairs_of(image_embeds: Tensor, text_embeds: Tensor, captions: Captions, keys: Sequence[str]) -> Pairs:
+    """The photos and captions of a batch; ``keys`` are the photos' names."""
+    return Pairs(
+        image_embeds,
+        text_embeds,
+        captions.image_index,
+        captions.languages,
+        photo_ids(keys, captions.ids.device),
+        text_ids(captions.ids, captions.attention_mask),
+    )
+
+
+def photo_ids(keys: Sequence[str], device: torch.device) -> Tensor:
+    """int64[B], equal for equal names, in every process."""
+    digests = [hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=8).digest() for key in keys]
+    return torch.tensor([int.from_bytes(one, "big", signed=True) for one in digests], device=device)
+
+
+def text_ids(ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """int64[R], equal for equal texts however far they are padded, in every process. ids: int64[R, T];
+    attention_mask: bool[R, T]."""
+    # A polynomial's hash in 64 bits, which wrap around.
+    factors = torch.full((ids.shape[1],), _BASE, device=ids.device).cumprod(dim=0)
+    return ((ids + 1) * factors * attention_mask).sum(dim=1)
 
 
 def gathered(pairs: Pairs) -> Pairs:
@@ -34,17 +75,20 @@ def gathered(pairs: Pairs) -> Pairs:
     count = distributed.get_world_size()
     if count == 1:
         return pairs
-    told: list[Any] = [None] * count
-    mine = (len(pairs.image_embeds), pairs.languages, pairs.image_index.tolist())
-    distributed.all_gather_object(told, mine)
-    photos = [images for images, _, _ in told]
+    every: list[Any] = [None] * count
+    mine = (pairs.image_index.tolist(), pairs.languages, pairs.photo_ids.tolist(), pairs.text_ids.tolist())
+    distributed.all_gather_object(every, mine)
+    photos = [len(ids) for _, _, ids, _ in every]
     firsts = [sum(photos[:rank]) for rank in range(count)]
-    index = [first + place for first, (_, _, places) in zip(firsts, told, strict=True) for place in places]
+    index = [first + own for first, (indexes, *_) in zip(firsts, every, strict=True) for own in indexes]
+    device = pairs.image_index.device
     return Pairs(
         _rows_of_all(pairs.image_embeds, photos),
-        _rows_of_all(pairs.text_embeds, [len(places) for _, _, places in told]),
-        torch.tensor(index, dtype=torch.long, device=pairs.image_index.device),
-        tuple(code for _, codes, _ in told for code in codes),
+        _rows_of_all(pairs.text_embeds, [len(indexes) for indexes, *_ in every]),
+        torch.tensor(index, dtype=torch.long, device=device),
+        tuple(code for _, codes, _, _ in every for code in codes),
+        torch.tensor([one for _, _, ids, _ in every for one in ids], dtype=torch.long, device=device),
+        torch.tensor([one for *_, ids in every for one in ids], dtype=torch.long, device=device),
     )
 
 

@@ -13,6 +13,7 @@ from seetell.learning.objectives.captioning import captioning_loss, next_token_l
 from seetell.learning.objectives.contrastive import contrastive_logits, contrastive_loss
 from seetell.learning.objectives.matching import matching_loss, mine_pairs
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
+from seetell.learning.training.gathering import pairs_of
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.rows import encode_by_length, some_rows, take
 from seetell.learning.training.step import TrainingStep
@@ -53,7 +54,7 @@ class GroundedStep(TrainingStep):
             if "captioning" in self.objectives:
                 losses["captioning"] = self._captioning(batch.captions, image)
             if {"contrastive", "matching"} & self.objectives.keys():
-                self._retrieval(batch.captions, image, losses)
+                self._retrieval(batch.captions, batch.keys, image, losses)
         if batch.questions is not None and "answer_text" in self.objectives:
             losses["answer_text"] = self._answers(batch.questions, image)
         if not losses:
@@ -95,7 +96,9 @@ class GroundedStep(TrainingStep):
         logits = self.model.token_logits(hidden[asked])
         return captioning_loss(logits, labels[asked], spec.label_smoothing)
 
-    def _retrieval(self, captions: Captions, image: Tensor, losses: dict[str, Tensor]) -> None:
+    def _retrieval(
+        self, captions: Captions, keys: Sequence[str], image: Tensor, losses: dict[str, Tensor]
+    ) -> None:
         photos, column = torch.unique(captions.image_index, return_inverse=True)
         text_embeds = encode_by_length(
             lambda *text: self.model.text_embeds(self.model.encode_text(*text)),
@@ -105,11 +108,12 @@ class GroundedStep(TrainingStep):
         # The temperature is no weight of this model: its checkpoints do not hold it.
         scale = text_embeds.new_tensor(self.model.config.logit_scale)
         logits = contrastive_logits(self.model.image_embeds(image[photos]), text_embeds, scale)
+        left_out = pairs_of(image, text_embeds, captions, keys).left_out
         if spec := self.objectives.get("contrastive"):
-            losses["contrastive"] = contrastive_loss(logits, column, spec.label_smoothing)
+            losses["contrastive"] = contrastive_loss(logits, column, spec.label_smoothing, left_out)
         if spec := self.objectives.get("matching"):
             rows = some_rows(column, spec.share)
-            pairs = mine_pairs(logits, column, rows, random_share=spec.random_negatives)
+            pairs = mine_pairs(logits, column, rows, random_share=spec.random_negatives, left_out=left_out)
             seen = image[photos[pairs.image_index]]
             fused = self.model.fuse(
                 captions.ids[pairs.text_index], captions.attention_mask[pairs.text_index], seen, _all(seen)

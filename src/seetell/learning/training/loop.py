@@ -183,6 +183,7 @@ class TrainingLoop:
         set_learning_rate(self._optimizer, rate)
         self._step.train()
         hold_frozen_statistics(self._step)
+        hold_frozen_statistics(self._model, self._recipe.tune.freeze)
         self._optimizer.zero_grad(set_to_none=True)
         losses: dict[str, float] = {}
         photos = 0

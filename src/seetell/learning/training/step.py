@@ -32,7 +32,7 @@ from seetell.learning.objectives.self_critical import (
 )
 from seetell.learning.objectives.weighting import FixedWeights, LearnedWeights
 from seetell.learning.training.distilling import Distillation, Taught
-from seetell.learning.training.gathering import Pairs, gathered
+from seetell.learning.training.gathering import Pairs, gathered, pairs_of
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.rows import (
     by_length,
@@ -154,7 +154,7 @@ class JointStep(TrainingStep):
             memory = self.model.memory(image.tokens)
         told = None if self.distillation is None else self.distillation.begin(batch)
         if batch.captions is not None:
-            self._caption_losses(batch.captions, image, memory, told, losses)
+            self._caption_losses(batch.captions, batch.keys, image, memory, told, losses)
             if "self_critical" in self.objectives:
                 judged = self._self_critical(batch.captions, batch.keys, image, memory)
                 if judged is not None:
@@ -182,6 +182,7 @@ class JointStep(TrainingStep):
     def _caption_losses(
         self,
         captions: Captions,
+        keys: Sequence[str],
         image: EncodedImage,
         memory: Sequence[KeyValue],
         told: Taught | None,
@@ -191,8 +192,8 @@ class JointStep(TrainingStep):
             ids, mask = captions.ids, captions.attention_mask
             if "contrastive" in self.objectives and self.training:
                 ids, mask = without_words(ids, mask, self.objectives["contrastive"].drop_words)
-            embeds = self._text_embeds(ids, mask)
-            self._contrastive_and_matching(captions, image, memory, embeds, told, losses)
+            own = pairs_of(image.embeds, self._text_embeds(ids, mask), captions, keys)
+            self._contrastive_and_matching(captions, image, memory, own, told, losses)
         if self.words_head is not None:
             losses["caption_words"] = self.words_head(
                 image.pooled,
@@ -318,27 +319,33 @@ class JointStep(TrainingStep):
         captions: Captions,
         image: EncodedImage,
         memory: Sequence[KeyValue],
-        text_embeds: Tensor,
+        own: Pairs,
         told: Taught | None,
         losses: dict[str, Tensor],
     ) -> None:
         """Per language: a negative in another language would be told apart by its script alone."""
         if "contrastive" in self.objectives:
-            losses["contrastive"] = self._contrastive(captions, image, text_embeds)
+            losses["contrastive"] = self._contrastive(gathered(own))
         if told is not None:
-            own = Pairs(image.embeds, text_embeds, captions.image_index, captions.languages)
             losses.update(told.retrieval(own, self.model.logit_scale))
         specs = [self.objectives[name] for name in ("matching", "distil_matching") if name in self.objectives]
         if not specs:
             return
         share = max(spec.share for spec in specs)
         photos, column = torch.unique(captions.image_index, return_inverse=True)
-        logits = contrastive_logits(image.embeds[photos], text_embeds, self.model.logit_scale).detach()
+        logits = contrastive_logits(image.embeds[photos], own.text_embeds, self.model.logit_scale).detach()
+        left_out = own.left_out
         matching: list[Tensor] = []
         like_teacher: list[Tensor] = []
         for rows in rows_by_language(captions.languages, logits.device).values():
             some = some_rows(rows, share)
-            pairs = mine_pairs(logits[:, rows], column[rows], some, random_share=specs[0].random_negatives)
+            pairs = mine_pairs(
+                logits[:, rows],
+                column[rows],
+                some,
+                random_share=specs[0].random_negatives,
+                left_out=_of_rows(left_out, rows),
+            )
             texts, seen = rows[pairs.text_index], photos[pairs.image_index]
             found = self.model.match_logits(self._fuse_captions(captions, texts, image, memory, seen))
             if "matching" in self.objectives:
@@ -349,15 +356,15 @@ class JointStep(TrainingStep):
             if each:
                 losses[name] = torch.stack(each).mean()
 
-    def _contrastive(self, captions: Captions, image: EncodedImage, text_embeds: Tensor) -> Tensor:
+    def _contrastive(self, pairs: Pairs) -> Tensor:
         """Over the photos and texts of all processes, per language."""
         spec = self.objectives["contrastive"]
-        pairs = gathered(Pairs(image.embeds, text_embeds, captions.image_index, captions.languages))
+        left_out = pairs.left_out
         photos, column = torch.unique(pairs.image_index, return_inverse=True)
         logits = contrastive_logits(pairs.image_embeds[photos], pairs.text_embeds, self.model.logit_scale)
         by_language = rows_by_language(pairs.languages, logits.device)
         each = [
-            contrastive_loss(logits[:, rows], column[rows], spec.label_smoothing)
+            contrastive_loss(logits[:, rows], column[rows], spec.label_smoothing, _of_rows(left_out, rows))
             for rows in by_language.values()
         ]
         weights = torch.tensor(
@@ -365,7 +372,7 @@ class JointStep(TrainingStep):
         )
         loss = (torch.stack(each) * weights).sum() / weights.sum()
         if spec.cross_lingual and len(each) > 1:
-            between = self._between_languages(pairs.languages, column, len(photos), pairs.text_embeds)
+            between = self._between_languages(pairs, column, left_out)
             loss = loss + spec.cross_lingual * between
         return loss
 
@@ -383,11 +390,13 @@ class JointStep(TrainingStep):
         """float[R, S] of all texts."""
         return encode_by_length(lambda *text: self.model.encode_text(*text).embeds, ids, attention_mask)
 
-    def _between_languages(
-        self, languages: Sequence[str], column: Tensor, num_photos: int, text_embeds: Tensor
-    ) -> Tensor:
-        """Each text of a further language beside its photo's mean text in the first: mean of the losses."""
-        places = rows_by_language(languages, column.device)
+    def _between_languages(self, pairs: Pairs, column: Tensor, left_out: Tensor | None) -> Tensor:
+        """Each text of a further language beside its photo's mean text in the first: mean of the losses.
+
+        column: int64[R], the place of each text's photo among those that have texts; left_out: of these.
+        """
+        text_embeds, num_photos = pairs.text_embeds, int(column.max()) + 1
+        places = rows_by_language(pairs.languages, column.device)
         codes = list(places)
         first = places[codes[0]]
         means, has_text = text_means(text_embeds[first], column[first], num_photos)
@@ -398,7 +407,8 @@ class JointStep(TrainingStep):
             rows = places[code][has_text[column[places[code]]]]
             if len(rows):
                 logits = contrastive_logits(means[has_text], text_embeds[rows], self.model.logit_scale)
-                found.append(contrastive_loss(logits, new_column[column[rows]]))
+                neither = None if left_out is None else left_out[has_text][:, rows]
+                found.append(contrastive_loss(logits, new_column[column[rows]], left_out=neither))
         return torch.stack(found).mean() if found else text_embeds.new_zeros(())
 
     def _masked_language(self, captions: Captions, image: EncodedImage, memory: Sequence[KeyValue]) -> Tensor:
@@ -503,3 +513,8 @@ class JointStep(TrainingStep):
         return torch.tensor(
             [leads[captions.languages[row]] for row in rows.tolist()], device=captions.ids.device
         )
+
+
+def _of_rows(left_out: Tensor | None, rows: Tensor) -> Tensor | None:
+    """bool[B, R] -> bool[B, n]."""
+    return None if left_out is None else left_out[:, rows]

@@ -35,7 +35,7 @@ def apply_tuning(model: nn.Module, settings: TuneSettings) -> None:
     """
     if settings.lora is not None:
         _adapt(model, settings.lora)
-    names = [name for name, _ in model.named_parameters()]
+    names = [*(name for name, _ in model.named_parameters()), *_statistics(model)]
     frozen = _fitting(settings.freeze, names, "tune.freeze")
     for name, parameter in model.named_parameters():
         if name in frozen:
@@ -98,15 +98,30 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
 
 
-def hold_frozen_statistics(step: nn.Module) -> None:
-    """Keep the running statistics of batch norms that do not learn; called after every ``train()``.
+def hold_frozen_statistics(model: nn.Module, freeze: Sequence[str] = ()) -> None:
+    """Keep the running statistics of batch norms that do not learn, and of those without parameters that the
+    patterns ``freeze`` fit; called after every ``train()``.
 
     In training they would follow the new photos, and a frozen part would not be what it was.
     """
-    for module in step.modules():
+    held = _fitting(
+        freeze, [*(name for name, _ in model.named_parameters()), *_statistics(model)], "tune.freeze"
+    )
+    for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
-        if isinstance(module, _BatchNorm) and own and not any(one.requires_grad for one in own):
+        if not isinstance(module, _BatchNorm):
+            continue
+        if (own and not any(one.requires_grad for one in own)) or f"{name}.running_mean" in held:
             module.eval()
+
+
+def _statistics(model: nn.Module) -> list[str]:
+    """The running means of batch norms that have no parameters, by which those may be frozen."""
+    return [
+        f"{name}.running_mean"
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and not list(module.parameters(recurse=False))
+    ]
 
 
 def rate_scales(model: nn.Module, settings: TuneSettings) -> Callable[[str], float]:
