@@ -15,11 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from seetell.bundle import conversion
-from seetell.bundle import hub as hub_module
+from seetell.bundle import conversion, huggingface
 from seetell.bundle.checkpoint_files import choose_files, names_in
 from seetell.bundle.conversion import resolve_or_convert
-from seetell.bundle.hub import HubCheckpoint, fetch_checkpoint, takes_token
+from seetell.bundle.fetching import Counter
+from seetell.bundle.hub import HubCheckpoint, fetch_checkpoint
+from seetell.bundle.huggingface import takes_token
 from seetell.bundle.manifest import Measurement
 from seetell.bundle.store import list_bundles, record_measurements, resolve
 from seetell.core.errors import (
@@ -74,7 +75,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInHub]
     server.add(ID, COMMIT, FILES)
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-    monkeypatch.setattr(hub_module, "takes_token", lambda endpoint: endpoint == server.endpoint)
+    monkeypatch.setattr(huggingface, "takes_token", lambda endpoint: endpoint == server.endpoint)
     template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -221,13 +222,11 @@ def test_progress_of_files_that_come_through_xet() -> None:
     """The stand-in speaks plain HTTP; most large files of the real hub come in chunks, counted twice: as
     received and as written. Driven here as huggingface_hub drives it."""
     reporting = pytest.importorskip("huggingface_hub.utils._xet_progress_reporting")
-    from seetell.bundle.hub import _Counter
-
     seen: list[tuple[int, int]] = []
-    counter = _Counter(lambda done, total: seen.append((done, total)))
+    counter = Counter(lambda done, total: seen.append((done, total)))
     counter.total = 100
     with reporting.XetDownloadProgressReporter(
-        reconstruction_desc="", total=100, log_level=30, name="x", tqdm_class=counter.bar_class()
+        reconstruction_desc="", total=100, log_level=30, name="x", tqdm_class=huggingface._bar_class(counter)
     ) as reporter:
         for done in (0, 40, 100):
             group = SimpleNamespace(
@@ -276,7 +275,7 @@ def test_the_token_of_the_environment_or_the_login(
 @pytest.fixture
 def mirror(hub: StandInHub, monkeypatch: pytest.MonkeyPatch) -> StandInHub:
     """The same hub, for what it is to a user: not the one that gave the token."""
-    monkeypatch.setattr(hub_module, "takes_token", takes_token)
+    monkeypatch.setattr(huggingface, "takes_token", takes_token)
     return hub
 
 

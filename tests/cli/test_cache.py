@@ -89,6 +89,30 @@ def test_one_model_is_cleared(seetell: Seetell, cache: Path) -> None:
     assert seetell("cache", "nowhere").status == 1
 
 
+def test_what_was_fetched_from_modelscope_is_known_by_its_model(seetell: Seetell, cache: Path) -> None:
+    fetched = cache / "fetched" / "modelscope+owner+name"
+    content = put(fetched / "contents" / "0123", 4000)
+    put(fetched / "contents" / "4567.part", 300)
+    name = fetched / "revisions" / "abc" / "model.safetensors"
+    name.parent.mkdir(parents=True)
+    os.link(content, name)
+    notes = put(cache / "fetched" / "modelscope" / "notes.txt", 5)
+    make_bundle(bundles_folder() / "modelscope+owner+name")
+    make_bundle(bundles_folder() / "owner--name")
+    shown = seetell("cache", "modelscope:owner/name", "--json").lines
+    assert [(line["kind"], line["path"]) for line in shown] == [
+        ("model", str(bundles_folder() / fetched.name)),
+        ("fetched", str(fetched)),
+    ]
+    assert shown[1]["size_bytes"] == 4300, "what has two names takes its room once"
+    assert seetell("models", "remove", "modelscope:owner/name").status == 0
+    [left] = seetell("cache", "modelscope:owner/name", "--json").lines
+    assert left["kind"] == "fetched"
+    assert seetell("cache", "modelscope:owner/name", "--clear", "--json").lines[0]["freed_bytes"] == 4300
+    assert notes.is_file() and not fetched.exists()
+    assert [line["model"] for line in seetell("cache", "--json").lines] == ["owner--name"]
+
+
 def test_a_link_is_removed_and_not_what_it_leads_to(seetell: Seetell, cache: Path, tmp_path: Path) -> None:
     mine = make_bundle(tmp_path / "mine")
     bundles_folder().mkdir(parents=True)

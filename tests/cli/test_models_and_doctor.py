@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from seetell.bundle.store import bundles_folder
+from tests.bundle.stand_in_modelscope import StandInModelScope
+from tests.bundle.test_store import make_bundle
 
 MANIFEST = {
     "format": 1,
@@ -91,6 +93,30 @@ def test_pull_of_what_is_not_here_and_cannot_be_fetched(
     result = seetell("models", "pull", "openai/clip-vit-base-patch32")
     assert result.status == 1
     assert "openai/clip-vit-base-patch32" in result.err and "network" in result.err
+
+
+def test_pull_from_modelscope(seetell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {path.name: path.read_bytes() for path in make_bundle(tmp_path / "made").iterdir()}
+    hub = StandInModelScope()
+    hub.add("team/model", "a" * 40, files)
+    environment = {"MODELSCOPE_ENDPOINT": hub.endpoint, "NO_PROXY": "*", "SEETELL_OFFLINE": "0"}
+    for name, value in {**environment, "SEETELL_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    result = seetell("models", "pull", "modelscope:team/model")
+    assert (result.status, "modelscope+team+model" in result.err) == (0, True)
+    hub.close()
+    monkeypatch.setenv("SEETELL_HUB", "modelscope")
+    assert seetell("models", "pull", "team/model").status == 0
+    assert seetell("models", "show", "team/model", "--json").lines[0]["name"] == "tiny"
+    assert seetell("models", "pull", "team/other").status == 1
+
+
+def test_doctor_says_which_hub_short_names_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    from seetell.cli.doctor import _hub
+
+    assert _hub()[0] == {"check": "hub", "found": "huggingface, of ids that name none", "ok": True}
+    monkeypatch.setenv("SEETELL_HUB", "hf")
+    assert _hub()[0]["ok"] is False
 
 
 def test_pull_compares_with_the_hashes(seetell: Any, cached: Path) -> None:

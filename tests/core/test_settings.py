@@ -27,6 +27,21 @@ def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch, text
         settings.offline()
 
 
+def test_the_hub_is_one_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, expected in (
+        ("", "huggingface"),
+        ("huggingface", "huggingface"),
+        (" ModelScope", "modelscope"),
+    ):
+        monkeypatch.setenv("SEETELL_HUB", text)
+        assert settings.hub() == expected
+    monkeypatch.setenv("SEETELL_HUB", "hf")
+    with pytest.raises(
+        UsageError, match="SEETELL_HUB='hf' is no hub known here: use huggingface or modelscope"
+    ):
+        settings.hub()
+
+
 @pytest.mark.parametrize(
     ("name", "read"), [("SEETELL_THREADS", settings.threads), ("SEETELL_MAX_PIXELS", settings.max_pixels)]
 )

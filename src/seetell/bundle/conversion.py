@@ -19,7 +19,8 @@ from pathlib import Path
 
 from seetell.bundle.checkpoint_files import bundle_files, choose_files, names_in
 from seetell.bundle.hub import Progress, fetch_checkpoint, holds_bundle
-from seetell.bundle.store import Bundle, bundles_folder, cached_name, is_hub_id, open_bundle, resolve
+from seetell.bundle.hub_ids import is_hub_id
+from seetell.bundle.store import Bundle, bundles_folder, cached_name, open_bundle, resolve
 from seetell.core.errors import (
     BundleNotFound,
     CheckpointError,
@@ -47,7 +48,7 @@ def resolve_or_convert(
 
     Args:
         source, revision, offline: as in ``store.resolve``; with ``offline`` a hub id's files must be in the
-            hub's cache.
+            cache that they are fetched to.
         fetching: as ``progress`` of ``hub.fetch_checkpoint``.
         converting: called with the checkpoint's name when its conversion starts; that takes a while.
 
@@ -70,7 +71,7 @@ def resolve_or_convert(
         if not able and (is_local or not _is_bundle(checkpoint, revision, offline)):
             raise
     if not is_local:
-        # The files come into the hub's cache, where the other process finds them.
+        # The files come into a cache, where the other process finds them.
         fetched = fetch_checkpoint(checkpoint, revision=revision, offline=offline, progress=fetching)
         if fetched.is_bundle:
             return _kept(fetched.folder, target)
@@ -89,14 +90,14 @@ def _is_bundle(hub_id: str, revision: str | None, offline: bool | None) -> bool:
 
 
 def _kept(folder: Path, target: Path) -> Bundle:
-    """The bundle of a folder of the hub's cache, whole, in ours. Raises BundleError and StorageError."""
+    """The bundle of a folder it was fetched to, whole, among ours. Raises BundleError and StorageError."""
     files = bundle_files(names_in(folder))
     assert files is not None  # as the caller has seen
     try:
         with atomic_folder(target) as new:
             # Not what another tool has fetched of the same repository.
             for name in files.names:
-                # The same content, kept once where both caches lie on one disk.
+                # The same content, kept once where both lie on one disk.
                 content = (folder / name).resolve()
                 try:
                     os.link(content, new / name)

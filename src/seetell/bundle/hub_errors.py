@@ -1,6 +1,6 @@
-"""What can go wrong when the hub is asked, as our errors: one line, and what to do.
+"""What can go wrong when Hugging Face is asked, as our errors: one line, and what to do.
 
-``huggingface_hub`` itself is handed in by :mod:`seetell.bundle.hub`, the only file that imports it.
+``huggingface_hub`` itself is handed in by :mod:`seetell.bundle.huggingface`, the only file that imports it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seetell.bundle.hub_ids import MODELSCOPE, in_full, is_hub_id
 from seetell.bundle.manifest import (
     MANIFEST_NAME,
     FileRecord,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 BUILTIN = "builtin"
 TOKENIZER_NAME = "tokenizer.json"
 
-# Two names, and a third for a folder within.
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*){1,2}")
 # A branch, a tag, a commit, or a pull request as in refs/pr/1.
 _REVISION = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)*")
 _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
@@ -189,14 +188,13 @@ def bundles_folder() -> Path:
 
 
 def cached_name(source: str, revision: str | None = None) -> str:
-    """The name of a source's bundle in the cache: ``openai/clip@main`` is kept as ``openai--clip@main``."""
+    """The name of a source's bundle in the cache: ``openai/clip@main`` is kept as ``openai--clip@main``, and
+    ``modelscope:a/b`` as ``modelscope+a+b``, since names on that hub may hold ``--``."""
+    source = in_full(source)
     name = source if revision is None else f"{source}@{revision}"
+    if source.startswith(MODELSCOPE):
+        return name.replace(":", "+").replace("/", "+")
     return name.replace("/", "--")
-
-
-def is_hub_id(text: str) -> bool:
-    """Whether ``text`` has the form ``owner/name`` or ``owner/name/folder``."""
-    return _HUB_ID.fullmatch(text) is not None
 
 
 def resolve(
@@ -206,8 +204,8 @@ def resolve(
 
     Args:
         source: None or ``builtin``; a folder with a ``bundle.json`` (or that file); the name of a bundle in
-            the cache; or a hub id (``owner/name``, or ``owner/name/folder`` for one of its folders) whose
-            conversion is in the cache.
+            the cache; or a hub id (``owner/name``, or ``owner/name/folder`` for one of its folders; of
+            ModelScope ``modelscope:owner/name``) whose conversion is in the cache.
         revision: of a hub id.
         offline: nothing may be fetched; by default ``SEETELL_OFFLINE``. Only the advice given differs, as
             nothing is fetched here.
@@ -220,7 +218,7 @@ def resolve(
         UsageError: a revision of something that has none.
     """
     text = os.fspath(source) if source is not None else BUILTIN
-    if revision is not None and (not _HUB_ID.fullmatch(text) or not _REVISION.fullmatch(revision)):
+    if revision is not None and (not is_hub_id(text) or not _REVISION.fullmatch(revision)):
         raise UsageError(
             f"--revision belongs to a hub id such as openai/clip-vit-base-patch32, not to {text!r}"
         )
@@ -240,8 +238,10 @@ def resolve(
         kept = _cached(text, revision)
         if kept is not None:
             return open_bundle(kept)
-        if _HUB_ID.fullmatch(text):
-            raise _conversion_needed(text, revision, settings.offline() if offline is None else offline)
+        if is_hub_id(text):
+            raise _conversion_needed(
+                in_full(text), revision, settings.offline() if offline is None else offline
+            )
     names = ", ".join([BUILTIN, *_cached_names()])
     raise BundleNotFound(f"{text}: no such folder or model; known here: {names}")
 

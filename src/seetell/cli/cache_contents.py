@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from seetell.bundle.fetching import fetched_folder
 from seetell.bundle.manifest import MANIFEST_NAME
 from seetell.bundle.store import (
     BUILTIN,
@@ -30,15 +31,17 @@ from seetell.core.errors import BundleError, SeetellError
 from seetell.core.files import cache_folder, storage_error, sweep
 from seetell.runtime.graphs import fingerprint
 
-Kind = Literal["model", "compiled", "speed"]
+Kind = Literal["model", "fetched", "compiled", "speed"]
 
 WHAT: Mapping[Kind, str] = {
     "model": "a model that was converted here",
+    "fetched": "its files, as ModelScope has them",
     "compiled": "its graphs, compiled for this machine",
     "speed": "how fast this machine computes",
 }
 UNKNOWN = "graphs compiled for another model, or another version of one"
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_FETCHED = re.compile(r"modelscope\+[^+]+\+[^+]+")
 _RATES = "rates"
 
 
@@ -63,11 +66,11 @@ def contents(model: str | None = None) -> list[Kept]:
     """
     names = {one.name: one.folder for one in list_bundles() if _is_bundle(one.folder)}
     if model is None:
-        return [*_models(names), *_compiled(names), *_rates()]
-    name = _name_of(model, names)
+        return [*_models(names), *_fetched(), *_compiled(names), *_rates()]
+    name = _name_of(model, {*names, *(one.model for one in _fetched())})
     if name is None:
         name, names = model, {**names, model: resolve(model, offline=True).folder}
-    return [one for one in (*_models(names), *_compiled(names)) if one.model == name]
+    return [one for one in (*_models(names), *_fetched(), *_compiled(names)) if one.model == name]
 
 
 def clear(things: Sequence[Kept]) -> int:
@@ -86,7 +89,7 @@ def clear(things: Sequence[Kept]) -> int:
         except OSError as error:
             raise storage_error(error, one.path) from error
     sweep(bundles_folder())
-    for place in (*_engine_folders(), folder / _RATES, bundles_folder()):
+    for place in (*_engine_folders(), folder / _RATES, fetched_folder(), bundles_folder()):
         with suppress(OSError):  # not empty, or not there
             place.rmdir()
     return before - _half_made_bytes()
@@ -96,7 +99,7 @@ def _is_bundle(folder: Path) -> bool:
     return (folder / MANIFEST_NAME).is_file()
 
 
-def _name_of(model: str, names: Mapping[str, Path]) -> str | None:
+def _name_of(model: str, names: Collection[str | None]) -> str | None:
     return next((name for name in (model, cached_name(model)) if name in names), None)
 
 
@@ -104,6 +107,12 @@ def _models(names: Mapping[str, Path]) -> Iterator[Kept]:
     for name, folder in names.items():
         if folder.parent == bundles_folder():
             yield Kept("model", name, folder, _size_bytes(folder))
+
+
+def _fetched() -> Iterator[Kept]:
+    for path in _listed(fetched_folder()):
+        if _FETCHED.fullmatch(path.name) and path.is_dir():
+            yield Kept("fetched", path.name, path, _size_bytes(path))
 
 
 def _compiled(names: Mapping[str, Path]) -> Iterator[Kept]:
@@ -168,9 +177,11 @@ def _half_made_bytes() -> int:
 
 
 def _size_bytes(folder: Path) -> int:
-    total = 0
+    """Of a file with several names once."""
+    sizes = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # removed meanwhile
-                total += os.lstat(os.path.join(parent, name)).st_size
-    return total
+                status = os.lstat(os.path.join(parent, name))
+                sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())

@@ -22,7 +22,8 @@ def convert(
         str,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A training run's folder, a public checkpoint's folder, or its hub id (OWNER/NAME).",
+            help="A training run's folder, a public checkpoint's folder, or its hub id (OWNER/NAME, or "
+            "modelscope:OWNER/NAME).",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder; must not exist.")],
@@ -129,6 +130,7 @@ def _check_replaceable(out: Path, checkpoint: Path) -> None:
 def _convert_public(
     checkpoint: str, out: Path, revision: str | None, allow_pickle: bool, offline: bool, overwrite: bool
 ) -> None:
+    from seetell.bundle.hub_ids import in_full
     from seetell.bundle.manifest import Source
     from seetell.core.errors import StorageError
     from seetell.modeling.export.public import convert_checkpoint
@@ -138,6 +140,7 @@ def _convert_public(
         raise StorageError(f"{out} exists already; choose another name, or --overwrite to replace it")
     folder, source = Path(checkpoint), None
     if not folder.is_dir():
+        checkpoint = in_full(checkpoint)
         fetched = _fetch(checkpoint, revision, allow_pickle, offline)
         folder, source = fetched.folder, Source(hub_id=checkpoint, revision=fetched.revision)
     convert_checkpoint(
@@ -152,14 +155,14 @@ def _convert_public(
 
 def _fetch(hub_id: str, revision: str | None, allow_pickle: bool, offline: bool) -> HubCheckpoint:
     from seetell.bundle.hub import fetch_checkpoint
-    from seetell.bundle.store import is_hub_id
+    from seetell.bundle.hub_ids import is_hub_id
     from seetell.cli.progress import ByteBar
     from seetell.core.errors import BundleNotFound
 
     if not is_hub_id(hub_id):
         raise BundleNotFound(
             f"{hub_id}: no such folder, and no hub id either; a hub id is OWNER/NAME, "
-            "as in openai/clip-vit-base-patch32"
+            "as in openai/clip-vit-base-patch32, or modelscope:OWNER/NAME"
         )
     with ByteBar(f"fetching {hub_id}") as bar:
         return fetch_checkpoint(

@@ -57,7 +57,7 @@ def doctor(
 ) -> None:
     """Say what this machine can run. Check a model, if one is given."""
     with Output(json=json) as out:
-        rows = [*_machine(), *_devices(), _cache(), *_extras()]
+        rows = [*_machine(), *_devices(), _cache(), _hub(), *_extras()]
         if model is None:
             rows += _builtin()
         out.results(rows, ("", ""), "This machine")
@@ -138,6 +138,16 @@ def _cache() -> Row:
         advice = "set SEETELL_CACHE to a folder that can be written, or every start compiles anew"
         return _row("cache", f"{error}; {advice}", ok=False)
     return _row("cache", f"{folder} can be written", ok=True)
+
+
+def _hub() -> Row:
+    from seetell.core import settings
+    from seetell.core.errors import UsageError
+
+    try:
+        return _row("hub", f"{settings.hub()}, of ids that name none", ok=True)
+    except UsageError as error:
+        return _row("hub", str(error), ok=False)
 
 
 def _extras() -> list[Row]:

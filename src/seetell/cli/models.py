@@ -22,7 +22,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="builtin, a bundle's folder, a name `models list` gives, or a hub id (OWNER/NAME).",
+        help="builtin, a bundle's folder, a name `models list` gives, or a hub id (OWNER/NAME, or "
+        "modelscope:OWNER/NAME).",
     ),
 ]
 

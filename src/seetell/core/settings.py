@@ -13,6 +13,7 @@ from seetell.core.errors import UsageError
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_HUBS = ("huggingface", "modelscope")
 
 # Twice Pillow's own limit: a 178-megapixel photo takes half a gigabyte decoded.
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -51,6 +52,19 @@ def offline() -> bool:
     """``SEETELL_OFFLINE``: nothing may be fetched from the network. Raises UsageError on nonsense."""
     text = _value("SEETELL_OFFLINE")
     return False if text is None else parse_bool(text, "SEETELL_OFFLINE")
+
+
+def hub() -> str:
+    """``SEETELL_HUB``: the hub of ids that name none, ``huggingface`` or ``modelscope``.
+
+    Raises UsageError on any other.
+    """
+    text = _value("SEETELL_HUB")
+    if text is None:
+        return _HUBS[0]
+    if text.lower() not in _HUBS:
+        raise UsageError(f"SEETELL_HUB={text!r} is no hub known here: use {' or '.join(_HUBS)}")
+    return text.lower()
 
 
 def threads() -> int | None:

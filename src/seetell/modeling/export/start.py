@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from seetell.bundle.hub import fetch_checkpoint
+from seetell.bundle.hub_ids import in_full, is_hub_id
 from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, Manifest, Source, read_manifest
-from seetell.bundle.store import BUILTIN, TOKENIZER_NAME, builtin_folder, is_hub_id
+from seetell.bundle.store import BUILTIN, TOKENIZER_NAME, builtin_folder
 from seetell.core.errors import BundleNotFound, CheckpointError
 from seetell.core.files import atomic_write_bytes, atomic_write_text
 from seetell.modeling.checkpoints.own import load_run_weights, read_bundle_model, read_run
@@ -54,9 +55,10 @@ def read_start(source: str, key: str = "init") -> Start:
     if folder is None:
         if not is_hub_id(source):
             raise BundleNotFound(f"{key}: {source} is no folder, and no hub id (OWNER/NAME) either")
-        fetched = fetch_checkpoint(source)
-        origin = Source(hub_id=source, revision=fetched.revision)
-        return Start(*read_checkpoint(fetched.folder, name=source, source=origin))
+        hub_id = in_full(source)
+        fetched = fetch_checkpoint(hub_id)
+        origin = Source(hub_id=hub_id, revision=fetched.revision)
+        return Start(*read_checkpoint(fetched.folder, name=hub_id, source=origin))
     if (folder / MANIFEST_NAME).is_file():
         tokenizer = folder / TOKENIZER_NAME
         manifest = read_manifest(folder)
