@@ -22,6 +22,7 @@ from seetell.learning.training.step import JointStep, LeadIds
 from seetell.modeling.checkpoints.own import read_bundle_model, read_run
 from seetell.modeling.export import run as run_module
 from seetell.modeling.export.run import export_run, text_spec, untrained
+from seetell.modeling.export.start import read_start
 from seetell.modeling.models.unified import UnifiedModel
 
 OBJECTIVES = ("contrastive", "captioning", "labels")
@@ -207,3 +208,14 @@ def test_a_bundle_with_foreign_weights(tiny_bundle: Bundle, tmp_path: Path) -> N
     save_file({"x": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(BundleDamaged, match="of another model"):
         read_bundle_model(tmp_path)
+
+
+def test_labels_that_nothing_was_taught_of_are_no_part_of_the_bundle(run: Path, tmp_path: Path) -> None:
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["objectives"] = [one for one in recipe["objectives"] if one["name"] != "labels"]
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    manifest = export_run(run, tmp_path / "out")
+    assert (manifest.labels, manifest.config["num_labels"]) == ((), 0)
+    assert "label" not in (tmp_path / "out" / "README.md").read_text().split("## ")[0]
+    again = read_start(str(tmp_path / "out"))
+    assert again.model.label_head is None

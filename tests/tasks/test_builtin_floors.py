@@ -52,7 +52,6 @@ def test_it_names_shapes(model: Model) -> None:
     assert share_right(model, "what shape is in the image?", [one.shape for one in scenes()]) >= 0.9
 
 
-@pytest.mark.xfail(reason="version 5 names eight in ten drawn colours, where version 4 named all")
 def test_it_names_colours(model: Model) -> None:
     assert share_right(model, "what color is the shape?", [one.colour for one in scenes()]) >= 0.9
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ def export_run(
     """
     run = read_run(run_folder, checkpoint=checkpoint, use_ema=use_ema)
     objectives = objectives_of(run.recipe)
+    if "labels" not in objectives:
+        run = _without_labels(run)
     if adjust is not None:
         adjust(run.model)
     complete = described_facts(run, run_folder, facts)
@@ -87,6 +90,13 @@ def export_run(
         weights_dtype=weights_dtype,
         overwrite=overwrite,
     )
+
+
+def _without_labels(run: Run) -> Run:
+    """The run without its label head, which photos with labels alone make, and nothing has taught."""
+    run.model.label_head = None
+    run.model.config = run.model.config.model_copy(update={"num_labels": 0})
+    return replace(run, labels=())
 
 
 def described_facts(run: Run, run_folder: Path, facts: Mapping[str, Any] | None = None) -> BundleFacts:
