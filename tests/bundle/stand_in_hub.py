@@ -57,7 +57,31 @@ def is_large(name: str) -> bool:
     return name.endswith((".safetensors", ".bin", ".pt", ".h5"))
 
 
-class StandInHub:
+class TwoServers:
+    """A hub, and the host that it redirects large files to."""
+
+    def serve(self) -> None:
+        """Answer from now on."""
+        self._hub = ThreadingHTTPServer(("127.0.0.1", 0), self._handler("hub"))
+        self._cdn = ThreadingHTTPServer(("127.0.0.1", 0), self._handler("cdn"))
+        self.endpoint = f"http://127.0.0.1:{self._hub.server_port}"
+        self.cdn = f"http://localhost:{self._cdn.server_port}"
+        for server in (self._hub, self._cdn):
+            server.daemon_threads = True
+            server.handle_error = lambda request, address: None  # a client that hangs up is no news
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        for server in (self._hub, self._cdn):
+            server.shutdown()
+            server.server_close()
+
+    def _handler(self, server: str) -> type[BaseHTTPRequestHandler]:
+        raise NotImplementedError  # each stand-in has its own
+
+
+class StandInHub(TwoServers):
     """Two servers on this machine. Change the attributes between and during calls.
 
     repositories: by id. faults: (method, end of the path) -> the answer to give instead. cut_after: file ->
@@ -70,19 +94,7 @@ class StandInHub:
         self.cut_after: dict[str, int] = {}
         self.requests: list[Request] = []
         self.lock = threading.Lock()
-        self._hub = ThreadingHTTPServer(("127.0.0.1", 0), self._handler("hub"))
-        self._cdn = ThreadingHTTPServer(("127.0.0.1", 0), self._handler("cdn"))
-        self.endpoint = f"http://127.0.0.1:{self._hub.server_port}"
-        self.cdn = f"http://localhost:{self._cdn.server_port}"
-        for server in (self._hub, self._cdn):
-            server.daemon_threads = True
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        for server in (self._hub, self._cdn):
-            server.shutdown()
-            server.server_close()
+        self.serve()
 
     def add(self, hub_id: str, commit: str, files: dict[str, bytes], branch: str = "main") -> None:
         """Add a commit to a repository, as the newest of a branch."""

@@ -11,11 +11,11 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.bundle.stand_in_hub import Fault, is_large
+from tests.bundle.stand_in_hub import Fault, TwoServers, is_large
 
 Ranges = Literal["status 200", "status 206", "ignored", "elsewhere"]
 
@@ -33,7 +33,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class StandInModelScope:
+class StandInModelScope(TwoServers):
     """Two servers on this machine. Change the attributes between and during calls.
 
     repositories: id -> revision -> (commit, files). faults: end of the path -> the answer to give instead.
@@ -51,20 +51,7 @@ class StandInModelScope:
         self.latest: dict[str, Any] | None = None
         self.requests: list[Request] = []
         self.lock = threading.Lock()
-        self._hub = ThreadingHTTPServer(("127.0.0.1", 0), self._handler("hub"))
-        self._cdn = ThreadingHTTPServer(("127.0.0.1", 0), self._handler("cdn"))
-        self.endpoint = f"http://127.0.0.1:{self._hub.server_port}"
-        self.cdn = f"http://localhost:{self._cdn.server_port}"
-        for server in (self._hub, self._cdn):
-            server.daemon_threads = True
-            server.handle_error = lambda request, address: None  # a client that hangs up is no news
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        for server in (self._hub, self._cdn):
-            server.shutdown()
-            server.server_close()
+        self.serve()
 
     def add(self, name: str, commit: str, files: dict[str, bytes], revision: str = "master") -> None:
         """Let a branch or tag mean this commit."""
