@@ -30,7 +30,7 @@ from seetell.cli.convert import convert
 from seetell.core.errors import ExportError, UsageError
 from seetell.modeling.export import write_bundle as module
 from seetell.modeling.export.public import convert_checkpoint
-from tests.parity import test_blip
+from tests.parity import test_blip, test_encoder_decoder
 
 SOURCE = Path(module.__file__).parents[3]
 LABELS = ("cat", "Hündchen", "一只船")
@@ -158,6 +158,19 @@ def test_graphs_that_disagree_are_refused(
     with pytest.raises(ExportError, match=r"^image_encoder: label_logits differs from torch by \d"):
         convert_checkpoint(vit, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["vit"]
+
+
+def test_settings_that_are_not_taken_over_are_told(
+    seetell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seetell.modeling.export.public.convert_checkpoint", lambda *given, **options: None)
+    public = tmp_path / "vit-gpt2"
+    test_encoder_decoder._save(public, *test_encoder_decoder.CASES["one width"], no_repeat_ngram_size=3)
+    result = seetell("convert", public, tmp_path / "out")
+    note, last = result.err.splitlines()
+    assert note.startswith(f"{public}: not taken over") and note.endswith(": no_repeat_ngram_size 3")
+    assert "bundle written" in last
+    assert len(seetell("convert", make_vit(tmp_path / "vit"), tmp_path / "out").err.splitlines()) == 1
 
 
 # --- processes of their own ----------------------------------------------------------------------------

@@ -171,11 +171,17 @@ def test_the_pixels_that_will_be_decoded_count(mode: str) -> None:
         assert caught.value.kind == "too_large"
 
 
-def test_of_a_photo_in_many_scans_all_pixels_count() -> None:
+def test_of_a_photo_in_many_scans_all_pixels_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """libjpeg keeps all of it, however small it becomes."""
     data = jpeg(pixels=photo_pixels(1, 800, 1200), progressive=True)
     assert decode_photo(data, min_size=(50, 50), max_pixels=960_000).pixels.shape == (200, 300, 3)
-    with pytest.raises(ImageError, match="1200 x 800 pixels, more than the limit of 60,000"):
+    with pytest.raises(ImageError, match=r"1200 x 800 pixels, more than the limit of 60,000 .*; .* baseline"):
+        decode_image(data, min_size=(50, 50), max_pixels=60_000)
+    # A baseline one would be too large, too: where all of it is decoded, and above the limit of those.
+    with pytest.raises(ImageError, match=r"SEETELL_MAX_PIXELS\)$"):
+        decode_image(data, max_pixels=60_000)
+    monkeypatch.setattr("seetell.media.jpeg._MOST_PIXELS", 900_000)
+    with pytest.raises(ImageError, match=r"SEETELL_MAX_PIXELS\)$"):
         decode_image(data, min_size=(50, 50), max_pixels=60_000)
 
 

@@ -22,7 +22,7 @@ from transformers import (
 
 import seetell
 from seetell.core.errors import CheckpointError
-from seetell.modeling.checkpoints.registry import family_of
+from seetell.modeling.checkpoints.registry import family_of, unread_settings
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import load_model
 from seetell.modeling.export.public import convert_checkpoint
@@ -416,6 +416,10 @@ def test_a_checkpoint_of_transformers_4_is_read_the_same(tmp_path: Path) -> None
         assert torch.equal(one, other)
     assert after.tasks.generation_options().beams == 3
     assert after.tasks.generation_options().max_tokens == 11
+    assert unread_settings(CheckpointFolder(tmp_path)) == ()
+    config["text_config"]["no_repeat_ngram_size"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert unread_settings(CheckpointFolder(tmp_path)) == ("no_repeat_ngram_size 3",)
 
 
 @pytest.mark.parametrize(

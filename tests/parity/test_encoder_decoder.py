@@ -25,7 +25,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 import seetell
 from seetell.core.errors import CheckpointError
-from seetell.modeling.checkpoints.registry import family_of
+from seetell.modeling.checkpoints.registry import family_of, unread_settings
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import load_model
 from seetell.modeling.export.public import convert_checkpoint
@@ -160,6 +160,20 @@ def test_captions_by_the_checkpoints_own_settings(checkpoint: tuple[Path, Any]) 
     found = [one.text for one in loaded.tasks.caption(photos())]
     assert found == _captions(folder, reference)
     assert len(set(found)) > 1
+
+
+def test_a_rule_about_tokens_is_told_and_not_taken_for_one_about_words(tmp_path: Path) -> None:
+    _save(tmp_path, *CASES["one width"], no_repeat_ngram_size=2, repetition_penalty=1.3)
+    folder = CheckpointFolder(tmp_path)
+    reading = family_of(folder).reading(folder)
+    assert (reading.generation.repetition_penalty, reading.generation.no_repeat) == (1.3, 0)
+    assert reading.unread == ("no_repeat_ngram_size 2",)
+    # config.json is asked, too, and generation_config.json before it.
+    document = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(
+        json.dumps({**document, "no_repeat_ngram_size": 4, "suppress_tokens": [1]}), encoding="utf-8"
+    )
+    assert unread_settings(CheckpointFolder(tmp_path)) == ("no_repeat_ngram_size 2", "suppress_tokens")
 
 
 @pytest.mark.slow

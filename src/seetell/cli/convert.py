@@ -133,6 +133,8 @@ def _convert_public(
     from seetell.bundle.hub_ids import in_full
     from seetell.bundle.manifest import Source
     from seetell.core.errors import StorageError
+    from seetell.modeling.checkpoints.registry import unread_settings
+    from seetell.modeling.checkpoints.source import CheckpointFolder
     from seetell.modeling.export.public import convert_checkpoint
 
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
@@ -151,6 +153,9 @@ def _convert_public(
         allow_pickle=allow_pickle,
         overwrite=overwrite,
     )
+    unread = unread_settings(CheckpointFolder(folder, allow_pickle=allow_pickle))
+    if unread:
+        say(f"{checkpoint}: not taken over, so its texts may differ from transformers': {', '.join(unread)}")
 
 
 def _fetch(hub_id: str, revision: str | None, allow_pickle: bool, offline: bool) -> HubCheckpoint:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NoReturn, TextIO
 
 from seetell.cli import interrupt
+from seetell.core import own_process
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -30,6 +31,7 @@ def main() -> None:
     try:
         _open_missing_streams()
         interrupt.listen()
+        own_process.declare()
         status = run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:

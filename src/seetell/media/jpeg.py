@@ -35,6 +35,9 @@ _LEAST_REDUCTION = 2
 # However small a photo becomes, all of it is gone through, which takes seconds for so many pixels.
 _MOST_PIXELS = 4 * DEFAULT_MAX_PIXELS
 
+# For a photo that would be read were it stored in one scan.
+_HELD_WHOLE = "all of a progressive JPEG is held in memory: save it as a baseline one, or raise the limit"
+
 # What libjpeg says where values are missing, or whole stretches between restarts. It says only what it
 # noticed first.
 _MISSING = re.compile("premature end of data segment|instead of RST", re.IGNORECASE)
@@ -42,12 +45,17 @@ _MISSING = re.compile("premature end of data segment|instead of RST", re.IGNOREC
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """How large, at least, the pixels stay as they are stored (0: in full), and how many they may be."""
+    """How large, at least, the pixels stay as they are stored (0: in full), and how many they may be.
+
+    whole_limit: how many the whole photo may have. advice: for one that has more.
+    """
 
     height: int
     width: int
     limit: int
     name: str
+    whole_limit: int
+    advice: str
 
 
 def decode_jpeg(
@@ -60,17 +68,20 @@ def decode_jpeg(
     Raises ImageError, and whatever the readers do.
     """
     turn = orientation(picture)
-    wanted = _Wanted(*_least_size(picture, target, turn), limit, name)
     many_scans = has_many_scans(data)
     # Of a photo in many scans libjpeg keeps as much as its pixels take in full.
     whole_limit = limit if target is None or many_scans else max(limit, _MOST_PIXELS)
-    refuse_large(picture.size, whole_limit, name)
+    width, height = picture.size
+    helps = many_scans and target is not None and width * height <= _MOST_PIXELS
+    advice = _HELD_WHOLE if helps else ""
+    wanted = _Wanted(*_least_size(picture, target, turn), limit, name, whole_limit, advice)
+    refuse_large(picture.size, whole_limit, name, advice)
     # libjpeg stops at the mildest irregularity (stray bytes between segments, a missing end marker), which
     # many real photos have: then once more without those.
     for mend in (False, True):
         sound = mended(data) if mend else data
         try:
-            found = _decoded(sound, picture, wanted, whole_limit)
+            found = _decoded(sound, picture, wanted)
         except ValueError as error:
             if _MISSING.search(str(error)):
                 raise _gap(data, name) from error
@@ -103,7 +114,7 @@ def _least_size(picture: ImageFile.ImageFile, target: tuple[int, int] | None, tu
 
 
 def _decoded(
-    data: bytes, picture: ImageFile.ImageFile, wanted: _Wanted, whole_limit: int
+    data: bytes, picture: ImageFile.ImageFile, wanted: _Wanted
 ) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
     """Pixels as stored, and (height, width) of the whole photo; None for inks, which are only gone through.
 
@@ -112,7 +123,7 @@ def _decoded(
     least = {"min_height": wanted.height, "min_width": wanted.width, "min_factor": _LEAST_REDUCTION}
     # libjpeg's own reading of the header: a crafted file may have told Pillow another size.
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    refuse_large((width, height), whole_limit, wanted.name)
+    refuse_large((width, height), wanted.whole_limit, wanted.name, wanted.advice)
     rows, columns, _, _ = simplejpeg.decode_jpeg_header(data, **least)
     if rows * columns > wanted.limit:
         raise too_large((width, height), wanted.limit, wanted.name)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from seetell.core.errors import ImageError
 
 
-def refuse_large(size: tuple[int, int], limit: int, name: str) -> None:
+def refuse_large(size: tuple[int, int], limit: int, name: str, advice: str = "") -> None:
     """``size`` is (width, height), as Pillow has it. Raises ImageError for more than ``limit`` pixels."""
     width, height = size
     if width * height > limit:
-        raise too_large(size, limit, name)
+        raise too_large(size, limit, name, advice)
 
 
-def too_large(size: tuple[int, int], limit: int, name: str) -> ImageError:
-    """For a photo whose header promises (width, height)."""
-    return ImageError(
-        "too_large",
-        f"{name}: {size[0]} x {size[1]} pixels, more than the limit of {limit:,} (SEETELL_MAX_PIXELS)",
-    )
+def too_large(size: tuple[int, int], limit: int, name: str, advice: str = "") -> ImageError:
+    """For a photo whose header promises (width, height). advice: what else there is to do."""
+    told = f"{name}: {size[0]} x {size[1]} pixels, more than the limit of {limit:,} (SEETELL_MAX_PIXELS)"
+    return ImageError("too_large", f"{told}; {advice}" if advice else told)
 
 
 def truncated(name: str) -> ImageError:

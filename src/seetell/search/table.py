@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.core.errors import MissingExtra, SeetellError, StorageError, UsageError
+from seetell.core.errors import SeetellError, StorageError, UsageError
 from seetell.search.columns import COLUMNS, Contents, Ids, Known, Rows, Vectors, path_text, row_path
 from seetell.search.conditions import what_is_wrong
+from seetell.search.lancedb_import import import_lancedb
 from seetell.search.moves import NOWHERE
 
 # Versions are kept this long for readers that have them open; a search holds one for far less than a second.
@@ -38,15 +39,7 @@ _REFINE = 4
 
 def require_lancedb() -> None:
     """Raises MissingExtra where an index cannot be kept on disk."""
-    _lancedb()
-
-
-def _lancedb() -> Any:
-    try:
-        import lancedb
-    except ModuleNotFoundError as error:
-        raise MissingExtra("lancedb", "search", "to keep an index of photos on disk") from error
-    return lancedb
+    import_lancedb()
 
 
 class PhotoTable:
@@ -61,7 +54,7 @@ class PhotoTable:
         # Where photos lie that the table still has elsewhere; whoever opens it may say.
         self.moves = NOWHERE
         with self._reading():
-            connection = _lancedb().connect(self._named(place))
+            connection = import_lancedb().connect(self._named(place))
         self.empty = False
         try:
             if (place / f"{name}.lance").is_dir():
@@ -247,18 +240,14 @@ class PhotoTable:
     def index_vectors(self) -> None:
         """Build the index that :meth:`nearest` needs to be fast; tidying keeps it up to date. Raises
         StorageError."""
-        _lancedb()
-        from lancedb.index import IvfSq
-
+        ivf_sq = import_lancedb("index").IvfSq
         with self._writing():
             if not self._has_index("vector"):
-                self._table.create_index("vector", config=IvfSq(distance_type="dot"))
+                self._table.create_index("vector", config=ivf_sq(distance_type="dot"))
 
     def index_captions(self) -> None:
         """Build the index that :meth:`matching` needs, for the captions' script. Raises StorageError."""
-        _lancedb()
-        from lancedb.index import FTS
-
+        fts = import_lancedb("index").FTS
         if self._has_index("caption"):
             return
         captions = (batch.column("caption").to_pylist() for batch in self._captioned(["caption"]))
@@ -266,7 +255,7 @@ class PhotoTable:
         han = any("\u4e00" <= character <= "\u9fff" for text in some for character in text)
         with self._writing():
             # Chinese has no blanks between words: cut by a dictionary. English has its endings taken off.
-            self._table.create_index("caption", config=FTS(base_tokenizer="icu") if han else FTS())
+            self._table.create_index("caption", config=fts(base_tokenizer="icu") if han else fts())
 
     def nearest(
         self, vector: NDArray[np.float32], k: int, where: str | None
@@ -294,10 +283,8 @@ class PhotoTable:
         if not self._has_index("caption"):
             self._require_captions()
             return []
-        from lancedb.query import MatchQuery
-
         # As words and not as a text, which LanceDB would parse: quotes are part of its own language.
-        words = MatchQuery(path_text(text), "caption")  # type: ignore[call-arg]  # the others have defaults
+        words = import_lancedb("query").MatchQuery(path_text(text), "caption")
         query = self._table.search(words, query_type="fts").limit(k).select(["id", "_score"])
         rows = self._asked(query, where, f"the words of {text[:100]!r}")
         if not rows:
@@ -409,20 +396,19 @@ class _Turned:
 
 
 def _row_type(shared_dim: int) -> Any:
-    _lancedb()
-    from lancedb.pydantic import LanceModel, Vector
     from pydantic import create_model
 
+    types = import_lancedb("pydantic")
     columns = {
         "id": int,
         "commit": int,
         "raw_path": bytes | None,
         "mtime_ns": int,
         **COLUMNS,
-        "vector": Vector(shared_dim),
+        "vector": types.Vector(shared_dim),
     }
     fields: dict[str, Any] = {name: (kind, ...) for name, kind in columns.items()}
-    return create_model("Photo", __base__=LanceModel, **fields)
+    return create_model("Photo", __base__=types.LanceModel, **fields)
 
 
 def _vectors(column: Any) -> Vectors:

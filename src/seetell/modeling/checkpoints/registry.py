@@ -35,3 +35,10 @@ def family_of(folder: CheckpointFolder) -> Family:
     raise CheckpointError(
         f"{folder.folder}: its configuration says {told}{also}, which no family here is; known are: {names}"
     )
+
+
+def unread_settings(folder: CheckpointFolder) -> tuple[str, ...]:
+    """Settings by which a checkpoint's texts are written elsewhere and that a bundle of it does not have."""
+    family = family_of(folder)
+    with understanding(folder, family.name):
+        return family.reading(folder).unread

@@ -67,6 +67,7 @@ class Reading:
     """How the family sees photos and reads text, and what its heads mean; fields as in the manifest.
 
     tokenizer_json: None for a model without text.
+    unread: settings by which its texts are written elsewhere and that ``generation`` cannot say.
     """
 
     image: ImageSpec | None = None
@@ -78,6 +79,7 @@ class Reading:
     score: ScoreSpec | None = None
     answers: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

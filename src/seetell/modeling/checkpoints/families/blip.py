@@ -9,6 +9,7 @@ from tokenizers import AddedToken, Tokenizer
 from seetell.bundle.manifest import GenerationDefaults, TextSpec
 from seetell.core.errors import CheckpointError
 from seetell.modeling.checkpoints.activations import activation_name
+from seetell.modeling.checkpoints.generation_settings import unread_settings
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, Rename
@@ -193,6 +194,7 @@ def _reading(folder: CheckpointFolder, architecture: str) -> Reading:
         tokenizer_json=tokenizer,
         languages=("en",),
         generation=_generation(folder) if architecture == _CAPTIONING else GenerationDefaults(),
+        unread=unread_settings(text) if architecture == _CAPTIONING else (),
     )
 
 

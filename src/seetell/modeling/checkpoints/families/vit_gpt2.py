@@ -13,6 +13,7 @@ from seetell.bundle.manifest import GenerationDefaults, TextSpec
 from seetell.core.errors import CheckpointError
 from seetell.modeling.checkpoints.families.gpt2 import decoder_config, decoder_ignored, decoder_names, end_id
 from seetell.modeling.checkpoints.families.vit import encoder_config, encoder_names
+from seetell.modeling.checkpoints.generation_settings import unread_settings
 from seetell.modeling.checkpoints.image_specs import image_spec
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, Rename
@@ -64,6 +65,7 @@ def _reading(folder: CheckpointFolder) -> Reading:
         tokenizer_json=tokenizer_json(folder),
         languages=("en",),
         generation=_generation(told),
+        unread=unread_settings(told),
     )
 
 
