@@ -9,16 +9,17 @@ import pytest
 import typer
 
 SHARED = {"--model", "--precision", "--device", "--batch-size", "--threads", "--exact-decode", "--json"}
-SHARED |= {"--quiet"}
+SHARED |= {"--quiet", "--base-url"}
+REMOTE = SHARED | {"--photo-px", "--patience", "--prices"}
 KEPT = {"--out", "--sheet"}
 
 # command -> (arguments in order, options)
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["photos"], SHARED),
-    "caption": (["photos"], SHARED | KEPT | {"--language", "--beams", "--count", "--max-tokens", "--method"}),
-    "ask": (["photo", "question"], SHARED | KEPT | {"--questions", "--answers", "--top", "--min-confidence"}),
+    "caption": (["photos"], REMOTE | KEPT | {"--language", "--beams", "--count", "--max-tokens", "--method"}),
+    "ask": (["photo", "question"], REMOTE | KEPT | {"--questions", "--answers", "--top", "--min-confidence"}),
     "match": (["photo", "texts"], SHARED | {"--out"}),
-    "classify": (["photos"], SHARED | KEPT | {"--labels"}),
+    "classify": (["photos"], REMOTE | KEPT | {"--labels"}),
     "embed": (["photos"], SHARED | {"--text", "--out"}),
     "index": (
         ["folders"],
@@ -43,7 +44,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "train": (["recipe", "overrides"], {"--data", "--from", "--teacher-outputs"}),
     "evaluate": (
         [],
-        SHARED
+        REMOTE
         | {"--captions", "--questions", "--annotations", "--images", "--labelled", "--label-names"}
         | {"--own-labels", "--pope", "--objects", "--yes-or-no", "--synonyms", "--language", "--holdout"}
         | {"--guesses"}

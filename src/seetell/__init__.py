@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PickleRefused,
         PrecisionUnavailable,
         RecipeError,
+        RemoteError,
         SeetellError,
         StorageError,
         TaskUnavailable,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from seetell.search.updating import Change
     from seetell.tasks.model import Model, load
     from seetell.tasks.policy import Policy, Request
+    from seetell.tasks.remote import RemoteModel
 
     __version__: str
 
@@ -96,6 +98,8 @@ __all__ = [
     "PrecisionUnavailable",
     "RankedLabel",
     "RecipeError",
+    "RemoteError",
+    "RemoteModel",
     "Request",
     "SeetellError",
     "StorageError",
@@ -115,6 +119,7 @@ _HOMES = {
     "GenerationOptions": "seetell.runtime.generation",
     "Model": "seetell.tasks.model",
     "PhotoIndex": "seetell.search.photo_index",
+    "RemoteModel": "seetell.tasks.remote",
     "Policy": "seetell.tasks.policy",
     "Request": "seetell.tasks.policy",
     "load": "seetell.tasks.model",

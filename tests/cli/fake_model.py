@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,10 @@ class FakeModel:
     name = NAME
     precision = PRECISION
     device = "cpu"
-    manifest = SimpleNamespace(name=NAME, version="1", files={}, text=None)
+    identity = "fake"
+    labels: tuple[str, ...] = ()
+    context_length = 1000
+    text_marks = 0
     languages = ("en", "zh")
     tasks = frozenset({"caption", "ask", "match", "classify", "embed"})
 
@@ -109,6 +111,9 @@ class FakeModel:
         given = photos if isinstance(photos, list) else [photos]
         vectors = np.stack([decode_image(one).mean(axis=(0, 1)) for one in given]).astype(np.float32) + 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
 
     def fitting(self, text: str, vector: Any) -> None:
         """Its bundle does not say how probable a hit is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,13 +146,12 @@ def test_labels_in_another_language(seetell: Any, fake: Any, labelled: Path, tmp
 def test_labels_the_model_was_taught(
     seetell: Any, fake: Any, labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = SimpleNamespace(labels=("church", "red kite"))
-    monkeypatch.setattr(fake, "manifest", manifest, raising=False)
+    monkeypatch.setattr(fake, "labels", ("church", "red kite"))
     refused = seetell("evaluate", "--labelled", labelled, "--own-labels")
     assert (refused.status, refused.out) == (2, "")
     assert "not taught 'tench'" in refused.err
-    manifest.labels = ("church", "other", "red kite", "tench")
-    ranking = tuple(RankedLabel(label, 0.25) for label in manifest.labels)
+    monkeypatch.setattr(fake, "labels", ("church", "other", "red kite", "tench"))
+    ranking = tuple(RankedLabel(label, 0.25) for label in fake.labels)
 
     def classify(photo: Any, labels: Any = None) -> Classification:
         assert labels is None

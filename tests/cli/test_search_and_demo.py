@@ -6,7 +6,6 @@ import io
 import os
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -121,11 +120,9 @@ def test_what_is_doubtful_about_a_text_is_said(
     assert (result.status, len(result.lines)) == (0, 3)
     assert result.err == "fake was taught en, zh and no Cyrillic letters: what it says may be chance\n"
     assert seetell("search", "a dog", "--in", photos).err == ""
-    spec = SimpleNamespace(context_length=8, bos_id=1)
-    monkeypatch.setattr(fake, "manifest", SimpleNamespace(**{**vars(fake.manifest), "text": spec}))
-    monkeypatch.setattr(
-        fake, "count_tokens", lambda texts: [min(8, 2 + len(text.split())) for text in texts], raising=False
-    )
+    monkeypatch.setattr(fake, "context_length", 8)
+    monkeypatch.setattr(fake, "text_marks", 2)
+    monkeypatch.setattr(fake, "count_tokens", lambda texts: [min(8, 2 + len(text.split())) for text in texts])
     assert seetell("search", "a b c d e f", "--in", photos).err == ""
     cut = seetell("search", "a b c d e f g", "--in", photos)
     assert (cut.status, "longer than the 8 tokens that fake reads" in cut.err) == (0, True)

@@ -57,8 +57,9 @@ def test_numbers_are_whole_and_positive(
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OFFLINE", "THREADS", "MAX_PIXELS", "CACHE"):
+    for name in ("MODEL", "OFFLINE", "THREADS", "MAX_PIXELS", "CACHE"):
         monkeypatch.delenv(f"SEETELL_{name}", raising=False)
+    assert settings.model() is None
     assert settings.offline() is False
     assert settings.threads() is None
     assert settings.max_pixels() == settings.DEFAULT_MAX_PIXELS

@@ -36,7 +36,7 @@ def scenes() -> list[Scene]:
 @pytest.fixture(scope="module", params=["fp32", "bf16", "int8"])
 def model(request: pytest.FixtureRequest) -> Iterator[Model]:
     try:
-        loaded = seetell.load(precision=request.param)
+        loaded = seetell.load("builtin", precision=request.param)
     except PrecisionUnavailable:
         pytest.skip(f"this processor has no {request.param}")
     with loaded:

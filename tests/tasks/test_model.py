@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import seetell
+from seetell.bundle.store import builtin_folder
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import (
     BundleNotFound,
@@ -158,7 +159,10 @@ def test_a_stream_refuses_what_it_does_not_know_before_reading(model: Model) -> 
     for verb, options, word in (
         ("describe", {}, "caption"),
         ("__init__", {}, "caption"),
-        ("caption", {"beams": 3}, "beams"),
+        ("caption", {"beems": 3}, "beems; there are: language, options, on_text, method, beams"),
+        ("caption", {"beams": 0}, "beams is a whole number of at least 1"),
+        ("captions", {"beams": 3, "options": GenerationOptions()}, "not both"),
+        ("classify", {"beams": 3}, "beams; there are: labels, language$"),
         ("match", {}, "texts"),
         ("caption", {"language": "fr"}, "en, zh"),
     ):
@@ -188,7 +192,10 @@ def test_a_stream_refuses_what_it_does_not_know_before_reading(model: Model) -> 
         (lambda m, p: m.fill(p, "[MASK] " * 60), TextError, "tokens"),
         (lambda m, p: m.fill(p, "a [MASK]", top=0), UsageError, "top"),
         (lambda m, p: m.features([]), UsageError, "at least one photo"),
-        (lambda m, p: m.generation_options(beam=3), UsageError, "beam"),
+        (lambda m, p: m.generation_options(beam=3), UsageError, "beam; there are: method, beams"),
+        (lambda m, p: m.caption(p, beam=3), UsageError, "beam; there are: .*beams, max_tokens"),
+        (lambda m, p: m.captions(p, 2, beams=0), UsageError, "beams is a whole number"),
+        (lambda m, p: m.caption(p, length_penalty="long"), UsageError, "length_penalty='long'"),
     ],
 )
 def test_calls_that_cannot_be_meant(
@@ -296,6 +303,16 @@ def test_generation_defaults_come_from_the_bundle(make_model: MakeModel, photos:
         model.generation_options(min_tokens=9)
 
 
+def test_generation_options_by_name(model: Model, photos: list[Path]) -> None:
+    changes = {"beams": 3, "max_tokens": 4}
+    options = model.generation_options(**changes)
+    expected = model.caption(photos, options=options)
+    assert model.caption(photos, **changes) == expected
+    assert list(model.stream("caption", photos, **changes)) == expected
+    assert model.captions(photos[0], 3, **changes) == model.captions(photos[0], 3, options=options)
+    assert model.caption(photos[0], max_tokens=1).cut
+
+
 def test_a_caption_begins_with_its_prompt(model: Model, photos: list[Path], tokenizer: Tokenizer) -> None:
     for method in ("autoregressive", "mask_predict"):
         options = GenerationOptions(method=method, prompt="two men", max_tokens=8)  # type: ignore[arg-type]  # a Literal
@@ -351,6 +368,22 @@ def test_closing(make_model: MakeModel, photos: list[Path], tokenizer: Tokenizer
 def test_loading_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFound):
         load(tmp_path / "nowhere")
+
+
+def test_the_variable_names_the_model_where_nobody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEETELL_MODEL", str(tmp_path / "of-the-variable"))
+    with pytest.raises(BundleNotFound, match="of-the-variable"):
+        load()
+    with pytest.raises(BundleNotFound, match="of-the-caller"):
+        load(tmp_path / "of-the-caller")
+    with load("builtin") as builtin:
+        name = builtin.name
+    for text in ("builtin", str(builtin_folder()), ""):
+        monkeypatch.setenv("SEETELL_MODEL", text)
+        with load() as model:
+            assert model.name == name
 
 
 def test_a_batch_size_that_cannot_be_meant(make_model: MakeModel) -> None:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seetell.cli.inputs import STDIN, listed, stream, tell_doubts
-from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
-from seetell.cli.output import Output, percent
+from seetell.cli.options import RemoteShared, alternatives, open_any, option, shared_options
+from seetell.cli.output import Output, with_percent
 from seetell.cli.results_file import ResultsOption, results_file
 from seetell.cli.sheet import SheetOption, sheet_file
 
 if TYPE_CHECKING:
     from seetell.core.results import Answer, Failure
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 COLUMNS = ("photo", "question", "answer", "confidence", "abstained", "alternatives", "model", "precision")
 
@@ -68,7 +68,7 @@ def ask(
     results: ResultsOption = None,
     sheet: SheetOption = None,
     *,
-    shared: Shared,
+    shared: RemoteShared,
 ) -> None:
     """Answer a question about photos. Where the model is not sure, it says so."""
     from seetell.core.errors import UsageError
@@ -83,7 +83,7 @@ def ask(
     kept = results_file(results, COLUMNS) if results is not None else None
     page = sheet_file(sheet, question or "Answers") if sheet is not None else None
     with shared.output(kept, page) as out:
-        model = open_model(shared)
+        model = open_any(shared, out)
         if photo is not None and question is not None:
             paths, total = listed([photo], out)
             found = stream(model, "ask", paths, question=question, answers=choices, **settings)
@@ -103,20 +103,18 @@ def ask(
 
 
 def _show(out: Output, name: str, question: str, answer: Answer, *, several: bool) -> None:
-    shown = f"{answer.answer} {percent(answer.confidence)}"
+    shown = with_percent(answer.answer, answer.confidence)
     if answer.abstained:
         shown = f"not sure (perhaps {shown})"
     others = ", ".join(
-        f"{one.answer} {percent(one.confidence)}"
-        for one in answer.alternatives
-        if one.answer != answer.answer
+        with_percent(one.answer, one.confidence) for one in answer.alternatives if one.answer != answer.answer
     )
     cells = (name, question, shown, others) if several else (name, shown, others)
     out.result({"photo": name, "question": question, **asdict(answer)}, *cells)
 
 
 def _from_file(
-    model: Model, queries: Iterable[Query], choices: list[str] | None, settings: dict[str, Any]
+    model: AnyModel, queries: Iterable[Query], choices: list[str] | None, settings: dict[str, Any]
 ) -> Iterator[tuple[str, str, Answer | Failure]]:
     from seetell.core.errors import TaskUnavailable, UsageError
     from seetell.core.results import Failure

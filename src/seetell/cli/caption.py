@@ -8,13 +8,13 @@ from itertools import tee
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from seetell.cli.inputs import PhotosArgument, listed, stream
-from seetell.cli.options import Shared, comma_list, open_model, option, shared_options
+from seetell.cli.options import RemoteShared, comma_list, open_any, option, shared_options
 from seetell.cli.results_file import ResultsOption, results_file
 from seetell.cli.sheet import SheetOption, sheet_file
 
 if TYPE_CHECKING:
     from seetell.core.results import Caption, Failure
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 COLUMNS = (
     *("photo", "language", "text", "confidence", "unsure", "guess", "score", "cut"),
@@ -54,14 +54,14 @@ def caption(
     results: ResultsOption = None,
     sheet: SheetOption = None,
     *,
-    shared: Shared,
+    shared: RemoteShared,
 ) -> None:
     """Describe photos in English or Chinese. Where the model is unsure, it says less."""
     languages = comma_list(language, "--language") if language is not None else [None]
     kept = results_file(results, COLUMNS) if results is not None else None
     page = sheet_file(sheet, "Captions") if sheet is not None else None
     with shared.output(kept, page) as out:
-        model = open_model(shared)
+        model = open_any(shared, out)
         given = {
             "beams": beams,
             "max_tokens": max_tokens,
@@ -83,7 +83,7 @@ def caption(
 
 
 def _captions(
-    model: Model, paths: Iterable[str], languages: list[str] | list[None], settings: dict[str, Any]
+    model: AnyModel, paths: Iterable[str], languages: list[str] | list[None], settings: dict[str, Any]
 ) -> Iterator[tuple[str, list[Caption] | Failure]]:
     """The captions of each photo in all languages, or that it failed, which is told once."""
     from seetell.core.results import Failure

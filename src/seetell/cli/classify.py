@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Annotated
 
 from seetell.cli.inputs import PhotosArgument, listed, stream, tell_doubts
-from seetell.cli.options import Shared, alternatives, open_model, option, shared_options
-from seetell.cli.output import percent
+from seetell.cli.options import RemoteShared, alternatives, open_any, option, shared_options
+from seetell.cli.output import percent, with_percent
 from seetell.cli.results_file import ResultsOption, results_file
 from seetell.cli.sheet import SheetOption, sheet_file
 
@@ -29,7 +29,7 @@ def classify(
     results: ResultsOption = None,
     sheet: SheetOption = None,
     *,
-    shared: Shared,
+    shared: RemoteShared,
 ) -> None:
     """Choose the label that fits each photo best, or none of them where none does.
 
@@ -39,7 +39,7 @@ def classify(
     page = sheet_file(sheet, "Labels") if sheet is not None else None
     with shared.output(kept, page) as out:
         wanted = alternatives(labels, "--labels") if labels is not None else None
-        model = open_model(shared)
+        model = open_any(shared, out)
         tell_doubts(wanted or (), model, out)
         paths, total = listed(photos, out)
         from seetell.core.results import Failure
@@ -49,8 +49,8 @@ def classify(
                 out.failure(name, found.error)
                 continue
             first = 0 if found.none else 1
-            others = ", ".join(f"{one.label} {percent(one.probability)}" for one in found.ranking[first:4])
-            said = f"{found.label} {percent(found.probability)}"
+            others = ", ".join(with_percent(one.label, one.probability) for one in found.ranking[first:4])
+            said = with_percent(found.label, found.probability)
             if found.none:
                 said = f"none of these {percent(found.none_probability)}"
             out.result({"photo": name, **asdict(found)}, name, said, others)

@@ -15,7 +15,7 @@ from seetell.cli.options import Shared, open_model, shared_options
 from seetell.cli.output import Output, percent
 
 if TYPE_CHECKING:
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 # What is asked about a sample photo.
 QUESTIONS = {
@@ -75,7 +75,7 @@ def _samples() -> list[Sample]:
     ]
 
 
-def _readable(model: Model, samples: Sequence[Sample], out: Output) -> list[Sample]:
+def _readable(model: AnyModel, samples: Sequence[Sample], out: Output) -> list[Sample]:
     """The samples that decode. Also the first run, in which the engine compiles what it needs."""
     from seetell.core.results import Failure
 
@@ -90,7 +90,7 @@ def _readable(model: Model, samples: Sequence[Sample], out: Output) -> list[Samp
     return readable
 
 
-def _captions(model: Model, samples: Sequence[Sample], out: Output) -> None:
+def _captions(model: AnyModel, samples: Sequence[Sample], out: Output) -> None:
     photos = [sample.photo for sample in samples]
     languages = [language for language in ("en", "zh") if language in model.languages] or ["en"]
     written = {}
@@ -112,7 +112,7 @@ def _captions(model: Model, samples: Sequence[Sample], out: Output) -> None:
     _pace(out, spent_s, len(photos) * len(languages), "caption")
 
 
-def _answers(model: Model, samples: Sequence[Sample], out: Output) -> None:
+def _answers(model: AnyModel, samples: Sequence[Sample], out: Output) -> None:
     asked = [(sample, question) for sample in samples for question in sample.questions]
     started = time.perf_counter()
     answers = model.stream("ask", [(sample.photo, question) for sample, question in asked])
@@ -127,7 +127,7 @@ def _answers(model: Model, samples: Sequence[Sample], out: Output) -> None:
     _pace(out, time.perf_counter() - started, len(asked), "answer")
 
 
-def _search(model: Model, samples: Sequence[Sample], queries: Sequence[str], out: Output) -> None:
+def _search(model: AnyModel, samples: Sequence[Sample], queries: Sequence[str], out: Output) -> None:
     import numpy as np
 
     started = time.perf_counter()

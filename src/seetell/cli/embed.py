@@ -14,7 +14,7 @@ from seetell.cli.options import Shared, open_model, option, repeatable, shared_o
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 
 @shared_options
@@ -58,7 +58,7 @@ def embed(
             output.note(f"{len(rows)} x {len(rows[0])} written to {out}")
 
 
-def _photo_rows(model: Model, photos: Iterable[str], output: Output) -> list[Any]:
+def _photo_rows(model: AnyModel, photos: Iterable[str], output: Output) -> list[Any]:
     from seetell.core.results import Failure
 
     paths, total = listed(photos, output)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from seetell.cli.evaluation_task import Task, measure
-from seetell.cli.options import Shared, convert_first, open_model, option, repeatable, shared_options
+from seetell.cli.options import RemoteShared, convert_first, open_any, option, repeatable, shared_options
 from seetell.cli.output import Output
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def evaluate(
         list[Path],
         repeatable("--pope", metavar="F", help="Ask POPE's questions; once for each of its settings' files."),
     ],
-    shared: Shared,
+    shared: RemoteShared,
 ) -> None:
     """Measure a model: retrieval and captions, answers, labels, or objects that are not there.
 
@@ -147,7 +147,7 @@ def evaluate(
     with shared.output() as out:
         # Found before measuring: where figures are to go must not turn out to be nowhere hours later.
         folder = None if record is None else convert_first(shared.model, quiet=shared.quiet).folder
-        model = open_model(shared)
+        model = open_any(shared, out)
         found = measure(model, task, out.progress)
         _report(found, out)
         if report is not None:

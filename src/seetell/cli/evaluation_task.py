@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from seetell.evaluation.hallucination import KnownObjects
     from seetell.evaluation.predictors import Predictors, Track
     from seetell.evaluation.runner import Evaluation
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Task:
             ) from None
 
 
-def measure(model: Model, task: Task, track: Track) -> Evaluation:
+def measure(model: AnyModel, task: Task, track: Track) -> Evaluation:
     """Run the evaluation. ``task`` has been checked. Raises what reading and evaluating raise."""
     if task.captions is not None:
         return _captions(model, task, track)
@@ -104,7 +104,7 @@ def measure(model: Model, task: Task, track: Track) -> Evaluation:
     return _pope(model, task, track)
 
 
-def _captions(model: Model, task: Task, track: Track) -> Evaluation:
+def _captions(model: AnyModel, task: Task, track: Track) -> Evaluation:
     from seetell.data.coco import read_coco_captions
     from seetell.evaluation.runner import evaluate_captions
 
@@ -136,7 +136,7 @@ def _known_objects(task: Task) -> KnownObjects | None:
     )
 
 
-def _pope(model: Model, task: Task, track: Track) -> Evaluation:
+def _pope(model: AnyModel, task: Task, track: Track) -> Evaluation:
     from seetell.core.errors import UsageError
     from seetell.evaluation.objects import read_objects
     from seetell.evaluation.pope import SETTINGS, PopeQuestion, build_pope, read_pope, setting_of
@@ -158,7 +158,7 @@ def _pope(model: Model, task: Task, track: Track) -> Evaluation:
     return evaluate_pope(predict, settings, limit=task.limit, track=track)
 
 
-def _questions(model: Model, task: Task, track: Track) -> Evaluation:
+def _questions(model: AnyModel, task: Task, track: Track) -> Evaluation:
     from seetell.data.vqa import read_vqa
     from seetell.evaluation.runner import evaluate_questions
 
@@ -174,7 +174,7 @@ def _questions(model: Model, task: Task, track: Track) -> Evaluation:
     )
 
 
-def _labels(model: Model, task: Task, track: Track) -> Evaluation:
+def _labels(model: AnyModel, task: Task, track: Track) -> Evaluation:
     from seetell.core.errors import UsageError
     from seetell.data.imagefolder import read_imagefolder
     from seetell.evaluation.labelled import read_label_names, with_names
@@ -208,24 +208,24 @@ def _labels(model: Model, task: Task, track: Track) -> Evaluation:
     )
 
 
-def _check_own_labels(model: Model, labels: list[str]) -> None:
+def _check_own_labels(model: AnyModel, labels: list[str]) -> None:
     """Raises UsageError for a folder whose label the model was never taught: it could only be wrong."""
     from seetell.core.errors import UsageError
 
-    unknown = sorted(set(labels) - set(model.manifest.labels))
+    unknown = sorted(set(labels) - set(model.labels))
     if unknown:
         raise UsageError(
             f"--own-labels: {model.name} was not taught {', '.join(map(repr, unknown[:3]))}"
             f"{', ...' if len(unknown) > 3 else ''}; say with --label-names which of its "
-            f"{len(model.manifest.labels)} labels each folder is"
+            f"{len(model.labels)} labels each folder is"
         )
 
 
-def _first_language(model: Model) -> str | None:
+def _first_language(model: AnyModel) -> str | None:
     return model.languages[0] if model.languages else None
 
 
-def _predictors(model: Model, language: str | None) -> Predictors:
+def _predictors(model: AnyModel, language: str | None) -> Predictors:
     """What this model can do, as functions."""
     from seetell.evaluation.predictors import Predictors
 

@@ -33,7 +33,7 @@ HELPS = {
         "Describe photos in English or Chinese.",
         (
             "seetell caption photos/ --language en,zh --out captions.csv",
-            "seetell caption photo.jpg --count 3",
+            "seetell caption photos/ --model openai:NAME --base-url URL",
         ),
         "ask-a-photo.md",
     ),

@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from seetell.cli.output import Output
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 Item = TypeVar("Item")
 
@@ -82,7 +82,7 @@ def listed(photos: Iterable[str], out: Output) -> tuple[Iterable[str], int | Non
 
 
 def tell_doubts(
-    texts: Collection[str], model: Model, out: Output, *, told: Collection[str] = ()
+    texts: Collection[str], model: AnyModel, out: Output, *, told: Collection[str] = ()
 ) -> list[str]:
     """Say what is doubtful about texts that the model is given, but for what was told before; returns it."""
     from seetell.tasks.remarks import remarks_on
@@ -93,7 +93,7 @@ def tell_doubts(
     return remarks
 
 
-def stream(model: Model, verb: str, items: Iterable[Item], **options: Any) -> Iterator[tuple[Item, Any]]:
+def stream(model: AnyModel, verb: str, items: Iterable[Item], **options: Any) -> Iterator[tuple[Item, Any]]:
     """``model.stream`` with each result's item (a photo, or a photo and its question) beside it."""
     given: deque[Item] = deque()
 

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from seetell.cli.output import Output, say
+from seetell.remote.names import DEFAULT_PATIENCE_S, DEFAULT_PX, is_remote
 
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
     from seetell.cli.results_file import Keeper
+    from seetell.tasks.api import AnyModel
     from seetell.tasks.model import Model
 
 # "a,b" and "狗，人" and "狗、人".
@@ -68,9 +70,18 @@ class Shared:
         option(
             "--model",
             metavar="MODEL",
-            help="Use this model: builtin, a bundle's folder, or a public checkpoint.",
+            help="Use this model: builtin, a bundle's folder, a public checkpoint, or openai:NAME.",
         ),
     ] = "builtin"
+    base_url: Annotated[
+        str | None,
+        option(
+            "--base-url",
+            metavar="URL",
+            help="Ask openai:NAME at this address, as http://localhost:8000/v1.",
+            show_default="none",
+        ),
+    ] = None
     precision: Annotated[
         Precision, option("--precision", help="Compute in this precision; auto takes the fastest there is.")
     ] = "auto"
@@ -96,21 +107,50 @@ class Shared:
         return Output(json=self.json, quiet=self.quiet, keepers=[one for one in keepers if one is not None])
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteShared(Shared):
+    """Those of the verbs that a model behind a server has, too."""
+
+    photo_px: Annotated[
+        int,
+        option("--photo-px", min=1, help="Send a server photos with a longer edge of so many pixels."),
+    ] = DEFAULT_PX
+    patience: Annotated[
+        float,
+        option(
+            "--patience",
+            min=0.001,
+            help="Give a server so many seconds for a photo, retries included.",
+        ),
+    ] = DEFAULT_PATIENCE_S
+    prices: Annotated[
+        str | None,
+        option(
+            "--prices",
+            metavar="IN,OUT",
+            help="Say what a server's answers cost, at these prices of a million tokens.",
+            show_default="none",
+        ),
+    ] = None
+
+
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` the shared options; it receives them as its one parameter ``shared``."""
+    """Give ``command`` the options of the class that its one parameter ``shared`` is of; it receives them as
+    that."""
     signature = inspect.signature(command, eval_str=True)
-    hints = inspect.get_annotations(Shared, eval_str=True)
+    kind = signature.parameters["shared"].annotation
+    hints = {name: hint for one in kind.__mro__ for name, hint in _hints(one).items()}
     added = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(Shared)
+        for field in fields(kind)
     ]
     own = [parameter for name, parameter in signature.parameters.items() if name != "shared"]
 
     @functools.wraps(command)
     def with_shared(**values: Any) -> None:
-        shared = Shared(**{field.name: values.pop(field.name) for field in fields(Shared)})
+        shared = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
         command(shared=shared, **values)
 
     # typer reads the signature and the annotations; both must tell of the added options.
@@ -120,11 +160,44 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_shared
 
 
+def _hints(one: type) -> dict[str, Any]:
+    return inspect.get_annotations(one, eval_str=True) if issubclass(one, Shared) else {}
+
+
+def open_any(shared: RemoteShared, out: Output) -> AnyModel:
+    """The model the shared options name, of this machine or behind a server; what was asked of a server is
+    said when ``out`` ends. Raises what ``load`` raises."""
+    if not is_remote(shared.model):
+        return open_model(shared)
+    from seetell.remote.usage import checked_prices
+    from seetell.tasks.remote import open_remote
+
+    model = open_remote(
+        shared.model,
+        base_url=shared.base_url,
+        batch_size=shared.batch_size,
+        photo_px=shared.photo_px,
+        patience_s=shared.patience,
+        prices=checked_prices(shared.prices),
+    )
+    out.at_end(lambda: f"{model.identity}: {model.usage}" if model.usage.asked else None)
+    return model
+
+
 def open_model(shared: Shared, *, threads: int | None = None, streams: int = 1) -> Model:
-    """The model the shared options name. ``threads`` where they name none. Raises what ``load`` raises."""
-    from seetell.core.errors import BundleNotFound
+    """The model of this machine that the shared options name. ``threads`` where they name none. Raises what
+    ``load`` raises, and TaskUnavailable for a model behind a server."""
+    from seetell.core.errors import BundleNotFound, TaskUnavailable, UsageError
     from seetell.tasks.model import load
 
+    if is_remote(shared.model):
+        raise TaskUnavailable(
+            f"{shared.model} is a model behind a server: it can ask, caption, classify and be evaluated, and "
+            "this needs a model of this machine"
+        )
+    if shared.base_url is not None and env_name("--base-url") not in os.environ:
+        # In the environment it may be there for other commands.
+        raise UsageError(f"--base-url goes with --model openai:NAME, not with {shared.model}")
     with suppress(BundleNotFound):  # `load` says it
         convert_first(shared.model, quiet=shared.quiet)
     return load(
@@ -142,8 +215,10 @@ def convert_first(model: str, *, quiet: bool = False) -> Bundle:
     """The bundle of ``model``. A public checkpoint not converted yet is fetched and converted, and that is
     said unless ``quiet``; ``load`` would do it silently. Raises what ``resolve_or_convert`` does."""
     from seetell.bundle.store import resolve
-    from seetell.core.errors import ConversionNeeded
+    from seetell.core.errors import ConversionNeeded, TaskUnavailable
 
+    if is_remote(model):
+        raise TaskUnavailable(f"{model} is a model behind a server, and this needs a model's files")
     try:
         return resolve(model)
     except ConversionNeeded:

@@ -90,6 +90,7 @@ class Output:
         self._to_open = keepers
         self._keepers: list[Keeper] = []
         self._open = ExitStack()
+        self._last: list[Callable[[], str | None]] = []
         self.pretty = not json and (sys.stdout.isatty() if pretty is None else pretty)
         self._console: Console | None = None
         self._widest_name = NAME_WIDTH
@@ -108,6 +109,9 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.__exit__(kind, error, trace)
+        for last in self._last:
+            if (remark := last()) is not None:
+                self.note(remark)
         if kind is not None:
             return
         for keeper in self._keepers:
@@ -190,6 +194,10 @@ class Output:
         """A remark for people, on standard error."""
         if not self.quiet:
             self._tell(message)
+
+    def at_end(self, remark: Callable[[], str | None]) -> None:
+        """Have a remark, or none, when the block ends, however it does."""
+        self._last.append(remark)
 
     @property
     def _silent(self) -> bool:
@@ -323,6 +331,11 @@ class Output:
 def percent(value: float | None) -> str:
     """A probability for people; a dash where there is none."""
     return "–" if value is None else f"{100 * value:.0f}%"
+
+
+def with_percent(text: str, value: float | None) -> str:
+    """What is thought, and how probable that is where it is told."""
+    return text if value is None else f"{text} {percent(value)}"
 
 
 def size(size_bytes: int) -> str:

@@ -13,7 +13,7 @@ from seetell.cli.output import Output
 
 if TYPE_CHECKING:
     from seetell.search.photo_index import PhotoIndex
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 ENDING = ".index"
 
@@ -78,7 +78,9 @@ def _index_beside(folder: str) -> Path | None:
     return place if place is not None and is_index(place) else None
 
 
-def _fitting(place: Path, folder: str, model: Model, threads: int | None, out: Output) -> PhotoIndex | None:
+def _fitting(
+    place: Path, folder: str, model: AnyModel, threads: int | None, out: Output
+) -> PhotoIndex | None:
     """The folder's index, where it can answer for this model; which it is, or why it is none, is said."""
     from seetell.core.errors import MissingExtra, StorageError, UsageError
     from seetell.search.photo_index import PhotoIndex

@@ -26,6 +26,8 @@
     +-- ExportError            an exported graph does not agree with the torch model
     +-- StorageError           the disk is full or a folder cannot be written
     +-- GateFailed             a quality gate or audit did not pass (exit status 3)
+    +-- RemoteError            a model behind a server gave no answer. kind: refused, unreachable, busy,
+    |                          failed, timeout, bad_answer, declined, stopped
     +-- RequestError           a request that the server does not answer as asked
         +-- ServerBusy         its queue is full; says when to try again
         +-- DeadlineExceeded   the answer would have come too late
@@ -172,6 +174,21 @@ class StorageError(SeetellError):
 
 class GateFailed(SeetellError):
     kind = "gate_failed"
+
+
+class RemoteError(SeetellError):
+    """A model behind a server gave no answer. ``kind`` is one of the words listed at the top. ``ends``: what
+    else is asked of it would fare the same, a key that is refused say."""
+
+    kind = "remote"
+
+    def __init__(self, kind: str, message: str, ends: bool = False) -> None:
+        self.kind = kind
+        self.ends = ends
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, str, bool]]:
+        return type(self), (self.kind, str(self), self.ends)
 
 
 class RequestError(SeetellError):

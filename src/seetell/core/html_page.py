@@ -12,6 +12,7 @@ _STYLE = """
 :root { color-scheme: light dark; --accent: #3b76d6; --good: #2b8a4b; --bad: #c0453a; --soft: #8882;
  --line: #8884; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+@media (max-width: 40rem) { body > table { display: block; overflow-x: auto; } }
 """.strip()
 
 _PAGE = """<!doctype html>

@@ -4,6 +4,9 @@ The command line prints ``dataclasses.asdict`` of these plus the photo's name, s
 is a field promised there. ``model`` is the bundle's name and ``precision`` the one it ran in
 (``fp32``, ``bf16``, ``int8``; never ``auto``). Arrays appear only in :class:`Features`, which is never
 printed.
+
+Of a model behind a server ``precision`` is ``remote``, and what its server does not tell is None: ``score``,
+``confidence`` and ``probability``.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A description. ``score`` is the mean log-probability per generated token (natural log).
+    """A description. ``score`` is the mean log-probability per generated token (natural log), None where the
+    model does not tell it.
 
     ``confidence`` is the probability that everything the model named is in the photo, None where its bundle
     does not say how to tell. Below the bundle's threshold the caption is ``unsure``: ``text`` then says less,
@@ -27,7 +31,7 @@ class Caption:
     """
 
     text: str
-    score: float
+    score: float | None
     language: str
     model: str
     precision: str
@@ -54,10 +58,10 @@ class Alternative:
 class Answer:
     """An answer. ``abstained`` is true when ``confidence`` lies below the threshold in force; the
     best guess is still given in ``answer`` so that a caller may show it as a guess. Asked for the colour of
-    what is not there, it says so: "there is no car"."""
+    what is not there, it says so: "there is no car". Without a ``confidence`` nothing is abstained from."""
 
     answer: str
-    confidence: float
+    confidence: float | None
     alternatives: tuple[Alternative, ...]
     abstained: bool
     model: str
@@ -79,19 +83,21 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class RankedLabel:
     label: str
-    probability: float
+    probability: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
     """The best label and all of them, best first. Probabilities sum to 1 over the labels given.
 
+    A model behind a server ranks the one that it chose, whose probability is that it says so.
+
     ``none_probability`` is the probability that not even the best of them fits the photo, None where the
     bundle does not say how to tell. Over the bundle's threshold ``none`` of them does: ``label`` is a guess.
     """
 
     label: str
-    probability: float
+    probability: float | None
     ranking: tuple[RankedLabel, ...]
     model: str
     precision: str

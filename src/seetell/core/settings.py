@@ -48,6 +48,11 @@ def _value(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
+def model() -> str | None:
+    """``SEETELL_MODEL``: the model where none is named, as it is the command line's ``--model``."""
+    return os.environ.get("SEETELL_MODEL") or None
+
+
 def offline() -> bool:
     """``SEETELL_OFFLINE``: nothing may be fetched from the network. Raises UsageError on nonsense."""
     text = _value("SEETELL_OFFLINE")
@@ -65,6 +70,11 @@ def hub() -> str:
     if text.lower() not in _HUBS:
         raise UsageError(f"SEETELL_HUB={text!r} is no hub known here: use {' or '.join(_HUBS)}")
     return text.lower()
+
+
+def base_url() -> str | None:
+    """``SEETELL_BASE_URL``: where the API of a server is whose model is asked, or None if not set."""
+    return _value("SEETELL_BASE_URL")
 
 
 def threads() -> int | None:

@@ -40,8 +40,8 @@ class Predictors:
     length; raises InputError for a text it cannot take. caption: photos -> Caption, in the language that is
     evaluated. ask: (photo, question) pairs -> Answer. classify: photos -> Classification.
 
-    An Answer's confidence and a Classification's probability are in 0..1; where one is not (NaN for a model
-    that states none), its calibration is left out.
+    An Answer's confidence and a Classification's probability are in 0..1; where one is not (None or NaN
+    for a model that states none), its calibration is left out.
     """
 
     model: str

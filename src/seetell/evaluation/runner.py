@@ -7,6 +7,7 @@ on a prediction for everything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -214,7 +215,7 @@ def evaluate_questions(
         vqa_kinds=_by_kind(chosen, said, people, found, bootstrap),
         answers_per_question=sum(map(len, people)) / len(people),
         calibration=_calibration(
-            [None if answer is None else answer.confidence for answer in found],
+            [None if answer is None else _stated(answer.confidence) for answer in found],
             right,
             photo_ids,
             of=of,
@@ -322,7 +323,7 @@ def evaluate_labels(
         zero_shot=None if own_labels else scores,
         own_labels=scores if own_labels else None,
         calibration=_calibration(
-            [None if one is None else one.probability for one in found],
+            [None if one is None else _stated(one.probability) for one in found],
             right,
             range(len(photos)),
             of="top_1",
@@ -394,6 +395,11 @@ def _embed_texts(
                     bad[row] = True
                     failed.append(Failure(texts[row], error))
     return embeds, bad
+
+
+def _stated(confidence: float | None) -> float:
+    """NaN for what is not stated; None would be an answer that failed."""
+    return math.nan if confidence is None else confidence
 
 
 def _calibration(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from seetell.core.errors import UsageError
 from seetell.search.query import Query
 from seetell.search.rows import Scored
+from seetell.tasks.api import AnyModel
 from seetell.tasks.fitting import Fitting
-from seetell.tasks.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Chances:
 
 
 def chances_of(
-    query: Query, vector: NDArray[np.float32], model: Model, least: float | None
+    query: Query, vector: NDArray[np.float32], model: AnyModel, least: float | None
 ) -> Chances | None:
     """None where there are no probabilities: of a photo, and of a model whose bundle does not say.
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from seetell.core.errors import TaskUnavailable
 from seetell.core.results import Failure
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -25,7 +25,7 @@ def fused(rankings: Sequence[Sequence[Key]]) -> list[Key]:
     return sorted(merit, key=lambda photo: -merit[photo])
 
 
-def reranked(photos: Sequence[str], text: str, model: Model) -> list[tuple[str, float]]:
+def reranked(photos: Sequence[str], text: str, model: AnyModel) -> list[tuple[str, float]]:
     """(photo, probability that the text fits it) by the model's matching head, best first. Every photo is
     read; those that cannot be any more come last, with a probability that is not a number.
 

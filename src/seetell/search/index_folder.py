@@ -8,7 +8,6 @@ PLACE/writer.lock      held by the one process that writes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from seetell.core.errors import StorageError, UsageError
 from seetell.core.files import atomic_write_text
 from seetell.core.locking import locked
 from seetell.search.remembered import Remembered
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 
 _SUMMARY = "index.json"
 _LOCK = "writer.lock"
@@ -44,12 +43,9 @@ class ModelTable:
     unfinished: str | None = None
 
 
-def fingerprint_of(model: Model) -> str:
+def fingerprint_of(model: AnyModel) -> str:
     """A digest of the model's files: two models of one fingerprint give the same vectors."""
-    manifest = model.manifest
-    parts = sorted((name, record.sha256) for name, record in manifest.files.items() if name != "README.md")
-    text = json.dumps([manifest.name, manifest.version, parts])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return model.identity
 
 
 def is_index(place: Path) -> bool:
@@ -125,7 +121,7 @@ class IndexFolder:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(f"{path} is damaged; index into a new folder") from error
 
-    def table_of(self, model: Model) -> ModelTable | None:
+    def table_of(self, model: AnyModel) -> ModelTable | None:
         """The model's own table, None while the index is empty.
 
         Raises UsageError where other models made it, or an earlier state of this one.
@@ -148,7 +144,7 @@ class IndexFolder:
             )
         return None
 
-    def make_table(self, model: Model, shared_dim: Callable[[], int]) -> ModelTable:
+    def make_table(self, model: AnyModel, shared_dim: Callable[[], int]) -> ModelTable:
         """The model's own table, entered if it is new. The caller holds the lock. shared_dim: asked then.
         Raises StorageError."""
         tables = self.tables()

@@ -17,7 +17,7 @@ from seetell.search.paths import RealPaths
 from seetell.search.rows import SAMPLE, Places, Scored
 from seetell.search.scan import VectorScan
 from seetell.search.updating import Change
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 
 # Copies are embedded one by one here, in batches that differ, and their scores differ by no more.
 _AS_GOOD_AS_EQUAL = 1e-3
@@ -26,7 +26,7 @@ _AS_GOOD_AS_EQUAL = 1e-3
 class MemoryRows:
     """Held by this process alone; a photo known already is read again."""
 
-    def __init__(self, model: Model, threads: int | None = None) -> None:
+    def __init__(self, model: AnyModel, threads: int | None = None) -> None:
         self._model = model
         self._threads = threads
         self._lock = threading.Lock()

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import UsageError
 from seetell.media.images import Photo
+from seetell.tasks.api import AnyModel
 from seetell.tasks.context import unit
-from seetell.tasks.model import Model
 
 # How much what is not wanted counts, where what is wanted counts 1: benchmarks/negative_weight.py chose it.
 NEGATIVE_WEIGHT = 0.25
@@ -65,7 +65,7 @@ def parse_query(text: str | None, image: Photo | None) -> Query:
     return Query(wanted, unwanted, image)
 
 
-def query_vector(query: Query, model: Model) -> NDArray[np.float32]:
+def query_vector(query: Query, model: AnyModel) -> NDArray[np.float32]:
     """float32[S], unit length. Raises what the model raises for the text and the photo."""
     parts = []
     if query.wanted is not None:

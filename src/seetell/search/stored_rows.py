@@ -23,7 +23,7 @@ from seetell.search.scan import Found, VectorScan
 from seetell.search.survey import lost_by
 from seetell.search.table import PhotoTable, require_lancedb
 from seetell.search.updating import Change, Updater, not_embedded_anew
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 
 # Above this LanceDB's index answers in place of the scan in memory.
 EXACT_ROWS = 1_000_000
@@ -41,7 +41,7 @@ class StoredRows:
     by :meth:`changes`; until then all else raises UsageError.
     """
 
-    def __init__(self, place: Path, model: Model, threads: int | None = None) -> None:
+    def __init__(self, place: Path, model: AnyModel, threads: int | None = None) -> None:
         require_lancedb()
         self._place = place
         self._model = model

@@ -24,7 +24,7 @@ from seetell.search.paths import is_gone
 from seetell.search.remembered import Remembered
 from seetell.search.survey import Survey, survey
 from seetell.search.table import PhotoTable
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 
 What = Literal["added", "updated", "moved", "removed", "unchanged", "failed_before"]
 
@@ -73,7 +73,7 @@ class Updater:
     def __init__(
         self,
         table: PhotoTable,
-        model: Model,
+        model: AnyModel,
         remembered: Remembered,
         *,
         retry: bool = False,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from seetell.tasks.context import (
     Context,
     Seen,
     at_least_one,
+    checked_chance,
     checked_texts,
     token_outputs,
 )
@@ -74,7 +73,7 @@ class Asker:
     ) -> None:
         self._top = at_least_one(top, "top")
         self._context = context
-        self._min_confidence = None if min_confidence is None else _chance(min_confidence)
+        self._min_confidence = checked_chance(min_confidence, "min_confidence")
         self._ways = Ways(context, self._top, lambda way: self._calibration(way).temperature)
         self._given: Way | None = None
         if answers is not None:
@@ -214,9 +213,3 @@ class Asker:
                 f"which lacks: {', '.join(unknown[:5])}"
             )
         return tuple(own[answer.strip().casefold()] for answer in answers)
-
-
-def _chance(value: Any) -> float:
-    if not (isinstance(value, Real) and 0 <= float(value) <= 1):
-        raise UsageError(f"min_confidence lies between 0 and 1, not {value!r}")
-    return float(value)

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seetell.core.errors import UsageError
 from seetell.core.results import Classification, RankedLabel
 from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import embed
-from seetell.tasks.context import Context, Seen, checked_texts, require, unit
+from seetell.tasks.context import Context, Seen, distinct_labels, require, unit
 from seetell.tasks.fitting import Fitting, fitting_of
 from seetell.tasks.heads import head_probabilities
 
@@ -87,10 +86,7 @@ class Classifier:
             self._labels = context.manifest.labels
             return
         require(context, zero_shot(context), "space shared with texts", "leave labels out to use its own")
-        self._labels = tuple(checked_texts(labels, "label"))
-        twice = sorted({label for label in self._labels if self._labels.count(label) > 1})
-        if twice:
-            raise UsageError(f"labels given twice: {', '.join(twice)}")
+        self._labels = distinct_labels(labels)
         chosen = context.language(language, self._labels)
         templates = context.manifest.prompts.get("classify", {}).get(chosen) or ("{}",)
         self._vectors = vectors.of(self._labels, templates)

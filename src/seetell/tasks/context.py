@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -98,16 +99,7 @@ class Context:
 
         Raises UsageError listing the languages known.
         """
-        known = self.manifest.languages
-        if wanted is None:
-            if "zh" in known and any(_is_han(character) for text in texts for character in text):
-                return "zh"
-            return known[0] if known else "en"
-        if wanted not in known:
-            raise UsageError(
-                f"{self.manifest.name} knows no language {wanted!r}; it knows: {', '.join(known) or 'none'}"
-            )
-        return wanted
+        return language_of(self.manifest.name, self.manifest.languages, wanted, texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +159,35 @@ def require(context: Context, available: bool, what: str, instead: str) -> None:
         raise TaskUnavailable(f"{context.manifest.name} has no {what}; {instead}")
 
 
+def language_of(name: str, known: Sequence[str], wanted: str | None, texts: Sequence[str] = ()) -> str:
+    """As :meth:`Context.language`, for a model of this ``name`` that knows these languages."""
+    if wanted is None:
+        if "zh" in known and any(_is_han(character) for text in texts for character in text):
+            return "zh"
+        return known[0] if known else "en"
+    if wanted not in known:
+        raise UsageError(f"{name} knows no language {wanted!r}; it knows: {', '.join(known) or 'none'}")
+    return wanted
+
+
+def photo_and_question(item: Any) -> tuple[Any, Any]:
+    """An item of ``ask``. Raises UsageError for what is no pair."""
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise UsageError(
+            f"ask streams (photo, question) pairs, not {type(item).__name__}; "
+            "to ask the same of every photo, give question="
+        )
+    return item[0], item[1]
+
+
+def distinct_labels(labels: Sequence[str] | str) -> tuple[str, ...]:
+    """Labels to choose among. Raises UsageError for none or one given twice, TextError for an empty one."""
+    given = tuple(checked_texts(labels, "label"))
+    if twice := sorted({label for label in given if given.count(label) > 1}):
+        raise UsageError(f"labels given twice: {', '.join(twice)}")
+    return given
+
+
 def token_outputs(context: Context) -> tuple[str, ...]:
     """Image tokens, and their mask where the encoder gives one."""
     return ("image_tokens", "image_mask") if context.has("image_encoder", "image_mask") else ("image_tokens",)
@@ -187,6 +208,15 @@ def at_least_one(value: Any, name: str) -> int:
     if number < 1:
         raise UsageError(f"{name} is at least 1, not {number}")
     return number
+
+
+def checked_chance(value: Any, name: str) -> float | None:
+    """A probability, or None for none. Raises UsageError naming what it was for."""
+    if value is None:
+        return None
+    if not (isinstance(value, Real) and 0 <= float(value) <= 1):
+        raise UsageError(f"{name} lies between 0 and 1, not {value!r}")
+    return float(value)
 
 
 def checked_text(text: object, what: str) -> str:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
-import os
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core import settings
-from seetell.core.errors import ConversionNeeded, TaskUnavailable, UsageError
-from seetell.core.results import Answer, Caption, Classification, Features, Fill, Match
+from seetell.core.errors import ConversionNeeded, UsageError
+from seetell.core.results import Features, Fill
 from seetell.media.images import Photo
+from seetell.remote.names import DEFAULT_PATIENCE_S, DEFAULT_PX, is_remote
 from seetell.runtime.engine import Engine
 from seetell.runtime.generation import GenerationOptions
 from seetell.tasks import ask, caption, classify, embed, features, fill, match
+from seetell.tasks.answer_ways import chooses
 from seetell.tasks.caption import OnText
-from seetell.tasks.context import Context, checked_text, checked_texts, listed_texts, require
+from seetell.tasks.context import Context, checked_texts, listed_texts, require
+from seetell.tasks.facade import GENERATION, Facade, listed
 from seetell.tasks.fitting import Fitting, fitting_of
 from seetell.tasks.pipeline import First, Pipeline, Plan
 from seetell.tasks.policy import Policy, Request
+from seetell.tasks.remote import RemoteModel, open_remote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +48,7 @@ _AVAILABLE: dict[str, Callable[[Context], bool]] = {
 }
 
 
+@overload
 def load(
     source: str | Path | None = None,
     *,
@@ -57,24 +61,61 @@ def load(
     streams: int = 1,
     batch_size: int | None = None,
     exact_decode: bool = False,
-) -> Model:
+) -> Model: ...
+@overload
+def load(
+    source: str,
+    *,
+    base_url: str,
+    offline: bool | None = None,
+    policy: Policy | None = None,
+    batch_size: int | None = None,
+    photo_px: int = DEFAULT_PX,
+    patience_s: float = DEFAULT_PATIENCE_S,
+    prices: tuple[float, float] | None = None,
+) -> RemoteModel: ...
+def load(
+    source: str | Path | None = None,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    offline: bool | None = None,
+    policy: Policy | None = None,
+    threads: int | None = None,
+    streams: int = 1,
+    batch_size: int | None = None,
+    exact_decode: bool = False,
+    base_url: str | None = None,
+    photo_px: int = DEFAULT_PX,
+    patience_s: float = DEFAULT_PATIENCE_S,
+    prices: tuple[float, float] | None = None,
+) -> Model | RemoteModel:
     """Open a model. Graphs are compiled when a verb first needs them.
 
     A public checkpoint is converted the first time, in a process of its own, where the extra ``train`` is
     installed; the conversion is kept in the cache.
 
     Args:
-        source: None or ``"builtin"`` for the built-in model, a bundle's folder, or a public checkpoint.
+        source: ``"builtin"`` for the built-in model, a bundle's folder, a public checkpoint, or
+            ``"openai:NAME"`` for a model behind a server; None reads ``SEETELL_MODEL``, else the built-in
+            one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
         device: ``auto``, ``cpu`` or ``gpu``.
         revision: of a public checkpoint.
-        offline: fetch nothing; None reads ``SEETELL_OFFLINE``.
+        offline: fetch nothing, and ask no server on another machine; None reads ``SEETELL_OFFLINE``.
         policy: sees every input and every result.
         threads: processor threads to use; None reads ``SEETELL_THREADS``, else all.
         streams: batches that several callers' threads may run side by side, each on its share of the threads:
             more work is done in all, and one batch alone takes longer.
-        batch_size: photos run together; None for 16, or 4 on one thread.
+        batch_size: photos run together; None for 16, or 4 on one thread and with a server.
         exact_decode: decode JPEGs in full before resizing, as the reference processors do; slower.
+        base_url: where the server's API is, as in ``http://localhost:8000/v1``; None reads
+            ``SEETELL_BASE_URL``. Its key is read from ``SEETELL_REMOTE_API_KEY`` or ``OPENAI_API_KEY``. A
+            model there goes by this, ``offline``, ``policy``, ``batch_size`` and the three that follow.
+        photo_px: the longer edge of a photo as it is sent, at most.
+        patience_s: seconds for one photo, with all its retries.
+        prices: of a million tokens read and of a million written, for ``RemoteModel.usage.cost``.
 
     Raises:
         BundleError: no usable bundle there (BundleNotFound, BundleInvalid, BundleDamaged, ConversionNeeded,
@@ -86,6 +127,22 @@ def load(
     from seetell.bundle.store import resolve
     from seetell.runtime.select import choose_engine
 
+    source = settings.model() if source is None else source
+    if is_remote(source):
+        return open_remote(
+            str(source),
+            base_url=base_url,
+            policy=policy,
+            offline=offline,
+            batch_size=batch_size,
+            photo_px=photo_px,
+            patience_s=patience_s,
+            prices=prices,
+        )
+    if base_url is not None:
+        raise UsageError(
+            f"base_url goes with a model behind a server, openai:NAME, not with {source or 'builtin'}"
+        )
     try:
         bundle = resolve(source, revision=revision, offline=offline)
     except ConversionNeeded:
@@ -106,7 +163,7 @@ def load(
     )
 
 
-class Model:
+class Model(Facade[Plan]):
     """A model and its verbs. Thread-safe; a context manager; works over any Engine.
 
     One photo gives one result, a list of photos a list of results; a list raises on its first bad photo,
@@ -137,7 +194,7 @@ class Model:
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._pipeline = Pipeline(self._context, policy, self._batch_size, exact_decode)
         self._labels = classify.LabelVectors(self._context)
-        self.tasks: frozenset[str] = frozenset(
+        self._tasks = frozenset(
             verb
             for verb, available in _AVAILABLE.items()
             if verb in manifest.tasks and available(self._context)
@@ -149,14 +206,47 @@ class Model:
         return self._context.manifest
 
     @property
+    def tasks(self) -> frozenset[str]:
+        """What it can do: the verbs that its bundle names and its graphs allow."""
+        return self._tasks
+
+    @property
     def name(self) -> str:
         """The bundle's name."""
         return self.manifest.name
 
     @property
+    def identity(self) -> str:
+        """A digest of the bundle's files: two models of one identity give the same vectors."""
+        files = self.manifest.files.items()
+        parts = sorted((name, record.sha256) for name, record in files if name != "README.md")
+        text = json.dumps([self.manifest.name, self.manifest.version, parts])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """The languages it was taught, the default first."""
         return self.manifest.languages
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels it was taught."""
+        return self.manifest.labels
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens of a text it reads, marks counted; None for a model without text."""
+        return None if self.manifest.text is None else self.manifest.text.context_length
+
+    @property
+    def text_marks(self) -> int:
+        """How many of :meth:`count_tokens` mark a text's beginning and end."""
+        return 1 if self.manifest.text is None or self.manifest.text.bos_id is None else 2
+
+    @property
+    def writes_answers(self) -> bool:
+        """Whether it writes answers to questions, rather than choosing from a list of its own."""
+        return not chooses(self._context)
 
     @property
     def engine(self) -> Engine:
@@ -178,12 +268,6 @@ class Model:
         """Photos run together."""
         return self._batch_size
 
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         can = ", ".join(sorted(self.tasks))
         return f"<seetell.Model {self.name!r}: {can}; {self.precision} on {self.device}>"
@@ -198,10 +282,9 @@ class Model:
         Changing only the method leaves behind defaults that mean nothing to the other one.
         Raises UsageError for unknown names and values that cannot be meant.
         """
-        known = {field.name for field in fields(GenerationOptions)}
-        if unknown := sorted(changes.keys() - known):
+        if unknown := sorted(changes.keys() - set(GENERATION)):
             raise UsageError(
-                f"unknown generation options: {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
+                f"unknown generation options: {', '.join(unknown)}; there are: {', '.join(GENERATION)}"
             )
         values: dict[str, Any] = {**self.manifest.generation.model_dump(), **changes}
         if values["method"] == "mask_predict":
@@ -211,120 +294,15 @@ class Model:
         # Likewise a default minimum must not forbid a shorter maximum.
         if "min_tokens" not in changes:
             values["min_tokens"] = min(values["min_tokens"], values["max_tokens"])
-        return GenerationOptions(**values)
-
-    @overload
-    def caption(  # type: ignore[overload-overlap]  # a str is one photo, not a sequence of them
-        self, photo: Photo, *, language: str | None = None, options: GenerationOptions | None = None
-    ) -> Caption: ...
-    @overload
-    def caption(
-        self, photo: Sequence[Photo], *, language: str | None = None, options: GenerationOptions | None = None
-    ) -> list[Caption]: ...
-    def caption(
-        self,
-        photo: Photo | Sequence[Photo],
-        *,
-        language: str | None = None,
-        options: GenerationOptions | None = None,
-    ) -> Caption | list[Caption]:
-        """Describe one photo, or each of a list. ``language`` defaults to the model's first."""
-        plan = self._plan_caption(language=language, options=options)
-        found: list[Caption] = self._pipeline.listed(plan, _listed(photo))
-        return found if _is_list(photo) else found[0]
-
-    def captions(
-        self,
-        photo: Photo,
-        count: int = 5,
-        *,
-        language: str | None = None,
-        options: GenerationOptions | None = None,
-    ) -> list[Caption]:
-        """Up to ``count`` descriptions of one photo, best first: the best beams, or with mask-predict the
-        best lengths."""
-        plan = self._plan_captions(count=count, language=language, options=options)
-        return list(self._pipeline.listed(plan, [photo])[0])
-
-    @overload
-    def ask(  # type: ignore[overload-overlap]  # as above
-        self,
-        photo: Photo,
-        question: str,
-        *,
-        answers: Sequence[str] | None = None,
-        top: int = 5,
-        min_confidence: float | None = None,
-    ) -> Answer: ...
-    @overload
-    def ask(
-        self,
-        photo: Sequence[Photo],
-        question: str | Sequence[str],
-        *,
-        answers: Sequence[str] | None = None,
-        top: int = 5,
-        min_confidence: float | None = None,
-    ) -> list[Answer]: ...
-    def ask(
-        self,
-        photo: Photo | Sequence[Photo],
-        question: str | Sequence[str],
-        *,
-        answers: Sequence[str] | None = None,
-        top: int = 5,
-        min_confidence: float | None = None,
-    ) -> Answer | list[Answer]:
-        """Answer a question about a photo; for a list of photos, one question for all or one for each.
-
-        Args:
-            photo: one, or a list.
-            question: what to ask.
-            answers: choose among these only.
-            top: how many alternatives to give.
-            min_confidence: abstain below it; None for the bundle's own threshold.
-        """
-        photos = _listed(photo)
-        if isinstance(question, list | tuple):
-            asked = list(question)
-        else:
-            asked = [checked_text(question, "question")] * len(photos)
-        if len(asked) != len(photos):
-            raise UsageError(
-                f"{len(photos)} photos but {len(asked)} questions; give one, or one for each photo"
-            )
-        plan = self._plan_ask(answers=answers, top=top, min_confidence=min_confidence)
-        found = self._pipeline.listed(plan, list(zip(photos, asked, strict=True)))
-        return found if _is_list(photo) else found[0]
-
-    def match(self, photo: Photo, texts: Sequence[str]) -> list[Match]:
-        """How well each text fits the photo, in the order of ``texts``."""
-        return list(self._pipeline.listed(self._plan_match(texts=texts), [photo])[0])
-
-    @overload
-    def classify(  # type: ignore[overload-overlap]  # as above
-        self, photo: Photo, labels: Sequence[str] | None = None, *, language: str | None = None
-    ) -> Classification: ...
-    @overload
-    def classify(
-        self, photo: Sequence[Photo], labels: Sequence[str] | None = None, *, language: str | None = None
-    ) -> list[Classification]: ...
-    def classify(
-        self,
-        photo: Photo | Sequence[Photo],
-        labels: Sequence[str] | None = None,
-        *,
-        language: str | None = None,
-    ) -> Classification | list[Classification]:
-        """Choose the label that fits best; without ``labels``, among the model's own."""
-        plan = self._plan_classify(labels=labels, language=language)
-        found: list[Classification] = self._pipeline.listed(plan, _listed(photo))
-        return found if _is_list(photo) else found[0]
+        try:
+            return GenerationOptions(**values)
+        except TypeError:  # compared with a number
+            given = ", ".join(f"{name}={value!r}" for name, value in sorted(changes.items()))
+            raise UsageError(f"generation options: {given}: a number is wanted in place of a text") from None
 
     def embed_images(self, photos: Photo | Sequence[Photo]) -> NDArray[np.float32]:
         """Photos as unit vectors float32[B, S]; one photo gives B = 1."""
-        plan = self._plan_embed_images()
-        rows = self._pipeline.listed(plan, _listed(photos))
+        rows = self._listed("embed_images", listed(photos))
         return np.stack(rows) if rows else np.zeros((0, embed.shared_dim(self._context)), np.float32)
 
     def embed_texts(self, texts: Iterable[str] | str) -> NDArray[np.float32]:
@@ -362,46 +340,14 @@ class Model:
 
     def features(self, photos: Photo | Sequence[Photo]) -> Features:
         """What the image encoder sees of one photo or several of equal shape."""
-        return features.stacked(self._pipeline.listed(self._plan_features(), _listed(photos)))
+        return features.stacked(self._listed("features", listed(photos)))
 
     def fill(self, photo: Photo, text: str, *, top: int = 5, language: str | None = None) -> list[Fill]:
         """The ``top`` best ways to fill the ``[MASK]`` words of ``text``, best first."""
-        return list(self._pipeline.listed(self._plan_fill(text=text, top=top, language=language), [photo])[0])
+        return list(self._listed("fill", [photo], text=text, top=top, language=language)[0])
 
-    def stream(self, verb: str, photos: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """One result or Failure per photo, in order, with bounded memory, of any iterable.
-
-        Args:
-            verb: ``caption``, ``captions``, ``ask``, ``match``, ``classify``, ``embed_images``, ``features``
-                or ``fill``; gives what the method gives for one photo (``embed_images``: float32[S]).
-            photos: photos; for ``ask`` without ``question``, (photo, question) pairs.
-            options: the method's other arguments. ``caption`` has one more here, ``on_text``: it is called
-                while captions are written, after every token, with a photo's place among ``photos`` and the
-                beginning of its caption that is certain, which only ever grows (with beams it is what they
-                all have in common), and returns whether anybody still waits for that caption. The beginning
-                is empty until the end where an unsure caption may be replaced by one that says less. It is
-                not called for mask-predict, nor for a model with a policy, which has to see captions first.
-
-        Raises UsageError for an unknown verb or option, and for one photo, at once, before anything is read.
-        """
-        builder = getattr(self, f"_plan_{verb}", None) if verb.isidentifier() else None
-        if builder is None:
-            verbs = sorted(name[6:] for name in dir(self) if name.startswith("_plan_"))
-            raise UsageError(f"nothing to stream is called {verb!r}; choose from: {', '.join(verbs)}")
-        if isinstance(photos, str | bytes | os.PathLike) or not isinstance(photos, Iterable):
-            # A path would be taken apart into its letters.
-            raise UsageError(
-                f"{verb}: stream takes several photos, not one {type(photos).__name__}; put it in a list"
-            )
-        items: Iterable[Any] = photos
-        if verb == "ask" and "question" in options:
-            question = checked_text(options.pop("question"), "question")
-            items = ((photo, question) for photo in photos)
-        try:
-            inspect.signature(builder).bind(**options)
-        except TypeError as error:
-            raise UsageError(f"{verb}: {error}") from error
-        return self._pipeline.results(builder(**options), items)
+    def _results(self, plan: Plan, items: Iterable[Any]) -> Iterator[Any]:
+        return self._pipeline.results(plan, items)
 
     # --- one plan per verb ------------------------------------------------------------------------------
 
@@ -411,8 +357,9 @@ class Model:
         language: str | None = None,
         options: GenerationOptions | None = None,
         on_text: OnText | None = None,
+        **generation: Any,
     ) -> Plan:
-        plan = self._plan_captions(count=1, language=language, options=options, on_text=on_text)
+        plan = self._plan_captions(count=1, language=language, options=options, on_text=on_text, **generation)
         return Plan("caption", First(plan.task), plan.texts)
 
     def _plan_captions(
@@ -422,14 +369,10 @@ class Model:
         language: str | None = None,
         options: GenerationOptions | None = None,
         on_text: OnText | None = None,
+        **generation: Any,
     ) -> Plan:
         self._check("caption")
-        chosen = self.generation_options() if options is None else options
-        if not isinstance(chosen, GenerationOptions):
-            raise UsageError(
-                f"options is a GenerationOptions, not {type(chosen).__name__}; "
-                "Model.generation_options(beams=...) makes one"
-            )
+        chosen = self._generation(options, generation)
         if self._policy is not None:
             on_text = None
         task = caption.Captioner(
@@ -469,16 +412,3 @@ class Model:
     def _plan_fill(self, *, text: str, top: int = 5, language: str | None = None) -> Plan:
         self._check("fill")
         return Plan("fill", fill.Filler(self._context, text, top=top, language=language), (text,))
-
-    def _check(self, verb: str) -> None:
-        if verb not in self.tasks:
-            can = ", ".join(sorted(self.tasks)) or "nothing"
-            raise TaskUnavailable(f"{self.name} cannot {verb}; it can: {can}")
-
-
-def _is_list(photos: Any) -> bool:
-    return isinstance(photos, list | tuple)
-
-
-def _listed(photos: Any) -> list[Any]:
-    return list(photos) if _is_list(photos) else [photos]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from seetell.core.errors import BundleInvalid, InputError, UsageError
+from seetell.core.errors import BundleInvalid, InputError
 from seetell.core.results import Failure
 from seetell.media.images import photo_name
 from seetell.runtime.scheduling import Refused, at_once, in_batches
-from seetell.tasks.context import Context, PhotoTask, Seen, checked_text
+from seetell.tasks.context import Context, PhotoTask, Seen, checked_text, photo_and_question
 from seetell.tasks.policy import Policy, Request
 from seetell.tasks.reading import ReadPhoto, batch_of, identities, read_photo
 
@@ -64,28 +64,14 @@ class Pipeline:
 
         if isinstance(items, list) and len(items) == 1:
             return iter(at_once(enumerate(items), read, run))
-        held = items if isinstance(items, list) else map(_held, items)
-        return in_batches(enumerate(held), read, run, batch_size=self._batch_size)
-
-    def listed(self, plan: Plan, items: list[Any]) -> list[Any]:
-        """One result per item. Raises the error of the first that fails."""
-        results = []
-        for result in self.results(plan, items):
-            if isinstance(result, Failure):
-                raise result.error
-            results.append(result)
-        return results
+        kept = items if isinstance(items, list) else map(held, items)
+        return in_batches(enumerate(kept), read, run, batch_size=self._batch_size)
 
     def _read(self, plan: Plan, place: int, item: Any) -> ReadPhoto | Refused[Any]:
         spec = self._context.manifest.image
         if spec is None:
             raise BundleInvalid(f"{self._context.manifest.name} says nothing on how to prepare photos")
-        if plan.asks and not (isinstance(item, tuple | list) and len(item) == 2):
-            raise UsageError(
-                f"ask streams (photo, question) pairs, not {type(item).__name__}; "
-                "to ask the same of every photo, give question="
-            )
-        photo, question = item if plan.asks else (item, "")
+        photo, question = photo_and_question(item) if plan.asks else (item, "")
         try:
             texts = (checked_text(question, "question"),) if plan.asks else plan.texts
             request = Request(plan.verb, photo, texts)
@@ -113,10 +99,10 @@ class Pipeline:
         ]
 
 
-def _held(item: Any) -> Any:
+def held(item: Any) -> Any:
     """An item of a stream as it is now: who gives it may fill one array anew before it has been read."""
     if isinstance(item, tuple):
-        return tuple(map(_held, item))
+        return tuple(map(held, item))
     return item.copy() if isinstance(item, np.ndarray) else item
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection
 
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 
 # The scripts of languages, as Unicode's names of letters begin. Of a language that is not here nothing is
 # said.
@@ -33,8 +33,10 @@ _LETTERS = frozenset({"Lu", "Ll", "Lt", "Lo"})
 _TELLING = 30
 
 
-def remarks_on(texts: Collection[str], model: Model) -> list[str]:
-    """A line for each thing that is doubtful."""
+def remarks_on(texts: Collection[str], model: AnyModel) -> list[str]:
+    """A line for each thing that is doubtful; none for a model that does not say what it reads."""
+    if model.context_length is None:
+        return []
     results = []
     for text in texts:
         if text.strip():
@@ -47,7 +49,7 @@ def remarks_on(texts: Collection[str], model: Model) -> list[str]:
     return list(dict.fromkeys(results))
 
 
-def _strange(text: str, model: Model) -> str | None:
+def _strange(text: str, model: AnyModel) -> str | None:
     """That half of the letters or more are of no script that the model was taught."""
     taught: set[str] = set()
     for language in model.languages:
@@ -67,27 +69,25 @@ def _strange(text: str, model: Model) -> str | None:
     )
 
 
-def _cut(text: str, name: str, model: Model) -> str | None:
+def _cut(text: str, name: str, model: AnyModel) -> str | None:
     """That the text is longer than what the model reads."""
-    spec = model.manifest.text
-    if spec is None or not is_cut(text, model):
+    if not is_cut(text, model):
         return None
     return (
-        f"{name} is longer than the {spec.context_length} tokens that {model.name} reads: its end counts "
+        f"{name} is longer than the {model.context_length} tokens that {model.name} reads: its end counts "
         "for nothing"
     )
 
 
-def is_cut(text: str, model: Model) -> bool:
+def is_cut(text: str, model: AnyModel) -> bool:
     """Whether the text is longer than what the model reads."""
-    spec = model.manifest.text
-    if spec is None or model.count_tokens([text])[0] < spec.context_length:
+    most = model.context_length
+    if most is None or model.count_tokens([text])[0] < most:
         return False  # what is cut fills the context
     # No more than that is ever counted; of both halves together there are more if anything is cut.
     middle = len(text) // 2
     blanks = [at for at, character in enumerate(text) if character.isspace() and text[:at].strip()]
     place = min(blanks, key=lambda at: abs(at - middle), default=middle)
     halves = [half for half in (text[:place], text[place:]) if half.strip()]
-    ends = 1 if spec.bos_id is None else 2
-    words = sum(count - ends for count in model.count_tokens(halves))
-    return words > spec.context_length - ends
+    words = sum(count - model.text_marks for count in model.count_tokens(halves))
+    return words > most - model.text_marks

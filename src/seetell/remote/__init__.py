@@ -1,0 +1,1 @@
+"""Speaking with a server that has OpenAI's chat completions: addresses, keys, photos, retries, answers."""
