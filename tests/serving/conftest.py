@@ -79,10 +79,10 @@ def model(engine: SlowEngine, tokenizer: Tokenizer) -> Model:
 
 
 @contextmanager
-def listening(app: App) -> Iterator[str]:
-    """The address of ``app`` behind a real socket, once it is ready."""
+def listening(app: App, port: int = 0) -> Iterator[str]:
+    """The address of ``app`` behind a real socket, once it listens; port: 0 for a free one."""
     addresses: queue.Queue[str] = queue.Queue()
-    server = Server(app, host="127.0.0.1", port=0, started=addresses.put)
+    server = Server(app, host="127.0.0.1", port=port, started=addresses.put)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

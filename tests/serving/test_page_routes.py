@@ -23,7 +23,7 @@ from seetell.serving.page_routes import content_security_policy
 from seetell.serving.photo_index_api import ServedIndex
 from seetell.tasks.model import Model
 from tests.runtime.toy import ToyEngine, make_manifest
-from tests.serving.conftest import Serve, jpeg
+from tests.serving.conftest import Serve, data_url, jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "src" / "seetell" / "serving" / "page"
@@ -162,18 +162,18 @@ def test_the_page_of_the_api_runs_nothing_but_its_own(client: httpx2.Client) -> 
 
 
 def test_all_of_a_photo_is_told_at_once(client: httpx2.Client, model: Model) -> None:
-    headers = {"content-type": "image/jpeg"}
-    got = client.post("/v1/page/read", content=jpeg(1), params={"language": "zh"}, headers=headers)
+    got = client.post("/v1/page/read", json={"photo": data_url(jpeg(1)), "language": "zh"})
     assert got.status_code == 200
     assert got.json()["caption"]["text"] == model.caption(jpeg(1), language="zh").text
     vector = np.frombuffer(base64.b64decode(got.json()["vector"]), "<f4")
     np.testing.assert_allclose(vector, model.embed_images([jpeg(1)])[0], atol=1e-6)
-    broken = client.post("/v1/page/read", content=jpeg(1)[:40], headers=headers)
+    broken = client.post("/v1/page/read", json={"photo": data_url(jpeg(1)[:40])})
     assert (broken.status_code, broken.json()["error"]["type"]) == (400, "truncated")
 
 
 def test_of_a_model_that_only_embeds_there_is_no_caption(serve: Serve, tokenizer: Tokenizer) -> None:
     engine = ToyEngine(tokenizer.vocab_size, without=("text_decoder", "decoder_memory", "fusion_encoder"))
     embeds = Model(make_manifest(engine, answers=()), tokenizer, engine)
-    got = serve(sources=[Source("embeds", 1, lambda: embeds)]).post("/v1/page/read", content=jpeg(1)).json()
+    client = serve(sources=[Source("embeds", 1, lambda: embeds)])
+    got = client.post("/v1/page/read", json={"photo": data_url(jpeg(1))}).json()
     assert got["caption"] is None and got["vector"]

@@ -38,6 +38,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether the server does not hold a photo, or not any more; it has to be sent again. */
+export const holdsNot = (error: unknown): boolean => error instanceof ApiError && error.kind === "not_held";
+
 // Only as long as the tab lives: a key is a secret.
 let key = sendable(remembered("key", sessionStorage) ?? "");
 let polling = false;

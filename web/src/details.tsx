@@ -3,7 +3,7 @@ import { CaptionText } from "./caption-text";
 import { abilities, can } from "./connection";
 import { language, t } from "./language";
 import { captionOf, question, remove, retry, selected, type Asked, type Caption as CaptionOf, type Photo } from "./photos";
-import { findLike, text, vector } from "./find";
+import { findLike, text } from "./find";
 import { Picture } from "./picture";
 import { narrow } from "./screen";
 import { Heat, Why } from "./why-section";
@@ -50,7 +50,7 @@ export function Details({ close }: { close: () => void }) {
         </button>
       </div>
       <Large photo={photo} />
-      {text.value.trim() !== "" && vector.value?.state === "done" && photo.vector.value.state === "done" && (
+      {text.value.trim() !== "" && photo.vector.value.state === "done" && (
         <Why key={text.value} photo={photo} query={text.value.trim()} />
       )}
       {can("ask") ? <Ask photo={photo} /> : <p class="muted">{t().cannotAsk}</p>}

@@ -1,31 +1,37 @@
-// Searching: the photos of this page by their vectors, and the server's index where it has one.
-import { computed, effect, signal } from "@preact/signals";
+// Searching: the photos of this page and those of the server's index, in one list.
+import { batch, computed, effect, signal } from "@preact/signals";
 import { ApiError, abilities, ask, can, get } from "./connection";
 import { parseQuery, queryVector } from "./query";
-import { add, failed, failureOf, photos, retry, selectedId, vectors, type Photo, type Work } from "./photos";
+import { add, codedVector, failed, failureOf, photos, retry, selectedId, vectors, type Photo, type Work } from "./photos";
 
 /** A photo of the index: its path there, and how well it fits. */
 export interface Hit {
   photo: string;
   score: number;
+  /** That what is looked for fits it; null where the model does not say. */
+  probability: number | null;
   /** It is not where it was when it was indexed. */
   gone: boolean;
 }
 
-export interface Found {
-  photo: Photo;
-  score: number;
-}
+/** One of those found: a photo of the page, or one of the index. */
+export type Found = { own: Photo; score: number; probability: number | null } | ({ own: null } & Hit);
 
 const MOST_HITS = 24;
+// As many photos of the page as the server looks through at once.
+const MOST_OWN = 1000;
 // Between the last letter and the request: about the time between two letters.
 const PAUSE_MS = 150;
+// Until photos that have come meanwhile are looked through, too.
+const AGAIN_MS = 400;
 
 export const text = signal("");
 /** The photo that others are compared with. */
 export const like = signal<Photo | null>(null);
-export const vector = signal<Work<Float32Array> | null>(null);
-export const hits = signal<Hit[]>([]);
+/** Whether those are shown, too, that hardly fit. */
+export const all = signal(false);
+/** What is looked for, which stays as it was found until something else is. */
+export const search = signal<Work<Found[]> | null>(null);
 /** What the server finds doubtful about the text. */
 export const remarks = signal<string[]>([]);
 
@@ -35,17 +41,25 @@ export const mayFind = computed(() => can("embed") && (photos.value.length > 0 |
 
 export const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
-/** The photos of this page, best first. */
-export const found = computed<Found[]>(() => {
-  const wanted = vector.value;
-  if (wanted?.state !== "done") return [];
-  const scored: Found[] = [];
-  for (const photo of photos.value) {
-    const own = photo.vector.value;
-    if (own.state === "done" && photo !== like.value) scored.push({ photo, score: dot(own.value, wanted.value) });
-  }
-  return scored.sort((a, b) => b.score - a.score);
+let lastReadable: Photo[] = [];
+
+/** Photos of the page that can be searched. The same list, as long as they are the same. */
+const readable = computed(() => {
+  const now = photos.value.filter((one) => one.vector.value.state === "done").slice(-MOST_OWN);
+  const same = now.length === lastReadable.length && now.every((one, i) => one === lastReadable[i]);
+  return same ? lastReadable : (lastReadable = now);
 });
+
+/** Those found that are still there, best first; of the index none that is one of the page, too. */
+export const found = computed<Found[]>(() => {
+  if (search.value?.state !== "done") return [];
+  const there = new Set(photos.value);
+  const sources = new Set(photos.value.map((one) => one.source));
+  return search.value.value.filter((one) => (one.own ? there.has(one.own) : !sources.has(one.photo)));
+});
+
+/** Whether some are left out that hardly fit. */
+export const leftOut = signal(false);
 
 export const unread = computed(
   () => photos.value.filter((one) => one.vector.value.state !== "done" && !failureOf(one.vector.value)).length,
@@ -63,81 +77,109 @@ export async function textVectors(texts: string[], signal?: AbortSignal): Promis
   return texts.map((one) => known.get(one)!);
 }
 
-export function clear(): void {
-  text.value = "";
-  like.value = null;
+/** What is looked for as a vector; null where only unwanted words are given. */
+export async function queryOf(text: string, signal: AbortSignal): Promise<Float32Array | null> {
+  const query = parseQuery(text);
+  if (query.wanted === null) return null;
+  const [own, ...unwanted] = await textVectors([query.wanted, ...query.unwanted], signal);
+  return queryVector(own!, unwanted);
 }
 
+export function lookFor(wanted: string): void {
+  batch(() => {
+    text.value = wanted;
+    like.value = null;
+    all.value = false;
+  });
+}
+
+export const clear = (): void => lookFor("");
+
 export function findLike(photo: Photo): void {
-  text.value = "";
+  lookFor("");
   like.value = photo;
   if (failureOf(photo.vector.value)) retry(photo);
 }
 
+// Of the search that is about to begin or under way.
 let present: AbortController | null = null;
-let timer = 0;
+// Whether it was begun before the page's photos were what they are.
+let stale = false;
 
-function begin(pauseMs: number, search: (signal: AbortSignal) => Promise<void>): void {
-  const mine = new AbortController();
-  present = mine;
-  timer = window.setTimeout(() => {
-    search(mine.signal).catch((error: unknown) => {
-      const failure = error instanceof ApiError ? error : new ApiError("failed", String(error));
-      if (failure.kind === "aborted" || mine.signal.aborted) return;
-      vector.value = failed(failure);
-      hits.value = [];
-    });
+function begin(pauseMs: number): void {
+  present?.abort();
+  const mine = (present = new AbortController());
+  setTimeout(async () => {
+    if (!mine.signal.aborted) await look(mine.signal);
+    if (present !== mine) return;
+    present = null;
+    if (stale) begin(AGAIN_MS);
   }, pauseMs);
 }
 
 effect(() => {
   const wanted = text.value.trim();
   const other = like.value;
-  const otherVector = other?.vector.value;
+  const read = other?.vector.value ?? null;
+  void all.value;
   present?.abort();
-  clearTimeout(timer);
-  remarks.value = [];
-  if (other && otherVector) {
-    vector.value = otherVector;
-    hits.value = [];
-    if (otherVector.state === "done" && hasIndex.peek()) {
-      begin(0, async (signal) => look({ photo: await other.data() }, signal));
-    }
-  } else if (wanted) {
-    if (vector.peek()?.state !== "done") vector.value = { state: "working" };
-    begin(PAUSE_MS, async (signal) => {
-      const query = parseQuery(wanted);
-      if (query.wanted === null) {
-        vector.value = null;
-        hits.value = [];
-        return;
-      }
-      const [own, ...unwanted] = await textVectors([query.wanted, ...query.unwanted], signal);
-      if (signal.aborted) return;
-      vector.value = { state: "done", value: queryVector(own!, unwanted) };
-      if (hasIndex.peek()) await look({ text: wanted }, signal);
-    });
+  present = null;
+  if (read && read.state !== "done") {
+    search.value = read;
+  } else if (other || (wanted && parseQuery(wanted).wanted !== null)) {
+    if (search.peek()?.state !== "done") search.value = { state: "working" };
+    begin(other ? 0 : PAUSE_MS);
   } else {
-    vector.value = null;
-    hits.value = [];
+    search.value = null;
+    leftOut.value = false;
+    remarks.value = [];
   }
 });
 
-async function look(query: { text: string } | { photo: string }, signal: AbortSignal): Promise<void> {
-  const got = await ask<{ hits: Hit[]; remarks: string[] }>("v1/search", { ...query, k: MOST_HITS }, { signal });
-  if (signal.aborted) return;
-  hits.value = got.hits;
-  remarks.value = got.remarks;
+// Photos that come and are read while one looks do not begin the search anew, or it might never end.
+effect(() => {
+  void readable.value;
+  if (present) stale = true;
+  else if (search.peek()) begin(AGAIN_MS);
+});
+
+async function look(signal: AbortSignal): Promise<void> {
+  stale = false;
+  const own = readable.peek();
+  const [wanted, other] = [text.peek().trim(), like.peek()];
+  // One that has just been taken away.
+  if (other && !own.includes(other)) return;
+  const query = other ? { like: own.indexOf(other) } : { text: wanted, ...(all.peek() && { min_probability: 0 }) };
+  const body = { ...query, vectors: own.map(codedVector), names: own.map((one) => one.name), k: MOST_HITS };
+  try {
+    const got = await ask<Answer>("v1/page/search", body, { signal });
+    if (signal.aborted) return;
+    const value = got.hits.map((one) => (one.own === null ? { ...one, own: null } : { ...one, own: own[one.own]! }));
+    batch(() => {
+      search.value = { state: "done", value };
+      leftOut.value = got.left_out > 0;
+      remarks.value = got.remarks;
+    });
+  } catch (error) {
+    const failure = error instanceof ApiError ? error : new ApiError("failed", String(error));
+    if (failure.kind !== "aborted" && !signal.aborted) search.value = failed(failure);
+  }
+}
+
+interface Answer {
+  hits: (Hit & { own: number | null })[];
+  left_out: number;
+  remarks: string[];
 }
 
 /** What the best of those found has, of which the others have their share. */
-export const best = computed(() => Math.max(0, ...found.value.map((one) => one.score), ...hits.value.map((one) => one.score)));
+export const best = computed(() => Math.max(0, ...found.value.map((one) => one.score)));
 
 const FEW = 8;
 
 /** A few photos of the index, for who has not looked for anything yet: those most like a photo. */
 export async function fewOfIndex(): Promise<Hit[]> {
-  const got = await ask<{ hits: Hit[] }>("v1/search", { text: "a photo", k: FEW });
+  const got = await ask<{ hits: Hit[] }>("v1/search", { text: "a photo", k: FEW, min_probability: 0 });
   return got.hits.filter((one) => !one.gone);
 }
 

@@ -1,8 +1,8 @@
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { CaptionText } from "./caption-text";
 import { abilities, can } from "./connection";
 import { copy, download } from "./export";
-import { best } from "./find";
 import { t } from "./language";
 import { captionOf, failureOf, keeps, photos, remove, retry, selectedId, type Photo } from "./photos";
 import { Picture } from "./picture";
@@ -44,23 +44,24 @@ export function Gallery() {
           {t().removeAll}
         </button>
       </div>
-      <Cells shown={photos.value.map((photo) => ({ photo }))} />
+      <Cells shown={photos.value} />
     </section>
   );
 }
 
-export function Cells({ shown }: { shown: { photo: Photo; score?: number }[] }) {
-  const stop = shown.some(({ photo }) => photo.id === selectedId.value) ? selectedId.value : shown[0]?.photo.id;
+export function Cells({ shown }: { shown: Photo[] }) {
+  const stop = shown.find((photo) => photo.id === selectedId.value) ?? shown[0];
   return (
     <ul class="cells" onKeyDown={move}>
-      {shown.map(({ photo, score }) => (
-        <Cell key={photo.id} photo={photo} score={score} stop={photo.id === stop} />
+      {shown.map((photo) => (
+        <Cell key={photo.id} photo={photo} stop={photo === stop} />
       ))}
     </ul>
   );
 }
 
-function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: boolean }) {
+/** A photo of the page. fit: how well it fits what is looked for. */
+export function Cell({ photo, stop, fit }: { photo: Photo; stop: boolean; fit?: ComponentChildren }) {
   const work = can("caption") || !abilities.value ? captionOf(photo) : photo.vector.value;
   const failure = failureOf(work);
   const caption = captionOf(photo);
@@ -95,7 +96,7 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
             <span class="file" title={photo.name}>
               {photo.name}
             </span>
-            {score !== undefined && <Score value={score} />}
+            {fit}
           </span>
         </span>
       </button>
@@ -112,17 +113,6 @@ function Cell({ photo, score, stop }: { photo: Photo; score?: number; stop: bool
         </div>
       )}
     </li>
-  );
-}
-
-/** How similar it is, beside the best of those found; the number itself means little across models. */
-export function Score({ value }: { value: number }) {
-  const said = `${t().score} ${value.toFixed(2)}`;
-  return (
-    <span class="score" title={said}>
-      <span class="unseen">{said}</span>
-      <meter min={0} max={best.value || 1} value={Math.max(0, value)} aria-hidden="true" />
-    </span>
   );
 }
 

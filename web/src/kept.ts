@@ -8,6 +8,8 @@ export interface Kept {
   name: string;
   source: string | null;
   blob: Blob;
+  /** What the server called it when it was sent; earlier pages kept none. */
+  held?: string | null;
   /** Of the model whose captions and vector these are. */
   files: string;
   captions: Record<string, Caption>;

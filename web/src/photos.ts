@@ -1,6 +1,6 @@
 // The photos of the page, and what the server has said about each.
 import { batch, computed, effect, signal, type Signal } from "@preact/signals";
-import { ApiError, abilities, ask, can } from "./connection";
+import { ApiError, abilities, ask, can, holdsNot } from "./connection";
 import { allKept, forget, keep, type Kept } from "./kept";
 import { language } from "./language";
 import { shrunk } from "./shrink";
@@ -57,7 +57,10 @@ export class Photo {
   readonly asked = signal<Asked[]>([]);
   readonly heat = signal<HeatMap | null>(null);
   readonly leaving = new AbortController();
+  /** What the server calls it once it was sent, for as long as it holds it; null where it does not. */
+  held: string | null = null;
   private sent: Promise<Blob> | null = null;
+  private sending: Promise<void> | null = null;
 
   /** source: where it was fetched from; null for one of this machine's. */
   constructor(
@@ -88,13 +91,46 @@ export class Photo {
     }
   }
 
+  /** Send it, where the server holds none of it. Those who ask at the same time wait for the same. */
+  async hold(options: Options): Promise<void> {
+    if (this.held !== null) return;
+    this.sending ??= (async () => {
+      try {
+        this.held = (await ask<{ photo: string | null }>("v1/page/hold", await this.blob(), options)).photo;
+      } finally {
+        this.sending = null;
+      }
+    })();
+    await this.sending;
+  }
+
   data = async (): Promise<string> => dataUrl(await this.blob());
 
   /** The file is what is sent. */
-  asSent(): this {
+  asSent(held: string | null): this {
     this.sent = Promise.resolve(this.file);
+    this.held = held;
     return this;
   }
+}
+
+/**
+ * Ask about a photo, which is sent but once: the server holds it for a while. Where it does not any more, or was
+ * started since, the photo is sent again; where it has no room for it, with the request itself.
+ */
+async function askOf<T>(photo: Photo, path: string, body: object, options: Options): Promise<T> {
+  for (let tries = 0; tries < 2; tries++) {
+    await photo.hold(options);
+    const name = photo.held;
+    if (name === null) break;
+    try {
+      return await ask<T>(path, { photo: name, ...body }, options);
+    } catch (error) {
+      if (!holdsNot(error)) throw error;
+      if (photo.held === name) photo.held = null;
+    }
+  }
+  return ask<T>(path, { photo: await photo.data(), ...body }, options);
 }
 
 const dataUrl = (blob: Blob): Promise<string> =>
@@ -160,11 +196,18 @@ export function remove(...gone: Photo[]): void {
     photo.leaving.abort();
     URL.revokeObjectURL(photo.url);
     void forget(photo.key);
+    letGo(photo);
   }
   batch(() => {
     if (gone.some((photo) => photo.id === selectedId.value)) selectedId.value = null;
     photos.value = photos.value.filter((one) => !gone.includes(one));
   });
+}
+
+/** The server need not hold it any longer. */
+function letGo(photo: Photo): void {
+  if (photo.held !== null) ask("v1/page/forget", { photo: photo.held }).catch(() => {});
+  photo.held = null;
 }
 
 /** Whether the photos that this browser has kept are here. */
@@ -177,7 +220,7 @@ const unsettled = new Map<Photo, Kept>();
 /** What was there before the page was loaded again. opened: the key of the photo that was open. */
 export async function restore(opened: string | undefined): Promise<void> {
   for (const one of await allKept()) {
-    unsettled.set(new Photo(++lastId, one.blob, one.name, one.source, one.key).asSent(), one);
+    unsettled.set(new Photo(++lastId, one.blob, one.name, one.source, one.key).asSent(one.held ?? null), one);
   }
   batch(() => {
     photos.value = [...unsettled.keys(), ...photos.value];
@@ -207,9 +250,10 @@ async function keepNow(photo: Photo): Promise<void> {
     if (work.state === "done") captions[name] = work.value;
   }
   const vector = photo.vector.value.state === "done" ? photo.vector.value.value : null;
-  const { key, name, source } = photo;
+  const { key, name, source, held } = photo;
   const files = abilities.value?.files ?? "";
-  if (!photo.leaving.signal.aborted) keeps.value = await keep({ key, name, source, blob, files, captions, vector });
+  const kept = { key, name, source, blob, held, files, captions, vector };
+  if (!photo.leaving.signal.aborted) keeps.value = await keep(kept);
   // Taken away meanwhile.
   if (photo.leaving.signal.aborted) void forget(key);
 }
@@ -250,15 +294,15 @@ function read(photo: Photo, wanted: string): void {
     });
   };
   say({ state: "waiting" });
-  const path = `v1/page/read${captions ? `?${new URLSearchParams({ language: wanted })}` : ""}`;
-  later(() => run(photo, say, async (options) => ask(path, await photo.blob(), options)).then(() => settled(photo)));
+  const body = captions ? { language: wanted } : {};
+  later(() => run(photo, say, (options) => askOf(photo, "v1/page/read", body, options)).then(() => settled(photo)));
 }
 
 function caption(photo: Photo, wanted: string): void {
   const say = (work: Work<Caption>) => sayCaption(photo, wanted, work);
   say({ state: "waiting" });
-  const path = `v1/caption?${new URLSearchParams({ language: wanted })}`;
-  later(() => run(photo, say, async (options) => ask(path, await photo.blob(), options)).then(() => settled(photo)));
+  const body = { language: wanted };
+  later(() => run(photo, say, (options) => askOf(photo, "v1/caption", body, options)).then(() => settled(photo)));
 }
 
 function sayCaption(photo: Photo, language: string, work: Work<Caption>): void {
@@ -268,8 +312,12 @@ function sayCaption(photo: Photo, language: string, work: Work<Caption>): void {
 /** Keep what was said; what is no photo is not kept. */
 async function settled(photo: Photo): Promise<void> {
   const failures = [photo.vector.peek(), ...Object.values(photo.captions.peek())].map(failureOf);
-  if (failures.some((one) => one && !one.again)) await forget(photo.key);
-  else await keepNow(photo).catch(() => {});
+  if (failures.some((one) => one && !one.again)) {
+    letGo(photo);
+    await forget(photo.key);
+  } else {
+    await keepNow(photo).catch(() => {});
+  }
 }
 
 /** What failed is tried again. */
@@ -282,13 +330,13 @@ export function question(photo: Photo, text: string, answers: string[] | null): 
   const work = signal<Work<Answer>>({ state: "waiting" });
   photo.asked.value = [{ question: text, answers, work }, ...photo.asked.value];
   const body = { question: text, top: 3, ...(answers && { answers }) };
-  void run<Answer>(
-    photo,
-    (value) => {
-      work.value = value;
-    },
-    async (options) => ask("v1/ask", { photo: await photo.data(), ...body }, options),
-  );
+  const { held } = photo;
+  const say = (value: Work<Answer>) => {
+    work.value = value;
+  };
+  void run(photo, say, (options) => askOf(photo, "v1/ask", body, options)).then(() => {
+    if (photo.held !== held) void keepNow(photo).catch(() => {});
+  });
 }
 
 export async function vectors(
@@ -299,6 +347,20 @@ export async function vectors(
   const body = { input, modality, encoding_format: "base64" };
   const got = await ask<{ data: { embedding: string }[] }>("v1/embeddings", body, { signal });
   return got.data.map(({ embedding }) => decoded(embedding));
+}
+
+const coded = new WeakMap<Float32Array, string>();
+
+/** A photo's vector as the server sent it. */
+export function codedVector(photo: Photo): string {
+  const work = photo.vector.peek();
+  if (work.state !== "done") return "";
+  let written = coded.get(work.value);
+  if (written === undefined) {
+    written = btoa(Array.from(new Uint8Array(work.value.buffer), (one) => String.fromCharCode(one)).join(""));
+    coded.set(work.value, written);
+  }
+  return written;
 }
 
 function decoded(vector: string): Float32Array {

@@ -1,23 +1,28 @@
+import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { abilities, can } from "./connection";
 import {
+  all,
+  best,
   clear,
   fewOfIndex,
   found,
-  hasIndex,
-  hits,
+  leftOut,
   like,
+  lookFor,
   open,
   remarks,
+  search,
   searching,
   text,
   thumbnail,
   unread,
-  vector,
+  type Found,
   type Hit,
 } from "./find";
-import { Cells, move, Score } from "./gallery";
+import { Cell, move } from "./gallery";
 import { t } from "./language";
+import { photos, selectedId } from "./photos";
 import { Picture } from "./picture";
 import { errorText } from "./work-line";
 
@@ -35,10 +40,7 @@ export function SearchBox() {
         autocomplete="off"
         enterkeyhint="search"
         value={text.value}
-        onInput={(event) => {
-          like.value = null;
-          text.value = event.currentTarget.value;
-        }}
+        onInput={(event) => lookFor(event.currentTarget.value)}
         onKeyDown={(event) => {
           // Not the selected photo's end, too.
           if (event.key !== "Escape") return;
@@ -57,14 +59,12 @@ export function SearchBox() {
 
 export function Results() {
   const shown = found.value;
-  const state = vector.value;
-  const count = shown.length + hits.value.length;
-  const about = like.value ? t().foundSimilar(count, like.value.name) : t().found(count, text.value.trim());
-  const said = state?.state !== "done" ? "" : count ? about : t().nothing;
+  const state = search.value;
+  const stop = shown.find((one) => one.own && one.own.id === selectedId.value) ?? shown[0];
   return (
     <section aria-label={t().results} class="results">
       <p role="status" class="about">
-        {said} {unread.value ? t().stillReading(unread.value) : ""}
+        {state?.state === "done" ? outcome(shown.length) : ""} {unread.value ? t().stillReading(unread.value) : ""}
       </p>
       {remarks.value.map((remark) => (
         <p key={remark} role="note" class="about">
@@ -72,19 +72,51 @@ export function Results() {
         </p>
       ))}
       {state?.state === "failed" && <p class="error">{errorText(state.kind, state.message)}</p>}
-      {hasIndex.value && shown.length > 0 && <h2>{t().onPage}</h2>}
-      <Cells shown={shown} />
-      {hits.value.length > 0 && (
-        <>
-          <h2>{t().inIndex(abilities.value?.index ?? 0)}</h2>
-          <ul class="cells" onKeyDown={move}>
-            {hits.value.map((hit, place) => (
-              <HitCell key={hit.photo} hit={hit} stop={place === 0} />
-            ))}
-          </ul>
-        </>
+      <ul class="cells" onKeyDown={move}>
+        {shown.map((one) =>
+          one.own ? (
+            <Cell key={one.own.id} photo={one.own} stop={one === stop} fit={<Fit found={one} />} />
+          ) : (
+            <HitCell key={one.photo} hit={one} stop={one === stop} fit={<Fit found={one} />} />
+          ),
+        )}
+      </ul>
+      {state?.state === "done" && leftOut.value && (
+        <button type="button" onClick={() => (all.value = true)}>
+          {shown.length ? t().showAll : t().showNearest}
+        </button>
       )}
     </section>
+  );
+}
+
+function outcome(count: number): string {
+  if (like.value) return t().foundSimilar(count, like.value.name);
+  if (count) return t().found(count, text.value.trim());
+  return photos.value.length || abilities.value?.index ? t().nothingFits(text.value.trim()) : t().nothing;
+}
+
+/** How probable it is that it fits; where the model does not say, how similar it is beside the best of those found:
+ * the number itself means little across models. */
+function Fit({ found }: { found: Found }) {
+  const { score, probability } = found;
+  const similar = `${t().score} ${score.toFixed(2)}`;
+  if (probability === null) {
+    return (
+      <span class="score" title={similar}>
+        <span class="unseen">{similar}</span>
+        <meter min={0} max={best.value || 1} value={Math.max(0, score)} aria-hidden="true" />
+      </span>
+    );
+  }
+  return (
+    <span class="score probable" title={`${t().probability}, ${similar}`}>
+      <meter min={0} max={1} value={probability} aria-hidden="true" />
+      <span>
+        <span class="unseen">{t().probability} </span>
+        {Math.round(100 * probability)}%
+      </span>
+    </span>
   );
 }
 
@@ -99,17 +131,18 @@ export function IndexAtFirst() {
       <h2 id="index-title">{t().inIndex(abilities.value?.index ?? 0)}</h2>
       <ul class="cells" onKeyDown={move}>
         {few.map((hit, place) => (
-          <HitCell key={hit.photo} hit={hit} stop={place === 0} bare />
+          <HitCell key={hit.photo} hit={hit} stop={place === 0} />
         ))}
       </ul>
     </section>
   );
 }
 
-/** A photo of the index; chosen, it is fetched and becomes one of the page. bare: without how well it fits. */
-function HitCell({ hit, stop, bare = false }: { hit: Hit; stop: boolean; bare?: boolean }) {
+/** A photo of the index; chosen, it is fetched and becomes one of the page. fit: how well it fits, in results. */
+function HitCell({ hit, stop, fit }: { hit: Hit; stop: boolean; fit?: ComponentChildren }) {
   const [url, setUrl] = useState("");
   const [failed, setFailed] = useState("");
+  const [opening, setOpening] = useState(false);
   useEffect(() => {
     if (hit.gone) return;
     let here = true;
@@ -131,18 +164,26 @@ function HitCell({ hit, stop, bare = false }: { hit: Hit; stop: boolean; bare?: 
         onClick={() => {
           if (hit.gone) return;
           setFailed("");
-          open(hit.photo).catch((error) => setFailed(errorText(error.kind, error.message)));
+          setOpening(true);
+          open(hit.photo)
+            .catch((error) => setFailed(errorText(error.kind, error.message)))
+            .finally(() => setOpening(false));
         }}
       >
         {url ? <Picture key={url} src={url} alt="" /> : <span class="no-picture" />}
         <span class="words">
           {hit.gone && <span>{t().photoGone}</span>}
+          {opening ? (
+            <span class="muted small">{t().opening}</span>
+          ) : (
+            fit && !hit.gone && <span class="muted small">{t().ofIndex}</span>
+          )}
           {failed && <span class="error">{failed}</span>}
           <span class="name">
             <span class="file" title={hit.photo}>
               {hit.photo.split(/[\\/]/).pop()}
             </span>
-            {!bare && <Score value={hit.score} />}
+            {fit}
           </span>
         </span>
       </button>

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./connection";
-import { vector } from "./find";
+import { queryOf } from "./find";
 import { t } from "./language";
 import { type HeatMap, type Photo } from "./photos";
 import { drawHeat, effects, heatMap, hottest, type Word } from "./why";
@@ -36,13 +36,13 @@ export function Why({ photo, query }: { photo: Photo; query: string }) {
   }, [query, photo.id]);
 
   async function look(): Promise<void> {
-    const wanted = vector.value;
-    if (wanted?.state !== "done") return;
     const mine = leaving.current.signal;
     setLooking(true);
     setFailed("");
     try {
-      const found = await heatMap(photo.url, wanted.value, mine);
+      const wanted = await queryOf(query, mine);
+      if (wanted === null) return;
+      const found = await heatMap(photo.url, wanted, mine);
       if (mine.aborted) return;
       photo.heat.value = found;
       document.querySelector(".details figure")?.scrollIntoView({ block: "nearest" });
@@ -86,13 +86,18 @@ function Words({ words }: { words: Word[] }) {
                 <span>{word.text}</span>
               )}
               <meter min={0} max={most} value={Math.abs(word.effect)} aria-hidden="true" />
-              <span class="score">{`${word.effect < 0 ? "−" : "+"}${Math.abs(word.effect).toFixed(2)}`}</span>
+              <span class="score">{signed(word.effect)}</span>
             </li>
           ))}
         </ul>
       )}
     </>
   );
+}
+
+function signed(value: number): string {
+  const size = Math.abs(value).toFixed(2);
+  return Number(size) === 0 ? size : `${value < 0 ? "−" : "+"}${size}`;
 }
 
 function whereIn(map: HeatMap): string {

@@ -46,6 +46,7 @@ th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px so
 th { font-weight: 600; opacity: .75; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td.wide { width: 40%; }
+@media (max-width: 40rem) { :is(td, th).wide { display: none; } }
 .bar { display: block; position: relative; height: .8rem; background: var(--soft); border-radius: 2px; }
 .bar i { position: absolute; inset: 0 auto 0 0; background: var(--accent); border-radius: 2px; }
 .bar b { position: absolute; top: .3rem; height: .2rem; background: currentColor; opacity: .75; }
@@ -118,7 +119,7 @@ def _figures(evaluation: Evaluation) -> str:
         )
     return (
         '<h2>Figures</h2><table><tr><th></th><th>metric</th><th class="number">value</th>'
-        f'<th class="number">95% interval</th><th></th></tr>{"".join(lines)}</table>'
+        f'<th class="number">95% interval</th><th class="wide"></th></tr>{"".join(lines)}</table>'
     )
 
 
@@ -150,7 +151,8 @@ def _labels(evaluation: Evaluation) -> Iterator[str]:
     yield (
         f"<details{' open' if len(found.per_class) <= _FEW_LABELS else ''}>"
         f"<summary>{len(found.per_class)} labels</summary>"
-        '<table><tr><th>label</th><th class="number">photos</th><th class="number">top-1</th><th></th>'
+        '<table><tr><th>label</th><th class="number">photos</th><th class="number">top-1</th>'
+        '<th class="wide"></th>'
         f'<th class="number">top-5</th></tr>{lines}</table></details>'
     )
     yield from _confused(found)

@@ -14,6 +14,7 @@ from seetell.core.errors import UsageError
 from seetell.core.results import Caption, Failure, Hit
 from seetell.media.images import Photo
 from seetell.media.listing import Skipped
+from seetell.search.beside import Beside, Both
 from seetell.search.chances import Chances, chances_of
 from seetell.search.checking import WORDS, Check, recall
 from seetell.search.combining import fused, reranked
@@ -22,8 +23,8 @@ from seetell.search.query import parse_query, query_vector
 from seetell.search.rows import Rows, Scored, one_of_each, without_copies
 from seetell.search.stored_rows import StoredRows
 from seetell.search.updating import Change
+from seetell.tasks.api import AnyModel
 from seetell.tasks.context import at_least_one
-from seetell.tasks.model import Model
 from seetell.tasks.remarks import remarks_on
 
 # So many of the nearest are looked at to see whether any fits, however few are asked for.
@@ -71,7 +72,7 @@ class PhotoIndex:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None, model: Model, *, threads: int | None = None
+        self, path: str | os.PathLike[str] | None, model: AnyModel, *, threads: int | None = None
     ) -> None:
         if "embed" not in model.tasks:
             raise UsageError(f"{model.name} cannot embed photos, so it cannot search them")
@@ -225,6 +226,41 @@ class PhotoIndex:
                 found = without_copies(find, depth, found)
             answers.append(self._fitting(found, k, chances))
         return answers
+
+    def search_beside(
+        self,
+        query: str | NDArray[np.float32],
+        vectors: NDArray[np.float32],
+        *,
+        names: Sequence[str] = (),
+        k: int = 10,
+        min_probability: float | None = None,
+    ) -> Both:
+        """As :meth:`search`, in one ranking with other photos, of which there are the vectors alone; they are
+        judged as if they were of the index. Where there are probabilities, the most probable comes first.
+
+        query: a text, or the vector float32[S] of a photo to find others like. vectors: float32[N, S], of
+        unit length; N may be 0. names: of their files, N or none; one that has a copy in the index is found
+        in its place. k: how many of the index; of the others there are all that fit. Raises as
+        :meth:`search` does.
+        """
+        k, beside, chances = at_least_one(k, "k"), Beside(vectors, names), None
+        if isinstance(query, str):
+            parsed = parse_query(query, None)
+            vector = query_vector(parsed, self._model)
+            chances = chances_of(parsed, vector, self._model, min_probability)
+        else:
+            vector = query
+        depth = self._depth(k, chances)
+
+        def find(count: int) -> list[Scored]:
+            return self._rows.nearest(vector[None], count, None)[0]
+
+        found = beside.merged(without_copies(find, depth, find(depth)), vector)
+        if chances is None or not found:
+            return Both(beside.hits([(one, None) for one in found], k), 0)
+        kept = chances.kept(found, beside.among(self._rows.sample()))
+        return Both(beside.hits(kept, k), len(found) - len(kept))
 
     def remarks(self, text: str, *, image: Photo | None = None) -> list[str]:
         """What is doubtful about searching for a text with this model: a script that it was never taught, an

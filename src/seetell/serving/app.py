@@ -28,12 +28,14 @@ from seetell.serving.cross_origin import for_origins
 from seetell.serving.docs_page import docs_page
 from seetell.serving.gate import Gate
 from seetell.serving.health import health_routes
+from seetell.serving.held import HeldPhotos
 from seetell.serving.lanes import caption_lane, photo_lane, text_lane
 from seetell.serving.limits import Limits
 from seetell.serving.metrics import Metrics
 from seetell.serving.model_pool import ModelPool, Source
 from seetell.serving.openai_api import openai_routes
 from seetell.serving.own_api import own_routes
+from seetell.serving.page_api import page_api_routes
 from seetell.serving.page_routes import content_security_policy, page_routes
 from seetell.serving.photo_index_api import ServedIndex, index_routes
 from seetell.serving.photos import PhotoReader
@@ -120,10 +122,12 @@ class App:
                 at_once=limits.fetches,
                 reach=reach,
             )
+        held = HeldPhotos(limits.held_bytes, limits.held_s)
         self.serving = Serving(
             pool=ModelPool(sources, memory_bytes, default_stays=index is not None),
             limits=limits,
-            photos=PhotoReader(limits.photo_bytes, None if fetcher is None else fetcher.fetch),
+            photos=PhotoReader(limits.photo_bytes, None if fetcher is None else fetcher.fetch, held),
+            held=held,
             workers=workers,
         )
         self._index = index
@@ -158,6 +162,7 @@ class App:
         api.include_router(index_routes(self.serving, self._index))
         api.add_api_route("/docs", self._docs, include_in_schema=False)
         api.include_router(page_routes(self.serving, self._index, self._root_path))
+        api.include_router(page_api_routes(self.serving, self._index))
         for kind in (RequestValidationError, HTTPException, Problem, SeetellError, Exception):
             api.add_exception_handler(kind, _answer)
         return api
@@ -179,11 +184,13 @@ class App:
         self._metrics.follow(lambda: batcher.waiting, lambda: len(serving.pool.loaded))
         async with AsyncExitStack() as open_index:
             warming = asyncio.create_task(self._get_ready(open_index))
+            sweeping = asyncio.create_task(serving.held.drop_old_for_ever())
             try:
                 yield
             finally:
                 warming.cancel()
-                await asyncio.gather(warming, return_exceptions=True)
+                sweeping.cancel()
+                await asyncio.gather(warming, sweeping, return_exceptions=True)
                 if self._index is not None:
                     await self._index.close()
                 await batcher.close()

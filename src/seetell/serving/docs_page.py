@@ -15,6 +15,7 @@ pre { overflow: auto; padding: .5rem; white-space: pre-wrap; overflow-wrap: anyw
 b { display: inline-block; width: 3.5rem }
 textarea { display: block; box-sizing: border-box; width: 100%; height: 9rem; font: .9rem/1.4 monospace }
 button { font: inherit; padding: .3rem 1rem; margin: .5rem 0 }
+form label { display: block; margin-top: .5rem }
 """
 
 # Below a proxy's prefix the page lies there, too: addresses are relative to it. Nothing that was answered is

@@ -8,16 +8,14 @@ from typing import Any
 
 from seetell.runtime.generation import GenerationOptions
 from seetell.serving.batching import Lane
-from seetell.tasks.answer_ways import chooses
-from seetell.tasks.context import Context
-from seetell.tasks.model import Model
+from seetell.tasks.api import AnyModel
 from seetell.tasks.remarks import is_cut
 
 # Rows of texts embedded together.
 _TEXTS = 64
 
 
-def photo_lane(model: Model, verb: str, **options: Any) -> Lane:
+def photo_lane(model: AnyModel, verb: str, **options: Any) -> Lane:
     """Items are photos; for ``ask``, (photo, question) pairs. Results are those of the facade's verb."""
 
     def run(items: list[Any]) -> Iterable[Any]:
@@ -36,7 +34,7 @@ class Watched:
     tell: Callable[[str], bool]
 
 
-def caption_lane(model: Model, language: str | None, options: GenerationOptions) -> Lane:
+def caption_lane(model: AnyModel, language: str | None, options: GenerationOptions) -> Lane:
     """Items are photos, watched ones among them; results are captions."""
 
     def run(items: list[Any]) -> Iterable[Any]:
@@ -53,7 +51,7 @@ def caption_lane(model: Model, language: str | None, options: GenerationOptions)
     return Lane("caption", (id(model), "caption", language, options), model.batch_size, run)
 
 
-def text_lane(model: Model) -> Lane:
+def text_lane(model: AnyModel) -> Lane:
     """Items are texts; results their vectors float32[S], how many tokens were read, and whether not all."""
 
     def run(items: list[Any]) -> Iterable[Any]:
@@ -61,11 +59,6 @@ def text_lane(model: Model) -> Lane:
         return zip(model.embed_texts(items), model.count_tokens(items), cut, strict=True)
 
     return Lane("embed", (id(model), "embed_texts"), _TEXTS, run)
-
-
-def writes_answers(model: Model) -> bool:
-    """Whether it writes answers to questions: each alternative is then one more beam of the search."""
-    return not chooses(Context(model.manifest, None, model.engine))
 
 
 def _hashable(value: Any) -> Any:

@@ -36,6 +36,8 @@ class Limits:
         body_timeout_s: for a body to arrive; 408 afterwards.
         fetch_timeout_s: for a photo's address, redirects and all.
         fetches: addresses fetched at the same time; others wait.
+        held_bytes: of all photos that are held for the page; those used least recently make room.
+        held_s: how long after its last use a photo of the page is held.
         drain_s: how long new requests are still taken after SIGTERM, while ``/ready`` already says no.
     """
 
@@ -50,4 +52,6 @@ class Limits:
     body_timeout_s: float = 30.0
     fetch_timeout_s: float = 10.0
     fetches: int = 16
+    held_bytes: int = 128 * MiB
+    held_s: float = 30 * 60.0
     drain_s: float = 1.0

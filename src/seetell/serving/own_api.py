@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from seetell.core.results import Answer, Caption, Classification, Match
 from seetell.serving.batching import Lane
-from seetell.serving.lanes import caption_lane, photo_lane, writes_answers
+from seetell.serving.lanes import caption_lane, photo_lane
 from seetell.serving.limits import MOST_BEAMS
 from seetell.serving.problems import Problem
 from seetell.serving.schemas import AskRequest, CaptionRequest, ClassifyRequest, MatchRequest
@@ -46,7 +46,8 @@ def own_routes(serving: Serving) -> APIRouter:
     @router.post("/ask", summary="Ask about a photo")
     async def ask(request: AskRequest) -> Answer:
         def lane(model: Model) -> Lane:
-            if request.top > MOST_BEAMS and request.answers is None and writes_answers(model):
+            # Each alternative of a written answer is one more beam of the search.
+            if request.top > MOST_BEAMS and request.answers is None and model.writes_answers:
                 raise Problem(
                     422,
                     f"top: this model writes its answers, of which it gives at most {MOST_BEAMS}",

@@ -12,26 +12,19 @@ import gzip
 import hashlib
 import io
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from PIL import Image
 from starlette.responses import Response
 
-from seetell.core.results import Caption
 from seetell.media.images import decode_image
 from seetell.search.index_folder import fingerprint_of
-from seetell.serving.batching import Lane
-from seetell.serving.lanes import caption_lane, photo_lane
-from seetell.serving.openai_api import coded
 from seetell.serving.photo_index_api import ServedIndex
 from seetell.serving.problems import Problem
 from seetell.serving.state import Serving
-from seetell.serving.uploads import data_url
-from seetell.tasks.model import Model
 
 # Photos of the index made smaller at the same time: a large one takes hundreds of megabytes.
 _DECODED_AT_ONCE = 2
@@ -57,17 +50,9 @@ class Abilities:
     samples: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """All that the page wants to know of a photo, which is then sent but once. vector: as embeddings in
-    base64. Each is None where the model does not give it."""
-
-    caption: Caption | None
-    vector: str | list[float] | None
-
-
 def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: str = "") -> APIRouter:
-    """``/``, open to everybody, and ``/v1/page`` with what is below it, behind the key."""
+    """``/``, open to everybody, and behind the key what it has to know: ``/v1/page``, samples and photos of
+    the index."""
     router = APIRouter(include_in_schema=False)
     html = resources.files("seetell.serving").joinpath("page", "index.html").read_bytes()
     if root_path:
@@ -113,26 +98,6 @@ def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: 
                 index=photos,
                 samples=sorted(samples),
             )
-
-    @router.post("/v1/page/read")
-    async def read(request: Request, language: Annotated[str | None, Query(max_length=20)] = None) -> Seen:
-        """The body is a photo, whatever its type is said to be."""
-        photo = await serving.photo(data_url(await request.body()))
-        async with serving.pool.lease() as model:
-            tasks = model.tasks
-
-            def captions(model: Model) -> Lane:
-                return caption_lane(model, language, model.generation_options())
-
-            def vectors(model: Model) -> Lane:
-                return photo_lane(model, "embed_images")
-
-            async def one(task: str, lane: Callable[[Model], Lane]) -> Any:
-                return (await serving.run(task, None, lane, [photo]))[0] if task in tasks else None
-
-            # One after the other: a photo takes no more than one place in the queue.
-            vector, caption = await one("embed", vectors), await one("caption", captions)
-        return Seen(caption, None if vector is None else coded(vector, "base64"))
 
     decoding = asyncio.Semaphore(_DECODED_AT_ONCE)
 

@@ -1,4 +1,5 @@
-"""Photos as requests carry them: a ``data:`` URL, or an address to fetch one from. Never a path."""
+"""Photos as requests carry them: a ``data:`` URL, an address to fetch one from, or the name of one that is
+held. Never a path."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from urllib.parse import unquote_to_bytes
 
 from seetell.core.errors import ImageError, UsageError
 from seetell.media.fetch import Arrived
+from seetell.serving.held import SCHEME as HELD
+from seetell.serving.held import HeldPhotos
 
 # From an address to the bytes there, each piece told as it arrives; refuses what may not be fetched.
 Fetch = Callable[[str, Arrived], Awaitable[bytes]]
@@ -33,22 +36,29 @@ class PhotoReader:
     Args:
         largest_bytes: of one photo.
         fetch: None where photos may not be fetched at all.
+        held: what has been sent for later requests; None where nothing is held.
     """
 
-    def __init__(self, largest_bytes: int, fetch: Fetch | None = None) -> None:
+    def __init__(
+        self, largest_bytes: int, fetch: Fetch | None = None, held: HeldPhotos | None = None
+    ) -> None:
         self._largest_bytes = largest_bytes
         self._fetch = fetch
+        self._held = held
 
     async def read(self, given: str, arrived: Arrived) -> bytes:
         """``arrived`` is told of what is fetched, piece by piece, and may end it by raising.
 
-        Raises ImageError, FetchError, and UsageError for what is no photo's address.
+        Raises ImageError, FetchError, UsageError for what is no photo's address, and Problem for one that is
+        not held any more.
         """
         if given[:1].isspace() or given[-1:].isspace():
             given = given.strip()
         scheme = given[:16].partition(":")[0].lower()
         if scheme == "data":
             return decode_data_url(given, self._largest_bytes)
+        if scheme == HELD and self._held is not None:
+            return self._held.get(given)
         if scheme in ("http", "https"):
             if self._fetch is None:
                 raise UsageError("this server fetches no addresses; send the photo as a data: URL")

@@ -9,6 +9,7 @@ from typing import Any
 
 from seetell.core.errors import ImageError, SeetellError
 from seetell.serving.batching import Batcher, Lane
+from seetell.serving.held import HeldPhotos
 from seetell.serving.limits import Limits
 from seetell.serving.model_pool import ModelPool
 from seetell.serving.photos import PhotoReader
@@ -44,6 +45,7 @@ class Serving:
     pool: ModelPool
     limits: Limits
     photos: PhotoReader
+    held: HeldPhotos
     workers: int
     _batcher: Batcher | None = None
     ready: bool = False

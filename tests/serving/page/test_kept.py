@@ -27,7 +27,7 @@ def test_a_reload_keeps_the_photos_and_asks_nothing_anew(visit: Open, model: Mod
     page = seen.page
     seen.drop(("b.png", jpeg(1)), ("a.png", jpeg(2)), ("note.txt", b"no photo"))
     expect(page.get_by_role("status").filter(has_text="1 could not be used")).to_be_visible()
-    expect(page.get_by_text("Kept in this browser, and nowhere else, until you remove them.")).to_be_visible()
+    expect(page.get_by_text("Kept in this browser until you remove them")).to_be_visible()
     seen.kept(2)
     asked = reads(seen)
     assert asked == 3

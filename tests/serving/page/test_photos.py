@@ -86,7 +86,7 @@ def test_a_photo_too_large_is_not_sent(visit: Open) -> None:
     # What the browser can read it makes smaller instead.
     seen.drop(("large.heic", b"\0" * 1001))
     expect(seen.photo("large.heic")).to_contain_text("too large")
-    assert not any("page/read" in url for url in seen.requests)
+    assert not any("page/hold" in url for url in seen.requests)
     expect(seen.page.get_by_role("button", name="Try again")).to_have_count(0)
     seen.photo("large.heic").locator("button.photo").click()
     expect(seen.page.locator("figcaption")).to_contain_text("too large")

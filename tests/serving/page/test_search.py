@@ -234,8 +234,8 @@ def test_the_index_is_searched_and_its_photos_opened(visit: Open, model: Model, 
     page.get_by_label("API key").fill("k")
     page.keyboard.press("Enter")
     page.get_by_label("Search the photos").fill("a dog")
-    expect(page.get_by_role("heading", name="In the server's index (5 photos)")).to_be_visible()
     assert comes_to_show(seen, ranked(model, "a dog"))
+    expect(page.locator(".results").get_by_text("In the server's index")).to_have_count(5)
     seen.until("[...document.querySelectorAll('.results img')].filter(i => i.naturalWidth).length === 5")
     best = ranked(model, "a dog")[0][0]
     page.locator(".results .photo").first.click()
@@ -278,6 +278,23 @@ def test_where_a_photo_the_browser_cannot_show_fits_is_not_known(visit: Open) ->
         "This kind of image is not read; convert it to JPEG or PNG."
     )
     expect(page.get_by_role("button", name="Show where")).to_be_enabled()
+
+
+def test_a_photo_of_the_index_that_takes_long_says_so(visit: Open, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(jpeg(1))
+    place = tmp_path / "photos.index"
+    PhotoIndex(place, model).add(tmp_path / "1.png")
+    page = visit(server={"index": ServedIndex(place)}).page
+    waiting: list[Any] = []
+    page.route("**/v1/page/photo*edge=1600*", lambda route: waiting.append(route))
+    page.get_by_label("Search the photos").fill("a dog")
+    cell = page.locator(".results .cell")
+    expect(cell).to_contain_text("In the server's index")
+    cell.get_by_role("button").click()
+    expect(cell).to_contain_text("opening…")
+    waiting[0].continue_()
+    expect(page.get_by_role("heading", name="1.png")).to_be_visible()
+    expect(cell).to_contain_text(model.caption(jpeg(1)).text)
 
 
 def test_a_photo_that_is_gone_is_marked(visit: Open, model: Model, tmp_path: Path) -> None:

@@ -49,4 +49,13 @@ svg text.mark { stroke: none; fill: var(--mark); opacity: 1; }
   td, th { padding-right: .5rem; }
   code { white-space: normal; }
 }
+/* On a phone what a reason means stands below it, not beside it a word to a line. */
+@media (max-width: 40rem) {
+  table:not(.numbers) :is(thead, td:empty) { display: none; }
+  table:not(.numbers) tr { display: grid; grid-template-columns: 1fr auto auto; padding: .35rem 0;
+    border-bottom: 1px solid var(--line); }
+  table:not(.numbers) :is(tbody, td) { display: block; border: 0; padding-block: 0; }
+  table:not(.numbers) td.bar { display: none; }
+  table:not(.numbers) td:nth-child(n + 5) { grid-column: 1 / -1; }
+}
 """
