@@ -216,6 +216,41 @@ def test_a_decoder_counts_by_the_steps_of_a_caption(tmp_path: Path, monkeypatch:
     assert compare(bundle, (FP32, BF16), lambda way: ToyEngine(), by_processor=True)[0].chosen == FP32
 
 
+def test_int8_may_leave_other_floats_in_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle(tmp_path, make_manifest(ToyEngine()))
+    mixed, other = Way("int8", "bf16", "f32"), Way("int8", "f32", "bf16")
+    seconds = {
+        (INT8, "image_encoder"): 0.010,
+        (INT8_BF16, "image_encoder"): 0.009,
+        (INT8, "text_decoder"): 0.001,
+        (INT8_BF16, "text_decoder"): 0.002,
+    }
+    made: list[Way] = []
+
+    def make(way: Way) -> ToyEngine:
+        made.append(way)
+        return ToyEngine()
+
+    def best_times_s(runs: Mapping[Way, Any], **_: object) -> dict[Way, float]:
+        return {way: seconds[way, run.args[0]] for way, run in runs.items()}
+
+    monkeypatch.setattr(comparison, "best_times_s", best_times_s)
+    found, engines = compare(bundle, (INT8, other, mixed, INT8_BF16), make, by_processor=True)
+    assert found.ms[mixed] == pytest.approx({"read 1": 9, "write 1": 24, "read 4": 9})
+    assert found.ms[other] == pytest.approx({"read 1": 10, "write 1": 40, "read 4": 10})
+    assert found.chosen == mixed
+    assert set(made) == set(engines) == {INT8, INT8_BF16}, "its times follow from these"
+    assert Comparison.of_document(found.document(), (INT8, other, mixed, INT8_BF16)) == found
+
+    def make_f32(way: Way) -> ToyEngine:
+        if way == INT8_BF16:
+            raise EngineError("no bf16")
+        return ToyEngine()
+
+    found, _ = compare(bundle, (INT8, other, mixed, INT8_BF16), make_f32, by_processor=True)
+    assert set(found.ms) == {found.chosen} == {INT8}
+
+
 def test_a_model_that_writes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make_manifest(ToyEngine())
     graphs = {"text_decoder": manifest.graphs["text_decoder"]}

@@ -43,15 +43,26 @@ _AGREEMENT = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """precision: what the bundle runs in. floats: what an int8 graph leaves in floats is computed in."""
+    """precision: what the bundle runs in. floats: what an int8 graph leaves in floats is computed in; the
+    text decoder's in ``decoder_floats``, where that is another."""
 
     precision: RunPrecision
     floats: Floats = "f32"
+    decoder_floats: Floats | None = None
 
     @property
     def name(self) -> str:
         """For people, and for what is kept."""
-        return f"int8, rest {self.floats}" if self.precision == "int8" else self.precision
+        if self.precision != "int8":
+            return self.precision
+        decoder = "" if self.decoder_floats is None else f", the decoder's {self.decoder_floats}"
+        return f"int8, rest {self.floats}{decoder}"
+
+    def of_graph(self, role: Role) -> Way:
+        """The way without ``decoder_floats`` in which this graph runs as it does in this one."""
+        if self.decoder_floats is None:
+            return self
+        return Way(self.precision, self.decoder_floats if role == "text_decoder" else self.floats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +118,31 @@ def compare(
     """Run the bundle's graphs each way, and choose; and the engines, which still hold them compiled.
 
     ways: the most exact first, which is chosen where nothing can be measured and then says itself what is
-    wrong: a comparison fails no one. make: the engine of a way. by_processor: as ``best_times_s`` has it.
+    wrong: a comparison fails no one. One that differs by graph comes with the two it is made of, whose times
+    tell its own. make: the engine of a way. by_processor: as ``best_times_s`` has it.
     """
     works = _works(bundle)
     runs = list(dict.fromkeys(run for counts in works.values() for run in counts))
     engines: dict[Way, Engine] = {}
     left_out: dict[Way, str] = {}
     for way in ways:
+        if way.decoder_floats is not None:
+            continue
         try:
             engine = make(way)
             engine.run(runs[0][0], usual_inputs(bundle.manifest, *runs[0]))
             engines[way] = engine
         except (EngineError, BundleDamaged) as error:
             left_out[way] = str(error)
-    ms = _times(bundle, works, runs, engines, by_processor) if engines else {}
+    able_ways = [way for way in ways if all(way.of_graph(role) in engines for role, _ in runs)]
+    ms = _times(bundle, works, runs, engines, able_ways, by_processor) if engines else {}
     chosen = ways[0]
     while able := {way: times for way, times in ms.items() if way not in left_out}:
         chosen = choose(able)
-        fault = _disagreement(bundle, {role for role, _ in runs}, chosen, engines[chosen])
+        # int8 is among them by its gate and fp32 is what was recorded.
+        if chosen.precision != "bf16":
+            break
+        fault = _disagreement(bundle, {role for role, _ in runs}, engines[chosen])
         if fault is None:
             break
         left_out[chosen], chosen = fault, ways[0]
@@ -148,9 +166,10 @@ def _times(
     works: Mapping[str, Mapping[Run, int]],
     runs: Sequence[Run],
     engines: Mapping[Way, Engine],
+    ways: Sequence[Way],
     by_processor: bool,
 ) -> dict[Way, dict[str, float]]:
-    """The ``ms`` of a Comparison."""
+    """The ``ms`` of a Comparison of ``ways``. engines: of those that run every graph alike."""
     took_s: dict[Run, dict[Way, float]] = {}
     for role, rows in runs:
         alone = took_s.get((role, 1))
@@ -167,10 +186,10 @@ def _times(
     able = {work: counts for work, counts in works.items() if counts.keys() <= took_s.keys()}
     return {
         way: {
-            work: 1000 * sum(count * took_s[run][way] for run, count in counts.items())
+            work: 1000 * sum(count * took_s[run][way.of_graph(run[0])] for run, count in counts.items())
             for work, counts in able.items()
         }
-        for way in (engines if able else ())
+        for way in (ways if able else ())
     }
 
 
@@ -189,11 +208,8 @@ def behind(ms: Mapping[Way, Mapping[str, float]], way: Way) -> float:
     return max(took / min(times[work] for times in ms.values()) for work, took in ms[way].items())
 
 
-def _disagreement(bundle: Bundle, roles: Collection[Role], way: Way, engine: Engine) -> str | None:
-    """Why a way may not be taken. int8 is among them by its gate and fp32 is what was recorded; bf16 has to
-    give what the check set says, where there is one."""
-    if way.precision != "bf16":
-        return None
+def _disagreement(bundle: Bundle, roles: Collection[Role], engine: Engine) -> str | None:
+    """Why bf16 may not be taken: it has to give what the check set says, where there is one."""
     outputs: dict[str, list[str]] = {role: list(bundle.manifest.graphs[role].outputs) for role in roles}
     try:
         cosines = run_cosines(bundle, engine, outputs).values()

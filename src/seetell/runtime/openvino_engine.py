@@ -88,6 +88,7 @@ class OpenVINOEngine(GraphEngine):
         bundle: gives the graphs.
         precision: ``fp32``, ``bf16`` or ``int8``.
         floats: what an int8 graph leaves in floats is computed in; the other precisions say so themselves.
+        decoder_floats: the same of the text decoder, where it is another.
         device: ``cpu`` or ``gpu`` (Intel's).
         threads: processor threads to use, None for all.
         streams: runs of one graph that compute side by side, each on its share of the threads. Together they
@@ -102,6 +103,7 @@ class OpenVINOEngine(GraphEngine):
         *,
         precision: str = "fp32",
         floats: Floats = "f32",
+        decoder_floats: Floats | None = None,
         device: str = "cpu",
         threads: int | None = None,
         streams: int = 1,
@@ -111,10 +113,12 @@ class OpenVINOEngine(GraphEngine):
         self._plugin = device.upper()
         _check_device(self._core, device)
         if precision != "int8":
-            floats = "bf16" if precision == "bf16" else "f32"
-        if floats == "bf16" and not _computes_bf16(self._core, self._plugin):
+            floats, decoder_floats = ("bf16" if precision == "bf16" else "f32"), None
+        if "bf16" in (floats, decoder_floats) and not _computes_bf16(self._core, self._plugin):
             raise PrecisionUnavailable(f"this {device} does not compute in bf16; use precision fp32")
-        self._properties = self._settings(floats, threads, streams)
+        self._properties = self._settings(threads, streams)
+        self._floats = floats
+        self._decoder_floats = floats if decoder_floats is None else decoder_floats
         self._lock = threading.Lock()
         self._role_locks: dict[str, threading.Lock] = {}
         self._compiled: dict[str, openvino.CompiledModel] = {}
@@ -145,11 +149,10 @@ class OpenVINOEngine(GraphEngine):
             self._idle.clear()
             self._compiled.clear()
 
-    def _settings(self, floats: Floats, threads: int | None, streams: int) -> dict[str, Any]:
+    def _settings(self, threads: int | None, streams: int) -> dict[str, Any]:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if streams > 1:
             settings = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(streams)}
-        settings["INFERENCE_PRECISION_HINT"] = floats
         if self._plugin == "CPU":
             settings["KV_CACHE_PRECISION"] = "f32"
             # A graph with int8 weights alone computes in floats, as its gate measured it; OpenVINO would
@@ -187,6 +190,8 @@ class OpenVINOEngine(GraphEngine):
 
     def _compile(self, role: str) -> openvino.CompiledModel:
         path = self._bundle.graph_path(cast("Role", role), self._precision)
+        floats = self._decoder_floats if role == "text_decoder" else self._floats
+        properties = {**self._properties, "INFERENCE_PRECISION_HINT": floats}
         cache = self._cache_folder()
         if cache is not None:
             try:
@@ -194,14 +199,14 @@ class OpenVINOEngine(GraphEngine):
                 # process that read what another is writing would be ended by the system (SIGBUS).
                 with in_turn(cache / f"{role}.lock"):
                     return self._core.compile_model(
-                        str(path), self._plugin, {**self._properties, "CACHE_DIR": str(cache)}
+                        str(path), self._plugin, {**properties, "CACHE_DIR": str(cache)}
                     )
             except Exception:
                 # A damaged or unwritable cache must cost time, never an answer. Whatever else is wrong
                 # shows again without it, just below.
                 shutil.rmtree(cache, ignore_errors=True)
         try:
-            return self._core.compile_model(str(path), self._plugin, self._properties)
+            return self._core.compile_model(str(path), self._plugin, properties)
         except Exception as error:
             # A damaged file fails in many obscure ways; the recorded hashes say which one it is.
             self._bundle.verify(full=True)

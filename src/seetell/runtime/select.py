@@ -69,6 +69,7 @@ def _openvino(bundle: Bundle, precision: str, device: str, threads: int | None, 
             bundle,
             precision=way.precision,
             floats=way.floats,
+            decoder_floats=way.decoder_floats,
             device=device,
             threads=threads,
             streams=streams,
@@ -102,6 +103,9 @@ def _ways(bundle: Bundle, precision: str, bf16: bool) -> list[Way]:
     """
     manifest = bundle.manifest
     int8 = [Way("int8", "f32"), *([Way("int8", "bf16")] if bf16 else [])]
+    if bf16 and "text_decoder" in manifest.graphs and len(manifest.graphs) > 1:
+        # A large product may gain by what costs time in a small one.
+        int8[1:1] = [Way("int8", "f32", "bf16"), Way("int8", "bf16", "f32")]
     if precision == "int8":
         return int8
     if precision == "bf16":
