@@ -8,7 +8,8 @@ words, `--synonyms`; a table of Chinese ones). Photos of another kind than those
 go with them (`--named`: photo -> language -> names for what it shows): there a caption is right where it says
 one of the names, and of a picture without any it never is. With questions whether things are there and the
 words by which captions name them (`--things`: language -> a list of AskedThing, as a manifest has it), what
-the model itself answers about what its caption names is held against it. The probability is fitted on every
+the model itself answers about what its caption names is held against it. So is how well the photo is fitted
+by what says nothing of it (the last of the bundle's prompts `unsure`). The probability is fitted on every
 second photo by number. The model is unsure of a caption that is more probably wrong than right
 (`--least 0.5`), and of as many more as it takes for `--right 80` of 100 captions that are shown to be right
 on those photos. What comes of both is measured on the other photos and printed, a JSON object for each
@@ -92,10 +93,12 @@ def fit_captions(
     *,
     named: Sequence[NamedPhoto] = (),
     things: Sequence[AskedThing] = (),
+    instead: Sequence[str] = (),
     right_percent: float = RIGHT_PERCENT,
     least: float = LEAST,
 ) -> tuple[CaptionConfidence, dict[str, Any]]:
-    """What is fitted on one half of the photos, and how it does on the other.
+    """What is fitted on one half of the photos, and how it does on the other. instead: what may be said in
+    place of an unsure caption.
 
     Raises UsageError where no threshold makes ``right_percent`` of the captions right.
     """
@@ -104,12 +107,14 @@ def fit_captions(
     texts = [one.written for one in captions]
     said = {text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text.strip()))}
     vectors = model.embed_texts(list(said))
+    images = model.embed_images(photos)
     cosines = np.array(
         [
             float(image @ vectors[said[text]]) if text in said else 0.0
-            for image, text in zip(model.embed_images(photos), texts, strict=True)
+            for image, text in zip(images, texts, strict=True)
         ]
     )
+    contrast = images @ model.embed_texts([instead[-1]])[0] if instead else None
     scores = np.array([one.score for one in captions])
     there = np.array(_presence(model, photos, texts, Naming(things, language)))
     right = np.array(
@@ -126,8 +131,14 @@ def fit_captions(
     )
     captioned = np.arange(len(photos)) < len(records)
     shows = np.array([True] * len(records) + [bool(one.names) for one in named])
-    fitted = fit_confidence(scores[even], cosines[even], right[even], there[even] if things else None)
-    chances = fitted.chances(scores, cosines, there)
+    fitted = fit_confidence(
+        scores[even],
+        cosines[even],
+        right[even],
+        there[even] if things else None,
+        None if contrast is None else contrast[even],
+    )
+    chances = fitted.chances(scores, cosines, there, contrast)
     threshold = pick_threshold(chances[even].tolist(), right[even].astype(float).tolist(), right_percent)
     if threshold is None:
         raise UsageError(
@@ -140,6 +151,7 @@ def fit_captions(
         log_prob_weight=fitted.log_prob_weight,
         match_weight=fitted.match_weight,
         presence_weight=fitted.presence_weight,
+        contrast_weight=fitted.contrast_weight,
         things=tuple(things),
         unsure_below=unsure_below,
     )
@@ -235,6 +247,7 @@ def fit_bundle(
                 vocabulary,
                 named=[] if named is None else read_named(named, language),
                 things=asked.get(language, ()),
+                instead=model.manifest.prompts.get("unsure", {}).get(language, ()),
                 right_percent=right_percent,
                 least=least,
             )

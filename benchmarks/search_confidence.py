@@ -60,7 +60,7 @@ INDEXES = ((900, 4, 250), (100, 4, 60))
 QUERIES, LISTS, HITS, LABELS = 200, 400, 10, 8
 # Of 100 absent things of the train photos so many are answered: chosen for no more than 10 on the dev photos,
 # where Chinese ones do worse. And of 100 lists of which no label fits.
-ANSWERED_SEARCHES = {"en": 9.5, "zh": 8.0}
+ANSWERED_SEARCHES = {"en": 10.0, "zh": 9.0}
 ANSWERED_LISTS, HIT_BELOW = 7.5, 0.05
 COLOURS = {"red", "blue", "green", "yellow", "orange", "pink", "white", "black", "brown"}
 # From this thing on come what most photos show, colours and what people do: no labels.

@@ -187,6 +187,14 @@ def test_the_readme_prints_what_was_measured(page: str, language: str) -> None:
     assert [line for line in printed.splitlines() if line and line not in lines] == []
 
 
+def test_the_page_of_the_built_in_prints_what_was_measured() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "builtin_tables.py")]
+    printed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    lines = (ROOT / "docs" / "builtin-model.md").read_text(encoding="utf-8").splitlines()
+    assert len(printed.splitlines()) > 20
+    assert [line for line in printed.splitlines() if line not in lines] == []
+
+
 # What no index has cannot be installed by its name.
 BY_NAME = re.compile(r"""pip install [^`\n]*['"]?\bseetell\b(?!-)[^/`\n]*""")
 

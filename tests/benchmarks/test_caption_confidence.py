@@ -46,6 +46,16 @@ class Writer:
         return np.array([[1.0, 0.0]], np.float32)
 
 
+class Vague(Writer):
+    """Neither how likely it finds its captions nor how well they fit tells anything."""
+
+    def caption(self, photos: Sequence[Path], *, language: str) -> list[Caption]:
+        return [Caption("a dog", -1.0, language, "m", "fp32") for _ in photos]
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([[0.0, 1.0 if text == "a photo" else 0.0] for text in texts], np.float32)
+
+
 def _nearness(path: Path) -> float:
     return int(path.stem) % 97 / 100
 
@@ -62,7 +72,7 @@ def records() -> list[CaptionRecord[Path]]:
     return found
 
 
-def fit(records: Sequence[CaptionRecord[Path]], model: Writer | None = None, **more: float) -> Any:
+def fit(records: Sequence[CaptionRecord[Path]], model: Writer | None = None, **more: Any) -> Any:
     return fit_captions(model or Writer(), records, "en", WORDS, **more)  # type: ignore[arg-type]
 
 
@@ -82,6 +92,15 @@ def test_it_is_fitted_on_even_photos_and_measured_on_odd_ones(records: list[Capt
     again, measured = fit(other, right_percent=70, least=0.1)
     assert again == fitted
     assert measured["others"]["right"] == 100.0
+
+
+def test_what_says_less_is_held_against_it(records: list[CaptionRecord[Path]]) -> None:
+    """The better "a photo" fits a photo, the less there is a dog."""
+    fitted, report = fit(records, Vague(), right_percent=60, instead=["a photo"])
+    assert fitted.contrast_weight > 1
+    assert report["contrast_weight"] == pytest.approx(fitted.contrast_weight, abs=1e-4)
+    assert report["others"]["right_of_unsure"] < 50 < 60 < report["others"]["right_of_shown"]
+    assert fit(records, Vague(), right_percent=40)[0].contrast_weight == 0
 
 
 def test_what_was_fitted_before_has_no_part_in_it(records: list[CaptionRecord[Path]]) -> None:

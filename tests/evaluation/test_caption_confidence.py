@@ -72,6 +72,19 @@ def test_what_the_model_answers_weighs_too() -> None:
         fit_confidence([-1.0, -2.0], [0.1, 0.2], [True, False], [0.0])
 
 
+def test_what_fits_and_says_less_weighs_against() -> None:
+    draw = np.random.default_rng(4)
+    scores, cosines, less = (draw.normal(size=20_000) for _ in range(3))
+    made = FittedConfidence(0.5, 1.0, 2.0, contrast_weight=1.5)
+    right = draw.random(20_000) < made.chances(scores, cosines, None, less)
+    found = fit_confidence(scores.tolist(), cosines.tolist(), right.tolist(), contrast=less.tolist())
+    assert found.contrast_weight == pytest.approx(1.5, abs=0.15)
+    assert (found.match_weight, found.presence_weight) == (pytest.approx(2.0, abs=0.15), 0)
+    # Where it speaks for a caption, chance is at work, and it counts for nothing.
+    found = fit_confidence(scores.tolist(), cosines.tolist(), right.tolist(), contrast=(-less).tolist())
+    assert found.contrast_weight == 0
+
+
 def test_what_speaks_for_a_caption_never_speaks_against_it() -> None:
     """Where the likelier are more often wrong, likelihood tells nothing, and the rest is fitted alone."""
     draw = np.random.default_rng(3)

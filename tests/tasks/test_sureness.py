@@ -180,6 +180,23 @@ def test_a_caption_is_held_against_what_the_model_answers(
     assert 0 < asked < 2 * len(photos)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_caption_is_held_against_what_says_less(
+    make_model: MakeModel, photos: list[Path], language: str
+) -> None:
+    fitted = {language: {**FITTED, "contrast_weight": 2.5}}
+    model = make_model(score={"captions": fitted}, prompts={"unsure": LESS})
+    less = model.embed_texts(LESS[language])
+    for photo in photos:
+        found = model.caption(photo, language=language, options=GREEDY)
+        image = model.embed_images(photo)[0]
+        cosine = float(image @ model.embed_texts(found.text)[0])
+        logit = 4.0 + 2.0 * found.score + 3.0 * cosine - 2.5 * float(less[-1] @ image)
+        assert found.confidence == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-5)
+    without = make_model(score={"captions": fitted}, prompts={})
+    assert without.caption(photos[0], language=language, options=GREEDY).confidence is None
+
+
 def test_what_nobody_can_be_asked_leaves_a_caption_unjudged(
     make_model: MakeModel, photos: list[Path]
 ) -> None:

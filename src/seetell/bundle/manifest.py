@@ -101,14 +101,16 @@ class AskedThing(_Strict):
 class CaptionConfidence(_Strict):
     """The probability that all objects a caption names are in its photo, by logistic regression fitted on
     held-out photos: sigmoid(bias + log_prob_weight * mean log-probability per token + match_weight * cosine
-    of photo and caption + presence_weight * presence). Presence: the least log-odds with which the model
-    itself answers that what the caption names is there, of ``things``; 0 where it names none of them. A
-    caption less probable than ``unsure_below`` is replaced by one that says less."""
+    of photo and caption + presence_weight * presence - contrast_weight * contrast). Presence: the least
+    log-odds with which the model itself answers that what the caption names is there, of ``things``; 0 where
+    it names none of them. Contrast: the cosine of the photo and the last of the prompts ``unsure``, which
+    says nothing of what is seen. Below ``unsure_below`` one of these is said instead."""
 
     bias: float
     log_prob_weight: float
     match_weight: float
     presence_weight: float = 0.0
+    contrast_weight: float = 0.0
     things: tuple[AskedThing, ...] = ()
     unsure_below: float = Field(default=0.0, ge=0, le=1)
 

@@ -2,7 +2,8 @@
 
 A caption is right where every object it names was named by somebody who captioned the photo; one that names
 no object that is known is right, too. Its probability is a logistic regression on what a model itself says of
-it: its mean log-probability per token, the cosine of photo and caption, and whether what it names is there.
+it: its mean log-probability per token, the cosine of photo and caption, whether what it names is there, and
+how well a text fits the photo that says nothing of what is seen.
 """
 
 from __future__ import annotations
@@ -22,23 +23,27 @@ from seetell.evaluation.logistic import fit_logistic, sigmoid
 @dataclass(frozen=True, slots=True)
 class FittedConfidence:
     """The probability is sigmoid(bias + log_prob_weight * score + match_weight * cosine + presence_weight *
-    presence)."""
+    presence - contrast_weight * contrast)."""
 
     bias: float
     log_prob_weight: float
     match_weight: float
     presence_weight: float = 0.0
+    contrast_weight: float = 0.0
 
     def chances(
         self,
         scores: NDArray[np.float64],
         cosines: NDArray[np.float64],
         presence: NDArray[np.float64] | None = None,
+        contrast: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """The probability of each of N captions, float64[N]."""
         logits = self.bias + self.log_prob_weight * scores + self.match_weight * cosines
         if presence is not None:
             logits = logits + self.presence_weight * presence
+        if contrast is not None:
+            logits = logits - self.contrast_weight * contrast
         return sigmoid(logits)
 
 
@@ -47,6 +52,7 @@ def fit_confidence(
     cosines: Sequence[float],
     right: Sequence[bool],
     presence: Sequence[float] | None = None,
+    contrast: Sequence[float] | None = None,
 ) -> FittedConfidence:
     """Fit by maximum likelihood (Newton's method), weights at least 0.
 
@@ -55,19 +61,22 @@ def fit_confidence(
         cosines: of photo and caption.
         right: whether each is.
         presence: the least log-odds of what each names, as the model answers; None where it was not asked.
+        contrast: of its photo the cosine with a text that says nothing of it; None without one.
 
     Raises UsageError for lists that do not fit, and where all are right or none is.
     """
-    given = [scores, cosines] if presence is None else [scores, cosines, presence]
-    if not all(len(one) == len(right) for one in given):
+    against = None if contrast is None else -np.array(contrast, np.float64)
+    known = {"score": scores, "cosine": cosines, "presence": presence, "contrast": against}
+    given = {name: one for name, one in known.items() if one is not None}
+    if not all(len(one) == len(right) for one in given.values()):
         raise UsageError(
-            f"{' and '.join(str(len(one)) for one in given)} things known of {len(right)} captions; "
+            f"{' and '.join(str(len(one)) for one in given.values())} things known of {len(right)} captions; "
             "give all of each"
         )
     y = np.array(right, np.float64)
     if not 0 < y.sum() < len(y):
         raise UsageError(f"of {len(y)} captions {int(y.sum())} are right: nothing to tell them apart by")
-    features = np.array(given, np.float64).T
+    features = np.array(list(given.values()), np.float64).T
     weighed = np.ones(features.shape[1], np.bool_)
     while True:
         bias, some = fit_logistic(features[:, weighed], y)
@@ -78,7 +87,8 @@ def fit_confidence(
         weighed[np.flatnonzero(weighed)[int((some * features[:, weighed].std(axis=0)).argmin())]] = False
     weights = np.zeros(len(given))
     weights[weighed] = some
-    return FittedConfidence(bias, *map(float, weights))
+    found = dict(zip(given, weights.tolist(), strict=True))
+    return FittedConfidence(bias, *(found.get(name, 0.0) for name in known))
 
 
 def equal_mass_ece(chances: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:

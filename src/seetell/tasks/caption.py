@@ -182,7 +182,8 @@ class Captioner:
 
     def _fitting_first(self, several: list[Caption], cosines: dict[str, float]) -> list[Caption]:
         """The captions of a photo, those first that are likely and fit it."""
-        return sorted(several, key=lambda one: -(one.score + self._options.fit_weight * cosines[one.text]))
+        weight = self._options.fit_weight
+        return sorted(several, key=lambda one: -((one.score or 0.0) + weight * cosines[one.text]))
 
     def _watch(self, seen: Seen) -> Watch | None:
         tell = self._on_text
@@ -205,6 +206,8 @@ class Captioner:
         if fitted.presence_weight and self._asker is None:
             return None
         texts = manifest.prompts.get("unsure", {}).get(self._language, ())
+        if fitted.contrast_weight and not texts:
+            return None
         of_texts = vectors.of(texts, ("{}",)) if texts else np.zeros((0, 0), np.float32)
         return Sureness(fitted, texts, of_texts, manifest.score.logit_scale, self._language)
 

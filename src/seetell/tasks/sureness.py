@@ -100,8 +100,11 @@ class Sureness:
         questions. image: float32[S], the photo's vector.
         """
         fitted = self._fitted
+        assert caption.score is not None  # of this machine's models all have one
         logit = fitted.bias + fitted.log_prob_weight * caption.score + fitted.match_weight * cosine
         logit += fitted.presence_weight * presence(there)
+        if fitted.contrast_weight:
+            logit -= fitted.contrast_weight * float(self._vectors[-1] @ image)
         # Written with tanh, which cannot overflow.
         confidence = 0.5 * (1 + math.tanh(logit / 2))
         if confidence >= fitted.unsure_below:
