@@ -30,7 +30,7 @@ def test_twenty_broken_files_among_twenty_good(seetell: Any, tmp_path: Path, ver
     words = (
         ["caption", made.folder]
         if verb == "caption"
-        else ["search", "a dog", "--in", made.folder, "-k", "20"]
+        else ["search", "a dog", "--in", made.folder, "-k", "20", "--min-probability", "0"]
     )
     result = seetell(*words, "--json")
     assert result.status == 1

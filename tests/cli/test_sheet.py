@@ -43,7 +43,7 @@ def test_names_are_text(tmp_path: Path) -> None:
 
 def test_no_hits(tmp_path: Path) -> None:
     write_sheet(tmp_path / "sheet.html", "nothing", [])
-    assert "<figure>" not in (tmp_path / "sheet.html").read_text()
+    assert "<figure>" not in (tmp_path / "sheet.html").read_text(encoding="utf-8")
 
 
 def test_a_photo_that_has_gone_leaves_a_gap(tmp_path: Path) -> None:

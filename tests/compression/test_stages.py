@@ -76,7 +76,7 @@ def test_all_in_one_run(stages: StandIns, wish: Settings, run: Run) -> None:
     assert told["method"]["distil"]["teacher"] == "tiny" and told["method"]["prune"]["share"] == 0.5
     (row,) = told["quality"]
     assert row["before"] == 50 and row["after"] == 47.9 and row["drop_interval"] == pytest.approx([2.1, 2.1])
-    assert "<svg" in (run.out / "report.html").read_text()
+    assert "<svg" in (run.out / "report.html").read_text(encoding="utf-8")
     rows = {(row.precision, row.metric): row.value for row in made.manifest.measurements}
     assert rows["fp32", "m.r10"] == 50 and rows["int8", "m.r10"] == 47.9
     assert rows["fp32", "size_bytes"] == run.bundle.size_bytes > rows["int8", "size_bytes"]
