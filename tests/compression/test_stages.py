@@ -108,14 +108,14 @@ def test_a_refusal_says_what_costs_most_and_costs_no_training(
     assert "\n" not in message and not run.out.exists()
     told = json.loads(report.with_suffix(".json").read_text())
     assert told["gate"]["passed"] is False and told["gate"]["costs_most"] in message
-    assert "Refused, so no bundle was written" in report.read_text()
+    assert "Refused, so no bundle was written" in report.read_text(encoding="utf-8")
     # In floats it fails already, so no layer gets its precision back in vain.
     assert len(told["tried"]) == 1
     stages.done.clear()
     result = run(replace(wish, tolerance=Tolerance(30, relative=True)), report=report)
     assert stages.done == ["quantize"]
     assert "distil: done by the run before" in run.said
-    assert result.document["gate"]["passed"] is True and "Passed" in report.read_text()
+    assert result.document["gate"]["passed"] is True and "Passed" in report.read_text(encoding="utf-8")
     assert run.out.exists() and not run.work.exists()
 
 
