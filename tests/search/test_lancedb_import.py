@@ -186,3 +186,29 @@ def test_without_lancedb_the_extra_is_named() -> None:
             raise AssertionError
         """,
     )
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_one_that_cannot_be_imported_is_told_in_one_line(tmp_path: Path, ours: bool) -> None:
+    (tmp_path / "lancedb").mkdir()
+    (tmp_path / "lancedb" / "__init__.py").write_text(
+        "raise ImportError('libfoo.so: wrong machine\\nand more')\n"
+    )
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from seetell.core import own_process
+from seetell.core.errors import StorageError
+from seetell.search.lancedb_import import import_lancedb
+if {ours}:
+    own_process.declare()
+try:
+    import_lancedb()
+except StorageError as error:
+    print(error)
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "LanceDB is installed here but cannot be imported (libfoo.so: wrong machine); install it again\n"
+    )

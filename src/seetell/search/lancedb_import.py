@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from seetell.core import own_process
-from seetell.core.errors import MissingExtra
+from seetell.core.errors import MissingExtra, StorageError
 
 _CLIENT = "lance_namespace_urllib3_client"
 # What holds on to names of the client.
@@ -28,7 +28,8 @@ _LOCK = threading.Lock()
 
 
 def import_lancedb(inside: str = "") -> Any:
-    """The ``lancedb`` module, or the one of that name inside it. Raises MissingExtra without LanceDB."""
+    """The ``lancedb`` module, or the one of that name inside it. Raises MissingExtra without LanceDB, and
+    StorageError where what is there cannot be imported."""
     with _LOCK:
         if own_process.is_ours() and not sys.modules.keys() & {_CLIENT, *_USERS}:
             _import_without_client()
@@ -36,6 +37,11 @@ def import_lancedb(inside: str = "") -> Any:
             module = importlib.import_module("lancedb")
         except ModuleNotFoundError as error:
             raise MissingExtra("lancedb", "search", "to keep an index of photos on disk") from error
+        except Exception as error:  # of a library that is there in part, or does not fit this machine
+            why = str(error).partition("\n")[0] or type(error).__name__
+            raise StorageError(
+                f"LanceDB is installed here but cannot be imported ({why}); install it again"
+            ) from error
         return importlib.import_module(f"lancedb.{inside}") if inside else module
 
 
