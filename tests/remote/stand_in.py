@@ -122,16 +122,20 @@ def standing_in() -> Iterator[StandIn]:
                 stand_in.most_at_once = max(stand_in.most_at_once, stand_in.at_once)
                 reply = stand_in.replies.pop(0) if stand_in.replies else stand_in.otherwise
             try:
-                self.reply(reply(asked) if callable(reply) else reply)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # whoever asked went away
+                if callable(reply):
+                    reply = reply(asked)
+                if reply.wait is not None:
+                    reply.wait.wait(30)
             finally:
+                # Before the answer is sent: whoever has it may ask again at once.
                 with stand_in.lock:
                     stand_in.at_once -= 1
+            try:
+                self.reply(reply)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # whoever asked went away
 
         def reply(self, reply: Reply) -> None:
-            if reply.wait is not None:
-                reply.wait.wait(30)
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                 self.send_header(name, value)
