@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seetell.modeling.parts.attention import Attention, attend
+from seetell.modeling.parts.attention import Attention, attend, projections
 
 
 def _heads(*lengths: int) -> list[Tensor]:
@@ -33,7 +33,7 @@ def test_the_plain_products_equal_the_fused_kernel_and_so_do_their_gradients(mas
 
 
 def test_equals_torch_multihead_attention() -> None:
-    ours = Attention(12, 3)
+    ours = Attention(projections(12, 3))
     theirs = nn.MultiheadAttention(12, 3, batch_first=True)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
@@ -47,7 +47,7 @@ def test_equals_torch_multihead_attention() -> None:
 
 
 def test_a_masked_key_changes_nothing_however_large() -> None:
-    attention = Attention(8, 2)
+    attention = Attention(projections(8, 2))
     x, context = torch.randn(1, 3, 8), torch.randn(1, 4, 8)
     mask = torch.tensor([True, True, False, True])[None, None, None]
     before = attention(x, attention.project(context), mask)
@@ -56,21 +56,21 @@ def test_a_masked_key_changes_nothing_however_large() -> None:
 
 
 def test_an_all_true_mask_is_no_mask() -> None:
-    attention = Attention(8, 2)
+    attention = Attention(projections(8, 2))
     x = torch.randn(2, 3, 8)
     everywhere = torch.ones(2, 1, 1, 3, dtype=torch.bool)
     assert torch.equal(attention(x, attention.project(x), everywhere), attention(x, attention.project(x)))
 
 
 def test_reads_a_context_of_another_width_and_length() -> None:
-    attention = Attention(8, 2, context_dim=5)
+    attention = Attention(projections(8, 2, context_dim=5))
     keys, values = attention.project(torch.randn(3, 9, 5))
     assert keys.shape == values.shape == (3, 2, 9, 4)
     assert attention(torch.randn(3, 1, 8), (keys, values)).shape == (3, 1, 8)
 
 
 def test_dropout_acts_in_training_only_and_keeps_the_mean() -> None:
-    attention = Attention(8, 2, dropout=0.5)
+    attention = Attention(projections(8, 2), dropout=0.5)
     x = torch.randn(1, 6, 8)
     attention.eval()
     still = attention(x, attention.project(x))
@@ -83,7 +83,7 @@ def test_dropout_acts_in_training_only_and_keeps_the_mean() -> None:
 
 
 def test_bf16_autocast_stays_close() -> None:
-    attention = Attention(16, 4)
+    attention = Attention(projections(16, 4))
     x = torch.randn(2, 5, 16)
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])[:, None, None]
     exact = attention(x, attention.project(x), mask)
@@ -94,4 +94,4 @@ def test_bf16_autocast_stays_close() -> None:
 
 def test_refuses_heads_that_do_not_divide_the_width() -> None:
     with pytest.raises(ValueError, match="10 is not a multiple of num_heads 4"):
-        Attention(10, 4)
+        projections(10, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,15 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 from seetell.modeling.parts.block import TransformerBlock
 from seetell.modeling.parts.masks import causal_mask, padding_mask
+from seetell.modeling.parts.stack import StackShape, build_blocks, mlp_width
 
 Shake = Callable[[nn.Module], nn.Module]
 PADDED = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+
+
+def _block(embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, **shape: Any) -> TransformerBlock:
+    (block,) = build_blocks(StackShape(embed_dim, 1, num_heads, mlp_width(embed_dim, mlp_ratio), **shape))
+    return block
 
 
 def _additive(mask: Tensor) -> Tensor:
@@ -60,7 +67,7 @@ def test_post_norm_equals_bert(shaken: Shake) -> None:
     config = BertConfig(hidden_size=16, num_attention_heads=4, intermediate_size=40)
     config._attn_implementation = "eager"
     theirs = shaken(BertLayer(config))
-    block = TransformerBlock(16, 4, 2.5, norm_first=False, norm_eps=config.layer_norm_eps).eval()
+    block = _block(16, 4, 2.5, norm_first=False, norm_eps=config.layer_norm_eps).eval()
     _fill(block, theirs, _BERT)
     x = torch.randn(2, 5, 16)
     mask = padding_mask(PADDED)
@@ -74,9 +81,7 @@ def test_post_norm_with_cross_attention_equals_blip_text(shaken: Shake) -> None:
     )
     config._attn_implementation = "eager"
     theirs = shaken(BlipTextLayer(config, layer_num=0))
-    block = TransformerBlock(
-        16, 4, 2.0, context_dim=12, norm_first=False, norm_eps=config.layer_norm_eps
-    ).eval()
+    block = _block(16, 4, 2.0, context_dim=12, norm_first=False, norm_eps=config.layer_norm_eps).eval()
     cross = {ours.replace("attention", "cross_attention", 1): other for ours, other in _BERT.items()}
     cross = {
         ours: other.replace("attention.", "crossattention.", 1)
@@ -98,7 +103,7 @@ def test_pre_norm_causal_equals_gpt2(shaken: Shake) -> None:
     config = GPT2Config(n_embd=16, n_head=4)
     config._attn_implementation = "eager"
     theirs = shaken(GPT2Block(config, layer_idx=0))
-    block = TransformerBlock(16, 4, activation="gelu_tanh", norm_eps=config.layer_norm_epsilon).eval()
+    block = _block(16, 4, activation="gelu_tanh", norm_eps=config.layer_norm_epsilon).eval()
     source = dict(theirs.named_parameters())
     state = {
         "attention_norm": "ln_1",
@@ -129,7 +134,7 @@ def test_pre_norm_quick_gelu_equals_clip(shaken: Shake) -> None:
     )
     config._attn_implementation = "eager"
     theirs = shaken(CLIPEncoderLayer(config))
-    block = TransformerBlock(16, 4, activation="quick_gelu", norm_eps=1e-5).eval()
+    block = _block(16, 4, activation="quick_gelu", norm_eps=1e-5).eval()
     _fill(
         block,
         theirs,
@@ -155,7 +160,7 @@ def test_pre_norm_quick_gelu_equals_clip(shaken: Shake) -> None:
 def test_a_gradient_reaches_every_parameter(
     norm_first: bool, shaken: Shake, untouched: Callable[[nn.Module, Tensor], list[str]]
 ) -> None:
-    block = TransformerBlock(8, 2, context_dim=6, norm_first=norm_first)
+    block = _block(8, 2, context_dim=6, norm_first=norm_first)
     shaken(block)
     assert block.cross_attention is not None
     out, _ = block(torch.randn(2, 3, 8), memory=block.cross_attention.project(torch.randn(2, 4, 6)))
@@ -164,7 +169,7 @@ def test_a_gradient_reaches_every_parameter(
 
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_cached_steps_equal_one_pass(norm_first: bool, shaken: Shake) -> None:
-    block = TransformerBlock(8, 2, norm_first=norm_first)
+    block = _block(8, 2, norm_first=norm_first)
     shaken(block)
     x = torch.randn(2, 5, 8)
     real = torch.ones(2, 5, dtype=torch.bool)
@@ -176,16 +181,16 @@ def test_cached_steps_equal_one_pass(norm_first: bool, shaken: Shake) -> None:
 
 
 def test_without_memory_a_cross_attending_block_is_a_plain_one(shaken: Shake) -> None:
-    block = TransformerBlock(8, 2, context_dim=6)
+    block = _block(8, 2, context_dim=6)
     shaken(block)
-    plain = TransformerBlock(8, 2).eval()
+    plain = _block(8, 2).eval()
     plain.load_state_dict({k: v for k, v in block.state_dict().items() if not k.startswith("cross")})
     x = torch.randn(2, 3, 8)
     assert torch.equal(block(x)[0], plain(x)[0])
 
 
 def test_memory_without_cross_attention_is_refused() -> None:
-    block = TransformerBlock(8, 2)
+    block = _block(8, 2)
     memory = (torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
     with pytest.raises(ValueError, match="without cross-attention"):
         block(torch.zeros(1, 2, 8), memory=memory)
@@ -194,4 +199,4 @@ def test_memory_without_cross_attention_is_refused() -> None:
 def test_a_mlp_ratio_that_is_no_short_decimal_gives_the_width_it_stands_for() -> None:
     # 4304 / 1152 * 1152 is a hair under 4304 in floating point for some such pairs (SigLIP so400m's).
     for embed_dim, hidden in ((1152, 4304), (49, 103), (12, 29)):
-        assert TransformerBlock(embed_dim, 1, hidden / embed_dim).mlp.up.out_features == hidden
+        assert mlp_width(embed_dim, hidden / embed_dim) == hidden

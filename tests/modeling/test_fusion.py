@@ -14,14 +14,20 @@ from seetell.modeling.parts.fusion.cross_attention import CrossAttentionFusion
 from seetell.modeling.parts.fusion.gated import GatedFusion, GatedLayer
 from seetell.modeling.parts.fusion.projection import ProjectionFusion
 from seetell.modeling.parts.masks import padding_mask
+from seetell.modeling.parts.stack import StackShape
 
 Shake = Callable[[nn.Module], nn.Module]
 TEXT, IMAGE = 8, 6
 
+
+def _shape(depth: int) -> StackShape:
+    return StackShape(TEXT, depth, 2, 4 * TEXT, context_dim=IMAGE)
+
+
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "cross_attention": lambda: CrossAttentionFusion(TEXT, 2, 2, context_dim=IMAGE),
-    "co_attention": lambda: CoAttentionFusion(TEXT, 3, 2, context_dim=IMAGE),
-    "gated": lambda: GatedFusion(TEXT, 2, 2, context_dim=IMAGE),
+    "cross_attention": lambda: CrossAttentionFusion(_shape(2)),
+    "co_attention": lambda: CoAttentionFusion(_shape(3)),
+    "gated": lambda: GatedFusion(_shape(2)),
     "projection": lambda: ProjectionFusion(TEXT, context_dim=IMAGE, shared_dim=5),
 }
 
@@ -147,7 +153,9 @@ def _exchange_by_hand(block: ExchangeBlock, x: Tensor, other: Tensor) -> Tensor:
 
 
 def test_co_attention_exchanges_keys_and_values(shaken: Shake) -> None:
-    layer = CoAttentionLayer(TEXT, IMAGE, 2, 2.0, 0.0)
+    layer = CoAttentionLayer(
+        StackShape(TEXT, 1, 2, 16, context_dim=IMAGE), StackShape(IMAGE, 1, 2, 12, context_dim=TEXT)
+    )
     shaken(layer)
     text, text_mask, image, image_mask = _case()
     assert layer.image_exchange is not None
@@ -162,7 +170,7 @@ def test_co_attention_exchanges_keys_and_values(shaken: Shake) -> None:
 
 def test_the_image_stream_reads_the_text_before_the_text_reads_it_again(shaken: Shake) -> None:
     """One text token reaches another through the image stream even where text may not see itself."""
-    fusion = CoAttentionFusion(TEXT, 2, 2, context_dim=IMAGE)
+    fusion = CoAttentionFusion(_shape(2))
     shaken(fusion)
     for layer in fusion.layers:
         assert isinstance(layer, CoAttentionLayer)
@@ -179,7 +187,7 @@ def test_the_image_stream_reads_the_text_before_the_text_reads_it_again(shaken: 
 
 @pytest.fixture
 def gated(shaken: Shake) -> GatedLayer:
-    made = shaken(GatedLayer(TEXT, IMAGE, 2, 2.0, 0.0))
+    made = shaken(GatedLayer(_shape(1)))
     assert isinstance(made, GatedLayer)
     return made
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seetell.modeling.parts.attention import Attention
+from seetell.modeling.parts.attention import Attention, projections
 from seetell.modeling.parts.lora import LoraLinear, adapters, add_adapters, merge_weights
 
 
@@ -63,7 +63,7 @@ def test_stored_weights_have_the_adapter_once_whether_it_was_merged_or_not(merge
 
 
 def test_only_adapters_get_gradients() -> None:
-    model = Attention(8, 2)
+    model = Attention(projections(8, 2))
     add_adapters(model, ["query", "out"], 2, 4.0)
     x = torch.randn(2, 3, 8)
     for layer in adapters(model).values():

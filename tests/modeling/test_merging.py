@@ -14,6 +14,7 @@ from torch import nn
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.modeling.parts.merging import assignment, merge, most_merged
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.vit import VisionBlocks, ViT
 
 Shake = Callable[[nn.Module], nn.Module]
@@ -94,7 +95,7 @@ def test_merging_equal_tokens_changes_nothing(shaken: Shake) -> None:
 
     The block's attention is proportional, or it would lean towards what did not merge.
     """
-    blocks = shaken(VisionBlocks(12, 3, 2))
+    blocks = shaken(VisionBlocks(build_blocks(StackShape(12, 3, 2, 48))))
     assert isinstance(blocks, VisionBlocks)
     x = torch.randn(2, 5, 12)
     twice = x.repeat_interleave(2, dim=1)
@@ -136,7 +137,7 @@ def test_a_model_with_merging(shaken: Shake, image: str) -> None:
 
 
 def test_the_first_token_alone_is_that_of_all(shaken: Shake) -> None:
-    vit = shaken(ViT((32, 32), 8, 12, 3, 2, merge_tokens=2))
+    vit = shaken(ViT((32, 32), 8, StackShape(12, 3, 2, 48), merge_tokens=2))
     assert isinstance(vit, ViT)
     photos = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(vit.first_token(photos), vit(photos).tokens[:, 0])

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from seetell.modeling.parts.efficientnet import EfficientNetLite, scaled_channels, stage_depths
 from seetell.modeling.parts.placed import PlacedEfficientNet, cell_places
+from seetell.modeling.parts.stack import StackShape
 
 Shake = Callable[[nn.Module], nn.Module]
 
 
 def placed(shaken: Shake, layers: int = 0) -> PlacedEfficientNet:
-    made = shaken(PlacedEfficientNet(EfficientNetLite(0.25, 0.5), 16, layers, 2))
+    made = shaken(PlacedEfficientNet(EfficientNetLite(0.25, 0.5), StackShape(16, layers, 2, 64)))
     assert isinstance(made, PlacedEfficientNet)
     return made
 

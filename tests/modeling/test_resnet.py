@@ -11,6 +11,7 @@ from transformers import ResNetConfig, ResNetModel
 
 from seetell.modeling.parts.hybrid import ResNetTransformer
 from seetell.modeling.parts.resnet import ResidualBlock, ResNet
+from seetell.modeling.parts.stack import StackShape
 
 Shake = Callable[[nn.Module], nn.Module]
 
@@ -77,7 +78,9 @@ def test_refuses_stages_that_do_not_match_and_unknown_stems() -> None:
 
 
 def _hybrid() -> ResNetTransformer:
-    return ResNetTransformer(ResNet((1, 1), (8, 12), 1, stem="light", stem_channels=8), 16, 2, 2)
+    return ResNetTransformer(
+        ResNet((1, 1), (8, 12), 1, stem="light", stem_channels=8), StackShape(16, 2, 2, 64)
+    )
 
 
 def test_hybrid_shapes_and_gradient(

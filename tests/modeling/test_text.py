@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 
 Shake = Callable[[nn.Module], nn.Module]
@@ -20,7 +21,7 @@ class _Reader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding = TextEmbedding(20, 12, 8)
-        self.stack = TextTransformer(8, 3, 2, context_dim=6)
+        self.stack = TextTransformer(build_blocks(StackShape(8, 3, 2, 32, context_dim=6)))
 
     def forward(self, ids: Tensor, mask: Tensor, *, causal: bool, memory: Tensor | None = None) -> Tensor:
         x, _ = self.stack(
@@ -160,11 +161,11 @@ def test_embedding_tells_places_apart_and_refuses_texts_beyond_its_table(reader:
 
 def test_memory_of_a_stack_without_cross_attention_is_refused() -> None:
     with pytest.raises(ValueError, match="without cross-attention"):
-        TextTransformer(8, 1, 2).project_memory(torch.zeros(1, 2, 8))
+        TextTransformer(build_blocks(StackShape(8, 1, 2, 32))).project_memory(torch.zeros(1, 2, 8))
 
 
 def test_post_norm_ends_normalised() -> None:
-    stack = TextTransformer(8, 2, 2, norm_first=False, norm_eps=1e-12)
+    stack = TextTransformer(build_blocks(StackShape(8, 2, 2, 32, norm_first=False, norm_eps=1e-12)))
     out, _ = stack(torch.randn(1, 4, 8), torch.ones(1, 4, dtype=torch.bool))
     torch.testing.assert_close(out.mean(dim=-1), torch.zeros(1, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(out.var(dim=-1, unbiased=False), torch.ones(1, 4), atol=1e-4, rtol=0)

@@ -11,6 +11,7 @@ from transformers import ViTConfig, ViTModel
 
 from seetell.modeling.parts.block import TransformerBlock
 from seetell.modeling.parts.masks import padding_mask
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.vit import VisionBlocks, ViT
 
 Shake = Callable[[nn.Module], nn.Module]
@@ -49,7 +50,7 @@ def _reference(shaken: Shake) -> tuple[ViT, nn.Module]:
         for part in ("weight", "bias"):
             state[f"{ours}.{part}"] = source.pop(f"{other}.{part}")
     assert not source, f"not copied: {sorted(source)}"
-    vit = ViT((24, 24), 8, 16, 4, 2, 2.0, norm_eps=config.layer_norm_eps).eval()
+    vit = ViT((24, 24), 8, StackShape(16, 4, 2, 32, norm_eps=config.layer_norm_eps)).eval()
     vit.load_state_dict(state, strict=True)
     return vit, theirs
 
@@ -77,7 +78,7 @@ def test_equals_transformers_vit_at_a_size_it_was_not_made_for(shaken: Shake) ->
 def test_shapes_and_gradient(
     class_token: bool, lead: int, shaken: Shake, untouched: Callable[[nn.Module, Tensor], list[str]]
 ) -> None:
-    vit = ViT((16, 24), 8, 16, 6, 2, class_token=class_token)
+    vit = ViT((16, 24), 8, StackShape(16, 6, 2, 64), class_token=class_token)
     shaken(vit)
     found = vit(torch.randn(2, 3, 16, 24))
     assert found.tokens.shape == (2, lead + 6, 16)
@@ -88,7 +89,7 @@ def test_shapes_and_gradient(
 
 
 def test_patches_stand_row_by_row() -> None:
-    vit = ViT((16, 24), 8, 16, 0, 2, class_token=False, final_norm=False).eval()
+    vit = ViT((16, 24), 8, StackShape(16, 0, 2, 64), class_token=False, final_norm=False).eval()
     nn.init.zeros_(vit.positions)
     blank = torch.zeros(1, 3, 16, 24)
     lit = blank.clone()
@@ -98,17 +99,17 @@ def test_patches_stand_row_by_row() -> None:
 
 
 def test_a_model_shallower_than_four_blocks_has_as_many_stages() -> None:
-    assert len(ViT((8, 8), 8, 8, 3, 2)(torch.zeros(1, 3, 8, 8)).stages) == 3
-    assert ViT((8, 8), 8, 8, 12, 2).stage_ends == (2, 5, 8, 11)
+    assert len(ViT((8, 8), 8, StackShape(8, 3, 2, 32))(torch.zeros(1, 3, 8, 8)).stages) == 3
+    assert ViT((8, 8), 8, StackShape(8, 12, 2, 32)).stage_ends == (2, 5, 8, 11)
 
 
 def test_refuses_an_image_that_is_no_whole_number_of_patches() -> None:
     with pytest.raises(ValueError, match=r"\(20, 16\) is not a multiple of patch size 8"):
-        ViT((20, 16), 8, 8, 1, 2)
+        ViT((20, 16), 8, StackShape(8, 1, 2, 32))
 
 
 def test_masked_tokens_change_nothing_on_either_side(shaken: Shake) -> None:
-    blocks = VisionBlocks(8, 3, 2)
+    blocks = VisionBlocks(build_blocks(StackShape(8, 3, 2, 32)))
     shaken(blocks)
     x = torch.randn(1, 4, 8)
     alone, _ = blocks(x)
@@ -123,7 +124,7 @@ def test_masked_tokens_change_nothing_on_either_side(shaken: Shake) -> None:
 def test_drop_path_grows_with_depth() -> None:
     rates = [
         block.drop_path.probability
-        for block in VisionBlocks(8, 3, 2, drop_path=0.4).blocks
+        for block in VisionBlocks(build_blocks(StackShape(8, 3, 2, 32, drop_path=0.4))).blocks
         if isinstance(block, TransformerBlock)
     ]
     assert rates == [0.0, 0.2, 0.4]

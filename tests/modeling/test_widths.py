@@ -14,10 +14,9 @@ from torch import nn
 from seetell.bundle.store import builtin_folder, open_bundle
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
-from seetell.modeling.parts.attention import Attention
-from seetell.modeling.parts.block import BlockWidths, TransformerBlock
+from seetell.modeling.parts.attention import Attention, projections
 from seetell.modeling.parts.resnet import ResidualBlock
-from seetell.modeling.parts.vit import VisionBlocks
+from seetell.modeling.parts.stack import BlockWidths, StackShape, build_blocks
 
 Shake = Callable[[nn.Module], nn.Module]
 
@@ -57,7 +56,7 @@ def uneven(**changes: Any) -> dict[str, Any]:
 
 def test_heads_together_may_be_narrower_than_the_tokens() -> None:
     """Two heads of four, against the four with nothing but zeros going out of the others."""
-    whole, narrow = Attention(12, 4), Attention(12, 2, head_dim=3)
+    whole, narrow = Attention(projections(12, 4)), Attention(projections(12, 2, head_dim=3))
     with torch.no_grad():
         whole.out.weight[:, 6:] = 0
         for name in ("query", "key", "value"):
@@ -70,7 +69,7 @@ def test_heads_together_may_be_narrower_than_the_tokens() -> None:
 
 
 def test_a_block_has_its_own_widths() -> None:
-    block = TransformerBlock(16, 4, context_dim=24, widths=BlockWidths(3, 10, 2))
+    (block,) = build_blocks(StackShape(16, 1, 4, 64, context_dim=24, widths=(BlockWidths(3, 10, 2),)))
     shapes = {name: tuple(tensor.shape) for name, tensor in block.state_dict().items()}
     assert shapes["attention.query.weight"] == (12, 16) and shapes["attention.out.weight"] == (16, 12)
     assert shapes["cross_attention.key.weight"] == (8, 24)
@@ -85,11 +84,11 @@ def test_widths_that_make_no_block() -> None:
     with pytest.raises(ValueError, match="mlp_dim is 0; a block has one at least"):
         BlockWidths(1, 0)
     with pytest.raises(ValueError, match="1 widths for 2 blocks"):
-        VisionBlocks(8, 2, 2, widths=[BlockWidths(1, 4)])
+        build_blocks(StackShape(8, 2, 2, 32, widths=[BlockWidths(1, 4)]))
     with pytest.raises(ValueError, match="needs to know its cross_heads"):
-        TransformerBlock(8, 2, context_dim=8, widths=BlockWidths(1, 4))
+        build_blocks(StackShape(8, 1, 2, 32, context_dim=8, widths=[BlockWidths(1, 4)]))
     with pytest.raises(ValueError, match="8 is not a multiple of num_heads 3"):
-        TransformerBlock(8, 3, widths=BlockWidths(1, 4))
+        build_blocks(StackShape(8, 1, 3, 32, widths=[BlockWidths(1, 4)]))
 
 
 @pytest.mark.parametrize(("bottleneck", "inner"), [(1, (5,)), (4, (3, 2))])

@@ -39,6 +39,7 @@ from seetell.modeling.export.run import export_run, objectives_of
 from seetell.modeling.export.start import Start, read_start
 from seetell.modeling.export.write_bundle import BundleFacts
 from seetell.modeling.models.grounded import GroundedModel
+from seetell.modeling.parts.stack import StackShape
 from seetell.modeling.parts.vit import ViT
 from tests.learning.test_step import HYBRID, LEADS, RESNET, VIT, _batch, _step
 from tests.learning.training.test_public import MAKERS
@@ -504,7 +505,7 @@ def test_a_shallower_student_has_blocks_at_even_distances(deep: int, shallow: in
 @pytest.mark.parametrize(("even", "chosen"), [(False, [0, 1, 2]), (True, [0, 2, 4])])
 def test_a_student_inherits_the_blocks_asked_for(even: bool, chosen: list[int], tmp_path: Path) -> None:
     def encoder(depth: int) -> ViT:
-        return ViT((16, 16), 8, 8, depth, 2)
+        return ViT((16, 16), 8, StackShape(8, depth, 2, 32))
 
     torch.manual_seed(0)
     teacher, own = encoder(5), encoder(3)

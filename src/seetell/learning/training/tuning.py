@@ -17,7 +17,7 @@ from seetell.modeling.parts.lora import LoraLinear, adapters, add_adapters
 # Every model is assembled from the same parts, so these are the names in all of them.
 _LAYERS = {
     "attention": tuple(f"*attention.{part}" for part in ("query", "key", "value", "out")),
-    "mlp": ("*mlp.up", "*mlp.down"),
+    "mlp": ("*mlp.gate", "*mlp.up", "*mlp.down"),
 }
 # A block of a stack: the stack's name, and the block's number in it.
 _BLOCK = re.compile(r"^(?P<stack>(?:.+\.)?blocks)\.(?P<number>\d+)\.")

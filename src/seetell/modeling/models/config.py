@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from seetell.modeling.parts.block import BlockWidths
+from seetell.modeling.parts.stack import BlockWidths
 
 # What only some models have, such as those whose blocks differ: the others' configurations stay what they
 # were before there were such models, and so can be read by what was written then.

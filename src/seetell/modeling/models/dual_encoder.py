@@ -7,6 +7,7 @@ probabilities.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,7 +17,10 @@ from torch.nn import functional as F
 
 from seetell.bundle.manifest import ScoreSpec
 from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
+from seetell.modeling.parts.attention import Attention, projections
+from seetell.modeling.parts.mlp import Mlp
 from seetell.modeling.parts.pooling import AttentionPooling, at_first, first_place
+from seetell.modeling.parts.stack import StackShape, build_blocks, mlp_width
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.vit import ViT
 
@@ -110,21 +114,37 @@ class DualEncoderConfig(_Frozen):
         return self
 
 
+def _stack(config: ImageTowerConfig | TextTowerConfig) -> StackShape:
+    return StackShape(
+        config.embed_dim,
+        config.depth,
+        config.num_heads,
+        mlp_width(config.embed_dim, config.mlp_ratio),
+        activation=config.activation,
+        norm_eps=config.norm_eps,
+    )
+
+
+def _pooling(config: ImageTowerConfig) -> AttentionPooling:
+    width = config.embed_dim
+    return AttentionPooling(
+        width,
+        Attention(projections(width, config.num_heads)),
+        Mlp(width, mlp_width(width, config.mlp_ratio), config.activation),
+        nn.LayerNorm(width, eps=config.norm_eps),
+    )
+
+
 def _image_tower(config: ImageTowerConfig) -> ViT:
     return ViT(
         config.image_size,
         config.patch_size,
-        config.embed_dim,
-        config.depth,
-        config.num_heads,
-        config.mlp_ratio,
+        _stack(config),
         class_token=config.pooling == "class_token",
         patch_bias=config.patch_bias,
         pre_norm=config.pre_norm,
         # Of a class token only the pooled one is normalised; see ``image_norm``.
         final_norm=config.pooling == "attention",
-        activation=config.activation,
-        norm_eps=config.norm_eps,
         whole_patches=False,
     )
 
@@ -145,13 +165,7 @@ class DualEncoder(AssembledModel):
         if image.pooling == "class_token":
             self.image_norm = nn.LayerNorm(image.embed_dim, eps=image.norm_eps)
         else:
-            self.image_pooling = AttentionPooling(
-                image.embed_dim,
-                image.num_heads,
-                image.mlp_ratio,
-                activation=image.activation,
-                norm_eps=image.norm_eps,
-            )
+            self.image_pooling = _pooling(image)
         self.image_projection = (
             nn.Linear(image.embed_dim, config.shared_dim, bias=False)
             if config.image_projection
@@ -165,15 +179,7 @@ class DualEncoder(AssembledModel):
             num_types=text.num_types,
             count_attended=False,
         )
-        self.text_encoder = TextTransformer(
-            text.embed_dim,
-            text.depth,
-            text.num_heads,
-            text.mlp_ratio,
-            activation=text.activation,
-            norm_first=text.norm_first,
-            norm_eps=text.norm_eps,
-        )
+        self.text_encoder = TextTransformer(build_blocks(replace(_stack(text), norm_first=text.norm_first)))
         self.text_norm = nn.LayerNorm(text.embed_dim, eps=text.norm_eps) if text.norm_first else nn.Identity()
         self.text_projection = nn.Linear(text.embed_dim, config.shared_dim, bias=config.text_bias)
         self.logit_scale = nn.Parameter(torch.zeros(()))

@@ -9,6 +9,7 @@ has, and whether it has the heads for retrieval, its configuration says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from seetell.bundle.manifest import ScoreSpec
 from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.attention import KeyValue
+from seetell.modeling.parts.stack import StackShape, build_blocks, mlp_width
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.token_head import TokenHead
 from seetell.modeling.parts.vit import ViT
@@ -84,6 +86,17 @@ class GroundedConfig(_Frozen):
         return self
 
 
+def _stack(config: GroundedImageConfig | GroundedTextConfig) -> StackShape:
+    return StackShape(
+        config.embed_dim,
+        config.depth,
+        config.num_heads,
+        mlp_width(config.embed_dim, config.mlp_ratio),
+        activation=config.activation,
+        norm_eps=config.norm_eps,
+    )
+
+
 class GroundedText(nn.Module):
     """Token embeddings and a post-norm stack with cross-attention in every block (BLIP, section 3.1)."""
 
@@ -97,16 +110,8 @@ class GroundedText(nn.Module):
             # BLIP's positions are places in the row, padding counted.
             count_attended=False,
         )
-        self.stack = TextTransformer(
-            config.embed_dim,
-            config.depth,
-            config.num_heads,
-            config.mlp_ratio,
-            context_dim=context_dim,
-            activation=config.activation,
-            norm_first=False,
-            norm_eps=config.norm_eps,
-        )
+        shape = _stack(config)
+        self.stack = TextTransformer(build_blocks(replace(shape, context_dim=context_dim, norm_first=False)))
 
     def forward(
         self,
@@ -142,16 +147,7 @@ class GroundedModel(AssembledModel):
         super().__init__()
         self.config = config
         image, text = config.image, config.text
-        self.image_encoder = ViT(
-            image.image_size,
-            image.patch_size,
-            image.embed_dim,
-            image.depth,
-            image.num_heads,
-            image.mlp_ratio,
-            activation=image.activation,
-            norm_eps=image.norm_eps,
-        )
+        self.image_encoder = ViT(image.image_size, image.patch_size, _stack(image))
         self.text_encoder = GroundedText(text, image.embed_dim) if config.encoder else None
         self.text_decoder = GroundedText(text, image.embed_dim) if config.decoder else None
         self.token_head: TokenHead | None = None

@@ -12,6 +12,7 @@ from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.efficientnet import EfficientNetLite
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.resnet import ResNet
+from seetell.modeling.parts.stack import StackShape
 from seetell.modeling.parts.vit import ViT
 
 
@@ -79,16 +80,15 @@ class ClassifiedImage:
 
 def build_vit(config: TransformerEncoderConfig, image_size: tuple[int, int]) -> ViT:
     """The vision transformer that ``config`` describes."""
-    return ViT(
-        image_size,
-        config.patch_size,
+    shape = StackShape(
         config.embed_dim,
         config.depth,
         config.num_heads,
-        config.hidden_dim / config.embed_dim,
+        config.hidden_dim,
         activation=config.activation,
         norm_eps=config.norm_eps,
     )
+    return ViT(image_size, config.patch_size, shape)
 
 
 class ImageClassifier(AssembledModel):

@@ -15,6 +15,7 @@ from seetell.modeling.parts.efficientnet import EfficientNetLite
 from seetell.modeling.parts.hybrid import ResNetTransformer
 from seetell.modeling.parts.placed import PlacedEfficientNet
 from seetell.modeling.parts.resnet import ResNet
+from seetell.modeling.parts.stack import StackShape, mlp_width
 from seetell.modeling.parts.vit import ViT
 
 
@@ -29,43 +30,43 @@ def _resnet(config: ResNetConfig | HybridConfig) -> ResNet:
     )
 
 
+def _stack(config: ViTConfig | HybridConfig, norm_eps: float) -> StackShape:
+    return StackShape(
+        config.embed_dim,
+        config.depth,
+        config.num_heads,
+        mlp_width(config.embed_dim, config.mlp_ratio),
+        widths=config.widths,
+        drop_path=config.drop_path,
+        norm_eps=norm_eps,
+    )
+
+
 def build_image_encoder(config: ImageConfig, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
     """The encoder (float[B, 3, H, W] -> ImageTokens) and the width of its tokens."""
     if isinstance(config, ViTConfig):
         vit = ViT(
             image_size,
             config.patch_size,
-            config.embed_dim,
-            config.depth,
-            config.num_heads,
-            config.mlp_ratio,
-            widths=config.widths,
+            _stack(config, norm_eps=1e-6),
             merge_tokens=config.merge_tokens,
             class_token=config.class_token,
-            drop_path=config.drop_path,
         )
         return vit, config.embed_dim
     if isinstance(config, ResNetConfig):
         resnet = _resnet(config)
         return resnet, resnet.embed_dim
     if isinstance(config, EfficientNetConfig):
-        placed = PlacedEfficientNet(
-            EfficientNetLite(config.width, config.depth),
-            config.embed_dim,
+        width = config.embed_dim
+        shape = StackShape(
+            width,
             config.layers,
             config.num_heads,
-            config.mlp_ratio,
+            mlp_width(width, config.mlp_ratio),
             drop_path=config.drop_path,
         )
-        return placed, config.embed_dim
+        return PlacedEfficientNet(EfficientNetLite(config.width, config.depth), shape), width
     hybrid = ResNetTransformer(
-        _resnet(config),
-        config.embed_dim,
-        config.depth,
-        config.num_heads,
-        config.mlp_ratio,
-        widths=config.widths,
-        merge_tokens=config.merge_tokens,
-        drop_path=config.drop_path,
+        _resnet(config), _stack(config, norm_eps=1e-5), merge_tokens=config.merge_tokens
     )
     return hybrid, config.embed_dim

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.positions import grid_for_each
+from seetell.modeling.parts.stack import StackShape, build_blocks, mlp_width
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 from seetell.modeling.parts.token_head import TokenHead
 
@@ -70,14 +71,15 @@ class SingleStreamModel(AssembledModel):
             count_attended=False,
         )
         self.modality = nn.Embedding(config.num_modalities, width)
-        self.transformer = TextTransformer(
+        shape = StackShape(
             width,
             config.depth,
             config.num_heads,
-            config.mlp_ratio,
+            mlp_width(width, config.mlp_ratio),
             activation=config.activation,
             norm_eps=config.norm_eps,
         )
+        self.transformer = TextTransformer(build_blocks(shape))
         self.norm = nn.LayerNorm(width, eps=config.norm_eps)
         pooled = config.match or config.num_answers
         self.pooler = nn.Linear(width, width) if pooled else None

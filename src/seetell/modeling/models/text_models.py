@@ -6,6 +6,7 @@ They look at no photo. They are here to start grounded models from, and as halve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from seetell.modeling.models.assembled import AssembledModel, Depth, ModelLimits
 from seetell.modeling.parts.attention import KeyValue
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 
 
@@ -47,6 +49,17 @@ class TextDecoderConfig(_TextConfig):
     tied: bool = True
 
 
+def _stack(config: _TextConfig) -> StackShape:
+    return StackShape(
+        config.embed_dim,
+        config.depth,
+        config.num_heads,
+        config.hidden_dim,
+        activation=config.activation,
+        norm_eps=config.norm_eps,
+    )
+
+
 class TextEncoder(AssembledModel):
     """int64[B, T] -> float[B, T, D], read both ways. Source: Devlin et al. 2019.
 
@@ -66,15 +79,7 @@ class TextEncoder(AssembledModel):
             num_types=config.num_types,
             count_attended=False,
         )
-        self.stack = TextTransformer(
-            config.embed_dim,
-            config.depth,
-            config.num_heads,
-            config.hidden_dim / config.embed_dim,
-            activation=config.activation,
-            norm_first=False,
-            norm_eps=config.norm_eps,
-        )
+        self.stack = TextTransformer(build_blocks(replace(_stack(config), norm_first=False)))
 
     @property
     def limits(self) -> ModelLimits:
@@ -111,15 +116,7 @@ class WordWriter(nn.Module):
     def __init__(self, config: TextDecoderConfig, context_dim: int | None = None) -> None:
         super().__init__()
         self.embedding = TextEmbedding(config.vocab_size, config.context_length, config.embed_dim)
-        self.stack = TextTransformer(
-            config.embed_dim,
-            config.depth,
-            config.num_heads,
-            config.hidden_dim / config.embed_dim,
-            context_dim=context_dim,
-            activation=config.activation,
-            norm_eps=config.norm_eps,
-        )
+        self.stack = TextTransformer(build_blocks(replace(_stack(config), context_dim=context_dim)))
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
         self.head = None if config.tied else nn.Linear(config.embed_dim, config.vocab_size, bias=False)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from seetell.bundle.manifest import ScoreSpec
 from seetell.modeling.models.assembled import AssembledModel, ModelLimits
-from seetell.modeling.models.config import FusionConfig, UnifiedConfig
+from seetell.modeling.models.config import FusionConfig, TextConfig, UnifiedConfig
 from seetell.modeling.models.image_encoders import build_image_encoder
 from seetell.modeling.parts.attention import KeyValue
 from seetell.modeling.parts.efficientnet import LAST_STAGE
@@ -29,6 +29,7 @@ from seetell.modeling.parts.fusion.gated import GatedFusion
 from seetell.modeling.parts.fusion.projection import ProjectionFusion
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.placed import PlacedEfficientNet
+from seetell.modeling.parts.stack import StackShape, build_blocks, mlp_width
 from seetell.modeling.parts.text import TextEmbedding, TextTransformer
 
 
@@ -58,25 +59,38 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     return (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
 
 
+def _fusion_stack(config: FusionConfig, width: int) -> StackShape:
+    return StackShape(
+        width,
+        config.depth,
+        config.num_heads,
+        mlp_width(width, config.mlp_ratio),
+        context_dim=width,
+        widths=config.widths,
+        dropout=config.dropout,
+    )
+
+
+def _text_stack(config: TextConfig) -> StackShape:
+    return StackShape(
+        config.embed_dim,
+        config.depth,
+        config.num_heads,
+        mlp_width(config.embed_dim, config.mlp_ratio),
+        widths=config.widths,
+        dropout=config.dropout,
+    )
+
+
 def _build_fusion(config: FusionConfig, embed_dim: int) -> nn.Module:
     if config.kind == "projection":
         return ProjectionFusion(embed_dim)
-    if config.kind == "cross_attention":
-        return CrossAttentionFusion(
-            embed_dim,
-            config.depth,
-            config.num_heads,
-            config.mlp_ratio,
-            widths=config.widths,
-            dropout=config.dropout,
-        )
-    kinds: dict[str, type[CoAttentionFusion | GatedFusion]] = {
+    kinds: dict[str, type[CrossAttentionFusion | CoAttentionFusion | GatedFusion]] = {
+        "cross_attention": CrossAttentionFusion,
         "co_attention": CoAttentionFusion,
         "gated": GatedFusion,
     }
-    return kinds[config.kind](
-        embed_dim, config.depth, config.num_heads, config.mlp_ratio, dropout=config.dropout
-    )
+    return kinds[config.kind](_fusion_stack(config, embed_dim))
 
 
 # The clamp of the contrastive objective: CLIP's limit on the scale (Radford et al. 2021, section 2.5).
@@ -99,16 +113,18 @@ class UnifiedModel(AssembledModel):
         # the same projections, so both must have the text's width.
         self.image_bridge = nn.Linear(image_width, width) if image_width != width else nn.Identity()
         self.text_embedding = TextEmbedding(text.vocab_size, text.context_length, width, text.dropout)
-        self.text_trunk = TextTransformer(
-            width, text.depth, text.num_heads, text.mlp_ratio, widths=text.widths, dropout=text.dropout
-        )
+        self.text_trunk = TextTransformer(build_blocks(_text_stack(text)))
         self.text_norm = nn.LayerNorm(width)
         self.fusion = _build_fusion(config.fusion, width)
         self.decoder = (
             None
             if isinstance(self.fusion, CrossAttentionFusion)
             else CrossAttentionFusion(
-                width, config.fusion.depth, text.num_heads, text.mlp_ratio, dropout=config.fusion.dropout
+                replace(
+                    _fusion_stack(config.fusion, width),
+                    num_heads=text.num_heads,
+                    mlp_dim=mlp_width(width, text.mlp_ratio),
+                )
             )
         )
         encoder = self.image_encoder

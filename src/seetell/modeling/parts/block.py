@@ -1,97 +1,75 @@
-"""One transformer block for vision and text, encoders and decoders, with or without cross-attention."""
+"""One transformer block for vision and text, encoders and decoders, with or without cross-attention.
+
+A block is put together from built parts, so that what a family does otherwise is another part and no flag:
+
+    TransformerBlock(
+        Attention(projections(1024, 16, kv_heads=8, bias=False), positions=rotary),  # parts.attention
+        GatedMlp(1024, 2816),                                                        # parts.mlp
+        BlockNorms(nn.RMSNorm(1024), nn.RMSNorm(1024)),
+    )
+
+and a stack from a row of blocks (``parts.text.TextTransformer``). The blocks that most families have, with
+LayerNorms and a plain MLP, ``parts.stack.build_blocks`` makes from one frozen shape.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from seetell.modeling.parts.attention import Attention, KeyValue, head_width
+from seetell.modeling.parts.attention import Attention, KeyValue
 from seetell.modeling.parts.drop_path import DropPath
 from seetell.modeling.parts.merging import assignment, merge
-from seetell.modeling.parts.mlp import Mlp
 
 
-@dataclass(frozen=True, slots=True)
-class BlockWidths:
-    """How wide one block of a stack is, where its blocks differ, as those of a pruned model do.
+class BlockNorms(NamedTuple):
+    """The norms of a block, each float[..., D] -> the same shape; ``cross`` goes with cross-attention."""
 
-    num_heads: of self-attention. mlp_dim: hidden units of the MLP. cross_heads: of cross-attention, None for
-    a block without. The width of a head stays that of the whole stack.
-    """
-
-    num_heads: int
-    mlp_dim: int
-    cross_heads: int | None = None
-
-    def __post_init__(self) -> None:
-        given = {"num_heads": self.num_heads, "mlp_dim": self.mlp_dim, "cross_heads": self.cross_heads}
-        for name, count in given.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} is {count}; a block has one at least")
-
-
-def block_widths(widths: Sequence[BlockWidths] | None, depth: int) -> Sequence[BlockWidths | None]:
-    """One for each of ``depth`` blocks, None where they are all alike. Raises ValueError otherwise."""
-    if widths is None:
-        return [None] * depth
-    if len(widths) != depth:
-        raise ValueError(f"{len(widths)} widths for {depth} blocks")
-    return widths
+    attention: nn.Module
+    mlp: nn.Module
+    cross: nn.Module | None = None
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, cross-attention where ``context_dim`` is given, then an MLP, each residual.
-
-    ``norm_first`` puts the LayerNorm before each sub-layer (GPT-2, ViT, CLIP; Xiong et al. 2020) or
-    after the residual sum (BERT, BLIP's text model; Vaswani et al. 2017).
+    """Self-attention, cross-attention where there is one, then an MLP, each residual.
 
     Args:
-        embed_dim, num_heads: as in Attention.
-        mlp_ratio: hidden width of the MLP over ``embed_dim``, rounded to whole units.
-        widths: this block's own, in the place of what ``num_heads`` and ``mlp_ratio`` say; a head is then
-            still ``embed_dim / num_heads`` wide.
-        context_dim: width of the other modality, None for no cross-attention.
-        dropout: on attention weights and after each sub-layer.
+        attention: over the tokens themselves.
+        mlp: float[..., D] -> float[..., D].
+        norms: of each.
+        cross: attention over another modality, or None.
+        norm_first: norms stand before each sub-layer (GPT-2, ViT, CLIP; Xiong et al. 2020) or after the
+            residual sum (BERT, BLIP's text model; Vaswani et al. 2017).
+        dropout: after each sub-layer.
         drop_path: probability that a sample skips a sub-layer (Huang et al. 2016).
-        activation: of the MLP, a name from ``activation_module``.
-        norm_eps: of every LayerNorm (1e-12 in BERT and ViT, 1e-5 in CLIP and GPT-2).
+
+    Raises ValueError for a cross-attention without its norm, and the other way round.
     """
 
     def __init__(
         self,
-        embed_dim: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
+        attention: Attention,
+        mlp: nn.Module,
+        norms: BlockNorms,
+        cross: Attention | None = None,
         *,
-        widths: BlockWidths | None = None,
-        context_dim: int | None = None,
+        norm_first: bool = True,
         dropout: float = 0.0,
         drop_path: float = 0.0,
-        activation: str = "gelu",
-        norm_first: bool = True,
-        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
+        if (cross is None) != (norms.cross is None):
+            raise ValueError("a cross-attention and its norm go together")
         self.norm_first = norm_first
-        if widths is None:
-            widths = BlockWidths(num_heads, round(embed_dim * mlp_ratio), num_heads)
-        head_dim = head_width(embed_dim, num_heads)
-        self.attention_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.attention = Attention(embed_dim, widths.num_heads, dropout=dropout, head_dim=head_dim)
-        self.cross_norm: nn.LayerNorm | None = None
-        self.cross_attention: Attention | None = None
-        if context_dim is not None:
-            self.cross_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-            if widths.cross_heads is None:
-                raise ValueError("a block with cross-attention needs to know its cross_heads")
-            self.cross_attention = Attention(
-                embed_dim, widths.cross_heads, context_dim, dropout, head_dim=head_dim
-            )
-        self.mlp_norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.mlp = Mlp(embed_dim, widths.mlp_dim, activation)
+        # In this order: it is that of optimisers' states and of a run's fingerprint.
+        self.attention_norm = norms.attention
+        self.attention = attention
+        self.cross_norm = norms.cross
+        self.cross_attention = cross
+        self.mlp_norm = norms.mlp
+        self.mlp = mlp
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path)
 
@@ -103,23 +81,25 @@ class TransformerBlock(nn.Module):
         past: KeyValue | None = None,
         memory: KeyValue | None = None,
         memory_mask: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue]:
         """x: float[B, T, D]. mask: bool, broadcastable to [B, num_heads, T, P + T].
 
-        past: this block's cached keys and values, two float[B, num_heads, P, head_dim].
+        past: this block's cached keys and values, two float[B, kv_heads, P, head_dim].
+        places: int64[B or 1, T], for an attention with ``positions``.
         memory: the other modality's keys and values from ``cross_attention.project``, or None to skip
         cross-attention. memory_mask: bool, broadcastable to [B, num_heads, T, N].
         Returns float[B, T, D] and the keys and values including the past.
         """
         normed = self.attention_norm(x) if self.norm_first else x
-        keys, values = self.attention.project(normed)
+        keys, values = self.attention.project(normed, places)
         if past is not None:
             keys = torch.cat([past[0], keys], dim=2)
             values = torch.cat([past[1], values], dim=2)
-        x = self._add(x, self.attention(normed, (keys, values), mask), self.attention_norm)
+        x = self._add(x, self.attention(normed, (keys, values), mask, places=places), self.attention_norm)
         if memory is not None:
             if self.cross_attention is None or self.cross_norm is None:
-                raise ValueError("this block was built without cross-attention (context_dim is None)")
+                raise ValueError("this block was built without cross-attention")
             normed = self.cross_norm(x) if self.norm_first else x
             x = self._add(x, self.cross_attention(normed, memory, memory_mask), self.cross_norm)
         normed = self.mlp_norm(x) if self.norm_first else x
@@ -154,6 +134,9 @@ class TransformerBlock(nn.Module):
         normed = self.mlp_norm(x) if self.norm_first else x
         return self._add(x, self.mlp(normed), self.mlp_norm), sizes, into
 
-    def _add(self, x: Tensor, update: Tensor, norm: nn.LayerNorm) -> Tensor:
+    def _add(self, x: Tensor, update: Tensor, norm: nn.Module) -> Tensor:
         x = x + self.drop_path(self.dropout(update))
-        return x if self.norm_first else norm(x)
+        if self.norm_first:
+            return x
+        normed: Tensor = norm(x)
+        return normed

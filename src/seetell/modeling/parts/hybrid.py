@@ -7,15 +7,13 @@ help transformers see better".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from seetell.modeling.parts.block import BlockWidths
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.positions import sincos_grid
 from seetell.modeling.parts.resnet import ResNet
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.vit import VisionBlocks
 
 
@@ -27,35 +25,16 @@ class ResNetTransformer(nn.Module):
 
     Args:
         resnet: gives the maps; its last stage becomes the tokens.
-        embed_dim, depth, num_heads, mlp_ratio, widths, merge_tokens, drop_path: of the transformer.
+        shape: of the transformer's blocks. merge_tokens: as in VisionBlocks.
     """
 
-    def __init__(
-        self,
-        resnet: ResNet,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        *,
-        widths: Sequence[BlockWidths] | None = None,
-        merge_tokens: int = 0,
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, resnet: ResNet, shape: StackShape, *, merge_tokens: int = 0) -> None:
         super().__init__()
         self.resnet = resnet
-        self.embed_dim = embed_dim
-        self.project = nn.Linear(resnet.embed_dim, embed_dim)
-        self.transformer = VisionBlocks(
-            embed_dim,
-            depth,
-            num_heads,
-            mlp_ratio,
-            widths=widths,
-            merge_tokens=merge_tokens,
-            drop_path=drop_path,
-        )
-        self.norm = nn.LayerNorm(embed_dim)
+        self.embed_dim = shape.embed_dim
+        self.project = nn.Linear(resnet.embed_dim, shape.embed_dim)
+        self.transformer = VisionBlocks(build_blocks(shape), merge_tokens=merge_tokens)
+        self.norm = nn.LayerNorm(shape.embed_dim)
 
     def forward(self, pixel_values: Tensor) -> ImageTokens:
         """pixel_values: float[B, 3, H, W], H and W multiples of the ResNet's stride."""

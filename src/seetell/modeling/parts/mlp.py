@@ -1,4 +1,4 @@
-"""The two-layer perceptron of a transformer block."""
+"""The perceptron of a transformer block, plain and gated."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu_tanh": partial(nn.GELU, approximate="tanh"),
     "quick_gelu": QuickGELU,
     "relu": nn.ReLU,
+    "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
 
 
 def activation_module(name: str) -> nn.Module:
-    """``gelu`` (exact; BERT, ViT, BLIP), ``gelu_tanh`` (GPT-2, SigLIP), ``quick_gelu`` (CLIP), ``relu`` or
-    ``tanh``. Raises ValueError for another name."""
+    """``gelu`` (exact; BERT, ViT, BLIP), ``gelu_tanh`` (GPT-2, SigLIP), ``quick_gelu`` (CLIP), ``relu``,
+    ``silu`` (Llama) or ``tanh``. Raises ValueError for another name."""
     try:
         return _ACTIVATIONS[name]()
     except KeyError:
@@ -45,4 +46,25 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down(self.activation(self.up(x)))
+        return out
+
+
+class GatedMlp(nn.Module):
+    """``down(activation(gate(x)) * up(x))``, float[..., D] -> float[..., D] through ``hidden_dim``.
+
+    Source: Shazeer 2020, "GLU variants improve transformer"; with ``silu`` as in Llama and Qwen, where no
+    layer has a bias.
+    """
+
+    def __init__(
+        self, embed_dim: int, hidden_dim: int, activation: str = "silu", *, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.gate = nn.Linear(embed_dim, hidden_dim, bias=bias)
+        self.up = nn.Linear(embed_dim, hidden_dim, bias=bias)
+        self.activation = activation_module(activation)
+        self.down = nn.Linear(hidden_dim, embed_dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down(self.activation(self.gate(x)) * self.up(x))
         return out

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from seetell.modeling.parts.efficientnet import EfficientNetLite
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.masks import padding_mask
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.vit import VisionBlocks
 
 _QUARTERS = 4
@@ -24,21 +25,12 @@ class PlacedEfficientNet(nn.Module):
 
     Args:
         net: gives the maps.
-        embed_dim: width of the tokens. depth, num_heads, mlp_ratio, drop_path: of transformer layers over
-            them, 0 for none.
+        shape: of transformer layers over the tokens; of a depth of 0 for none.
     """
 
-    def __init__(
-        self,
-        net: EfficientNetLite,
-        embed_dim: int,
-        depth: int = 0,
-        num_heads: int = 4,
-        mlp_ratio: float = 4.0,
-        *,
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, net: EfficientNetLite, shape: StackShape) -> None:
         super().__init__()
+        embed_dim = shape.embed_dim
         self.net = net
         self.embed_dim = embed_dim
         self.pooled_dim = net.embed_dim * (1 + _QUARTERS)
@@ -49,9 +41,7 @@ class PlacedEfficientNet(nn.Module):
         self.place = nn.Linear(_PLACES, embed_dim, bias=False)
         # About as large as what a token says of its cell: at a fifth of that, sides stayed at chance.
         nn.init.normal_(self.place.weight, std=0.6)
-        self.transformer = (
-            VisionBlocks(embed_dim, depth, num_heads, mlp_ratio, drop_path=drop_path) if depth else None
-        )
+        self.transformer = VisionBlocks(build_blocks(shape)) if shape.depth else None
         self.norm = nn.LayerNorm(embed_dim)
 
     def cells(self, pixel_mask: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import Attention
-from seetell.modeling.parts.mlp import Mlp
 
 
 class AttentionPooling(nn.Module):
@@ -14,24 +13,17 @@ class AttentionPooling(nn.Module):
 
     Source: Zhai et al. 2022, "Scaling vision transformers", section 3.3 (MAP head); SigLIP's image pooling.
 
-    Args: as in TransformerBlock.
+    Args:
+        attention: from the query to the tokens. mlp: after it. norm: before the MLP.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        *,
-        activation: str = "gelu",
-        norm_eps: float = 1e-5,
-    ) -> None:
+    def __init__(self, embed_dim: int, attention: Attention, mlp: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.empty(embed_dim))
         nn.init.normal_(self.query, std=0.02)
-        self.attention = Attention(embed_dim, num_heads)
-        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio), activation)
+        self.attention = attention
+        self.norm = norm
+        self.mlp = mlp
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: float[B, N, D]."""

@@ -1,4 +1,4 @@
-"""Where a token stands: sine-cosine grids for images, learned tables for both modalities."""
+"""Where a token stands: sine-cosine grids for images, learned tables for both modalities, rotations."""
 
 from __future__ import annotations
 
@@ -53,6 +53,40 @@ class LearnedPositions(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         vectors: Tensor = self.table(positions)
         return vectors
+
+
+def rotary_frequencies(head_dim: int, base: float = 10_000.0) -> Tensor:
+    """``base ** (-2 i / head_dim)``, float32[head_dim / 2] (Su et al. 2021, equation 15). Raises ValueError
+    for an odd ``head_dim``."""
+    if head_dim % 2:
+        raise ValueError(f"head_dim {head_dim} is odd; pairs of numbers are turned")
+    return base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+
+
+class Rotary(nn.Module):
+    """Queries and keys turned by where they stand, so that their product depends on how far apart they are.
+
+    Source: Su et al. 2021, "RoFormer", section 3.2.2; number i is paired with number i + head_dim / 2, as in
+    Llama and Qwen. No weights: one module serves all blocks of a stack.
+
+    Args:
+        frequencies: float32[head_dim / 2], how far a pair turns from one place to the next, in radians:
+            :func:`rotary_frequencies`, or those scaled for longer texts.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, frequencies: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+
+    def forward(self, heads: Tensor, places: Tensor) -> Tensor:
+        """heads: float[B, num_heads, T, head_dim]; places: int64[B or 1, T]. The same shape and type."""
+        # In float32 whatever the model computes in: at place 4,000 half precision is whole turns wrong.
+        angles = places[:, None, :, None].float() * self.frequencies  # [B or 1, 1, T, head_dim / 2]
+        cosines, sines = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
+        first, second = heads.chunk(2, dim=-1)
+        return torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1)
 
 
 def grid_for_each(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import KeyValue
-from seetell.modeling.parts.block import BlockWidths, TransformerBlock, block_widths
+from seetell.modeling.parts.block import TransformerBlock
 from seetell.modeling.parts.masks import causal_mask, padding_mask, positions_from_mask, positions_in_row
 from seetell.modeling.parts.positions import LearnedPositions
 
@@ -56,53 +56,26 @@ class TextEmbedding(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """A stack of blocks over token vectors. ``context_dim`` gives every block cross-attention.
+    """A stack of blocks over token vectors.
 
     The same weights read bidirectionally or causally: which one is an argument of the call, so that an
     encoder, a fusion encoder and a decoder can share them.
 
-    Args: as in TransformerBlock, ``widths`` one for each block where they differ; drop path grows linearly
-    with depth (Touvron et al. 2021, DeiT).
+    Args:
+        blocks: of ``parts.stack.build_blocks``, or put together one by one; with cross-attention all or none.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        *,
-        widths: Sequence[BlockWidths] | None = None,
-        context_dim: int | None = None,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        activation: str = "gelu",
-        norm_first: bool = True,
-        norm_eps: float = 1e-5,
-    ) -> None:
+    def __init__(self, blocks: Iterable[TransformerBlock]) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            TransformerBlock(
-                embed_dim,
-                num_heads,
-                mlp_ratio,
-                widths=own,
-                context_dim=context_dim,
-                dropout=dropout,
-                drop_path=drop_path * layer / max(depth - 1, 1),
-                activation=activation,
-                norm_first=norm_first,
-                norm_eps=norm_eps,
-            )
-            for layer, own in enumerate(block_widths(widths, depth))
-        )
+        self.blocks = nn.ModuleList(blocks)
+        self._turns = any(block.attention.positions is not None for block in self._blocks())
 
     def project_memory(self, memory: Tensor) -> list[KeyValue]:
         """Per block, the keys and values of ``memory`` float[B, N, context_dim]."""
         projected: list[KeyValue] = []
         for block in self._blocks():
             if block.cross_attention is None:
-                raise ValueError("this stack was built without cross-attention (context_dim is None)")
+                raise ValueError("this stack was built without cross-attention")
             projected.append(block.cross_attention.project(memory))
         return projected
 
@@ -127,6 +100,7 @@ class TextTransformer(nn.Module):
         """
         mask = _self_mask(attention_mask, x.shape[1], causal)
         cross_mask = None if memory_mask is None else padding_mask(memory_mask)
+        places = self._places(attention_mask, x.shape[1])
         present: list[KeyValue] = []
         for index, block in enumerate(self._blocks()):
             x, keys_values = block(
@@ -135,13 +109,22 @@ class TextTransformer(nn.Module):
                 past=None if past is None else past[index],
                 memory=None if memory is None else memory[index],
                 memory_mask=cross_mask,
+                places=places,
             )
             present.append(keys_values)
         return x, present
 
+    def _places(self, attention_mask: Tensor | None, length: int) -> Tensor | None:
+        """Where the last ``length`` tokens stand, int64[B, T]; None where no block asks."""
+        if not self._turns:
+            return None
+        if attention_mask is None:
+            raise ValueError("blocks that know places need an attention_mask, by which they are counted")
+        return positions_from_mask(attention_mask, length)
+
     def at(self, x: Tensor, attention_mask: Tensor | None, place: Tensor, *, causal: bool = False) -> Tensor:
         """What :meth:`forward` gives at ``place`` int64[B] of each row, without working out the last block's
-        other tokens: float[B, D]. ``x`` and ``attention_mask`` as there."""
+        other tokens: float[B, D]. ``x`` and ``attention_mask`` as there; not for blocks that know places."""
         mask = _self_mask(attention_mask, x.shape[1], causal)
         *below, last = self._blocks()
         for block in below:

@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from seetell.modeling.parts.block import BlockWidths, TransformerBlock, block_widths
+from seetell.modeling.parts.block import TransformerBlock
 from seetell.modeling.parts.image import ImageTokens
 from seetell.modeling.parts.merging import most_merged
 from seetell.modeling.parts.positions import resize_grid
+from seetell.modeling.parts.stack import StackShape, build_blocks
 
 
 class VisionBlocks(nn.Module):
     """Transformer blocks over image tokens, and the outputs of chosen blocks.
 
-    ``widths``: one for each block, where they differ. ``merge_tokens``: so many tokens merge in every block
-    (``parts.merging``), or as many as can; the first ``lead`` never do. Drop path grows linearly with depth
-    (Touvron et al. 2021, DeiT).
+    Args:
+        blocks: of ``parts.stack.build_blocks``.
+        merge_tokens: so many tokens merge in every block (``parts.merging``), or as many as can.
+        lead: the first so many never merge.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        *,
-        widths: Sequence[BlockWidths] | None = None,
-        merge_tokens: int = 0,
-        lead: int = 0,
-        drop_path: float = 0.0,
-        activation: str = "gelu",
-        norm_eps: float = 1e-5,
-    ) -> None:
+    def __init__(self, blocks: Iterable[TransformerBlock], *, merge_tokens: int = 0, lead: int = 0) -> None:
         super().__init__()
         self.merge_tokens = merge_tokens
         self.lead = lead
-        self.blocks = nn.ModuleList(
-            TransformerBlock(
-                embed_dim,
-                num_heads,
-                mlp_ratio,
-                widths=own,
-                drop_path=drop_path * index / max(depth - 1, 1),
-                activation=activation,
-                norm_eps=norm_eps,
-            )
-            for index, own in enumerate(block_widths(widths, depth))
-        )
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, keep: Sequence[int] = ()
@@ -103,7 +81,8 @@ class ViT(nn.Module):
     Args:
         image_size: the (height, width) the position table is made for; another size is interpolated.
         patch_size: side of a square patch in pixels.
-        widths, merge_tokens: as in VisionBlocks; the class token never merges.
+        shape: of the blocks.
+        merge_tokens: as in VisionBlocks; the class token never merges.
         class_token: put a learned token first (ViT, CLIP, BLIP) or not (SigLIP).
         patch_bias: give the patch projection a bias (not in CLIP).
         pre_norm: LayerNorm before the first block (CLIP).
@@ -116,25 +95,19 @@ class ViT(nn.Module):
         self,
         image_size: tuple[int, int],
         patch_size: int,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
+        shape: StackShape,
         *,
-        widths: Sequence[BlockWidths] | None = None,
         merge_tokens: int = 0,
         class_token: bool = True,
         patch_bias: bool = True,
         pre_norm: bool = False,
         final_norm: bool = True,
-        drop_path: float = 0.0,
-        activation: str = "gelu",
-        norm_eps: float = 1e-6,
         whole_patches: bool = True,
     ) -> None:
         super().__init__()
         if whole_patches and (image_size[0] % patch_size or image_size[1] % patch_size):
             raise ValueError(f"image size {image_size} is not a multiple of patch size {patch_size}")
+        embed_dim = shape.embed_dim
         self.patch_size = patch_size
         self.embed_dim = embed_dim
         self.grid = (image_size[0] // patch_size, image_size[1] // patch_size)
@@ -143,21 +116,10 @@ class ViT(nn.Module):
         num_positions = self.grid[0] * self.grid[1] + int(class_token)
         self.positions = nn.Parameter(torch.empty(num_positions, embed_dim))
         nn.init.normal_(self.positions, std=0.02)
-        self.pre_norm = nn.LayerNorm(embed_dim, eps=norm_eps) if pre_norm else nn.Identity()
-        self.transformer = VisionBlocks(
-            embed_dim,
-            depth,
-            num_heads,
-            mlp_ratio,
-            widths=widths,
-            merge_tokens=merge_tokens,
-            lead=int(class_token),
-            drop_path=drop_path,
-            activation=activation,
-            norm_eps=norm_eps,
-        )
-        self.stage_ends = tuple(sorted({max(depth * quarter // 4 - 1, 0) for quarter in (1, 2, 3, 4)}))
-        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps) if final_norm else nn.Identity()
+        self.pre_norm = nn.LayerNorm(embed_dim, eps=shape.norm_eps) if pre_norm else nn.Identity()
+        self.transformer = VisionBlocks(build_blocks(shape), merge_tokens=merge_tokens, lead=int(class_token))
+        self.stage_ends = tuple(sorted({max(shape.depth * quarter // 4 - 1, 0) for quarter in (1, 2, 3, 4)}))
+        self.norm = nn.LayerNorm(embed_dim, eps=shape.norm_eps) if final_norm else nn.Identity()
 
     def forward(self, pixel_values: Tensor) -> ImageTokens:
         """pixel_values: float[B, 3, H, W], H and W multiples of ``patch_size``, or see ``whole_patches``."""

@@ -17,6 +17,7 @@ from seetell.modeling.models.unified import UnifiedModel
 from seetell.modeling.parts.attention import Attention
 from seetell.modeling.parts.block import TransformerBlock
 from seetell.modeling.parts.fusion.cross_attention import CrossAttentionFusion
+from seetell.modeling.parts.mlp import Mlp
 from seetell.modeling.parts.resnet import ResidualBlock, ResNet
 
 Part = Literal["image", "text", "fusion"]
@@ -114,6 +115,7 @@ def _residual(stage: nn.Module) -> Iterator[ResidualBlock]:
 
 
 def _block(name: str, part: Part, block: TransformerBlock) -> Block:
+    assert isinstance(block.mlp, Mlp)
     hidden = block.mlp.up.out_features
     mlp = f"{name}.mlp"
     slices = (Slice(f"{mlp}.up.weight", 0), Slice(f"{mlp}.up.bias", 0), Slice(f"{mlp}.down.weight", 1))

@@ -69,9 +69,9 @@ def blocks_of(stack: TextTransformer) -> list[TransformerBlock]:
 
 
 def cache_specs(prefix: str, attentions: Sequence[Attention], length: str) -> Specs:
-    """``PREFIX.i.key`` and ``.value``, float32[B, num_heads, length, head_dim] each."""
+    """``PREFIX.i.key`` and ``.value``, float32[B, kv_heads, length, head_dim] each."""
     return {
-        f"{prefix}.{index}.{part}": spec("float32", "B", one.num_heads, length, one.head_dim)
+        f"{prefix}.{index}.{part}": spec("float32", "B", one.kv_heads, length, one.head_dim)
         for index, one in enumerate(attentions)
         for part in ("key", "value")
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from seetell.modeling.parts.attention import KeyValue
-from seetell.modeling.parts.block import BlockWidths
+from seetell.modeling.parts.stack import StackShape, build_blocks
 from seetell.modeling.parts.text import TextTransformer
 
 
@@ -18,30 +18,11 @@ class CrossAttentionFusion(nn.Module):
     block: :meth:`project_memory` once per photo, then :meth:`decode` per token.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        *,
-        widths: Sequence[BlockWidths] | None = None,
-        context_dim: int | None = None,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, shape: StackShape) -> None:
+        """shape: of the blocks, which have cross-attention."""
         super().__init__()
-        self.stack = TextTransformer(
-            embed_dim,
-            depth,
-            num_heads,
-            mlp_ratio,
-            widths=widths,
-            context_dim=embed_dim if context_dim is None else context_dim,
-            dropout=dropout,
-            drop_path=drop_path,
-        )
-        self.norm = nn.LayerNorm(embed_dim)
+        self.stack = TextTransformer(build_blocks(shape))
+        self.norm = nn.LayerNorm(shape.embed_dim)
 
     def project_memory(self, memory: Tensor) -> list[KeyValue]:
         """Per block, the keys and values of ``memory`` float[B, N, context_dim]."""

@@ -9,26 +9,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seetell.modeling.parts.attention import Attention
+from seetell.modeling.parts.attention import Attention, projections
 from seetell.modeling.parts.masks import padding_mask
 from seetell.modeling.parts.mlp import Mlp
+from seetell.modeling.parts.stack import StackShape
 
 
 class GatedLayer(nn.Module):
     """h = g * tanh(W_t t) + (1 - g) * tanh(W_v v), g = sigmoid(W_g [t; v]), then residual and MLP."""
 
-    def __init__(
-        self, embed_dim: int, context_dim: int, num_heads: int, mlp_ratio: float, dropout: float
-    ) -> None:
+    def __init__(self, shape: StackShape) -> None:
+        """shape: as in CrossAttentionFusion."""
         super().__init__()
+        embed_dim = shape.embed_dim
         self.text_norm = nn.LayerNorm(embed_dim)
-        self.attention = Attention(embed_dim, num_heads, context_dim, dropout)
+        self.attention = Attention(
+            projections(embed_dim, shape.num_heads, context_dim=shape.context_dim), dropout=shape.dropout
+        )
         self.text_map = nn.Linear(embed_dim, embed_dim)
         self.image_map = nn.Linear(embed_dim, embed_dim)
         self.gate = nn.Linear(2 * embed_dim, embed_dim)
         self.mlp_norm = nn.LayerNorm(embed_dim)
-        self.mlp = Mlp(embed_dim, round(embed_dim * mlp_ratio))
-        self.dropout = nn.Dropout(dropout)
+        self.mlp = Mlp(embed_dim, shape.mlp_dim)
+        self.dropout = nn.Dropout(shape.dropout)
 
     def gates(self, text: Tensor, seen: Tensor) -> Tensor:
         """The weight of the text side, in 0..1: float[B, T, D].
@@ -49,24 +52,13 @@ class GatedLayer(nn.Module):
 
 
 class GatedFusion(nn.Module):
-    """``depth`` gated layers. Arguments as in CrossAttentionFusion."""
+    """``depth`` gated layers."""
 
-    def __init__(
-        self,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: float = 4.0,
-        *,
-        context_dim: int | None = None,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, shape: StackShape) -> None:
+        """shape: as in CrossAttentionFusion."""
         super().__init__()
-        image_dim = embed_dim if context_dim is None else context_dim
-        self.layers = nn.ModuleList(
-            GatedLayer(embed_dim, image_dim, num_heads, mlp_ratio, dropout) for _ in range(depth)
-        )
-        self.norm = nn.LayerNorm(embed_dim)
+        self.layers = nn.ModuleList(GatedLayer(shape) for _ in range(shape.depth))
+        self.norm = nn.LayerNorm(shape.embed_dim)
 
     def forward(
         self, text_tokens: Tensor, text_mask: Tensor, image_tokens: Tensor, image_mask: Tensor
