@@ -30,7 +30,8 @@ class FakeModel:
     name = NAME
     precision = PRECISION
     device = "cpu"
-    identity = "fake"
+    identity = answers_identity = "fake"
+    image_size = 208
     labels: tuple[str, ...] = ()
     context_length = 1000
     text_marks = 0

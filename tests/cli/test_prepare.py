@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,27 +19,11 @@ from tests.cli.fake_model import FakeModel
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
 
 
-class Manifest:
-    """Stands for what a bundle says about itself."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def model_dump_json(self) -> str:
-        return json.dumps({"name": self.name})
-
-
-class Scoring(FakeModel):
-    """The made-up model with what a prepared folder remembers of a model."""
-
-    manifest = Manifest("fake")
-
-
-class MatchingOnly(Scoring):
+class MatchingOnly(FakeModel):
     tasks = frozenset({"match", "caption"})
 
 
-class Blind(Scoring):
+class Blind(FakeModel):
     tasks = frozenset({"ask"})
 
 
@@ -64,7 +47,7 @@ def table(tmp_path: Path) -> Path:
 @pytest.fixture
 def scoring(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeModel]:
     """Models by name, as `load` opens them."""
-    models: dict[str, FakeModel] = {"builtin": Scoring(), "matching": MatchingOnly(), "blind": Blind()}
+    models: dict[str, FakeModel] = {"builtin": FakeModel(), "matching": MatchingOnly(), "blind": Blind()}
 
     def load(source: Any = None, **options: Any) -> FakeModel:
         if source not in models:

@@ -43,7 +43,13 @@ def test_the_hub_is_one_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [("SEETELL_THREADS", settings.threads), ("SEETELL_MAX_PIXELS", settings.max_pixels)]
+    ("name", "read"),
+    [
+        ("SEETELL_THREADS", settings.threads),
+        ("SEETELL_MAX_PIXELS", settings.max_pixels),
+        ("SEETELL_BATCH_SIZE", settings.batch_size),
+        ("SEETELL_PHOTO_PX", settings.photo_px),
+    ],
 )
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "1e3", "0x10"])
 def test_numbers_are_whole_and_positive(
@@ -54,6 +60,15 @@ def test_numbers_are_whole_and_positive(
     monkeypatch.setenv(name, text)
     with pytest.raises(UsageError, match=name):
         read()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "long", "inf", "nan"])
+def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SEETELL_PATIENCE", "1.5")
+    assert settings.patience_s() == 1.5
+    monkeypatch.setenv("SEETELL_PATIENCE", text)
+    with pytest.raises(UsageError, match="SEETELL_PATIENCE"):
+        settings.patience_s()
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -130,10 +130,8 @@ def standing_in() -> Iterator[StandIn]:
                 # Before the answer is sent: whoever has it may ask again at once.
                 with stand_in.lock:
                     stand_in.at_once -= 1
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # whoever asked went away
                 self.reply(reply)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # whoever asked went away
 
         def reply(self, reply: Reply) -> None:
             self.send_response(reply.status)

@@ -21,6 +21,7 @@ from seetell.core.errors import (
     BundleNotFound,
     EngineError,
     ImageError,
+    SeetellError,
     TaskUnavailable,
     TextError,
     UsageError,
@@ -384,6 +385,45 @@ def test_the_variable_names_the_model_where_nobody_does(
         monkeypatch.setenv("SEETELL_MODEL", text)
         with load() as model:
             assert model.name == name
+
+
+def test_variables_say_how_a_model_is_opened_where_the_caller_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEETELL_PRECISION", "fp32")
+    monkeypatch.setenv("SEETELL_BATCH_SIZE", "3")
+    with load("builtin") as model:
+        assert (model.precision, model.batch_size) == ("fp32", 3)
+    with load("builtin", precision="int8", batch_size=5) as model:
+        assert (model.precision, model.batch_size) == ("int8", 5)
+    for name, value in (("PRECISION", "fp31"), ("DEVICE", "toaster"), ("EXACT_DECODE", "perhaps")):
+        with monkeypatch.context() as only, pytest.raises(SeetellError, match=value):
+            only.setenv(f"SEETELL_{name}", value)
+            load("builtin")
+
+
+def test_jpegs_are_decoded_in_full_where_the_variable_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    photo = tmp_path / "large.jpg"
+    pixels = np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), np.uint8)
+    Image.fromarray(pixels).save(photo)
+
+    def vector(exact_decode: bool | None) -> list[float]:
+        with load("builtin", precision="fp32", exact_decode=exact_decode) as model:
+            found: list[float] = model.embed_images(photo)[0].tolist()
+            return found
+
+    monkeypatch.setenv("SEETELL_EXACT_DECODE", "1")
+    in_full, quick = vector(True), vector(False)
+    assert in_full != quick and vector(None) == in_full
+
+
+def test_what_lies_beside_the_files_changes_answers_and_not_vectors(make_model: MakeModel) -> None:
+    plain, prompted = make_model(), make_model(prompts={"classify": {"en": ["a photo of a {}"]}})
+    assert plain.identity == prompted.identity
+    assert plain.answers_identity != prompted.answers_identity
+    assert make_model().answers_identity == plain.answers_identity
 
 
 def test_a_batch_size_that_cannot_be_meant(make_model: MakeModel) -> None:

@@ -205,6 +205,25 @@ def test_where_the_server_is_may_stand_in_the_environment(
     assert seetell.load(NAME, offline=False, base_url="http://x.test").name == NAME
 
 
+def test_how_a_server_is_asked_may_stand_in_the_environment(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    photo = tmp_path / "wide.png"
+    Image.new("RGB", (200, 100), "red").save(photo)
+    monkeypatch.setenv("SEETELL_PHOTO_PX", "50")
+    monkeypatch.setenv("SEETELL_BATCH_SIZE", "2")
+    monkeypatch.setenv("SEETELL_PRICES", "0.5,1")
+    model = seetell.load(NAME, base_url=server.base_url)
+    assert (model.batch_size, model.usage.cost) == (2, 0)
+    model.caption(photo)
+    with Image.open(io.BytesIO(server.asked[0].photo)) as sent:
+        assert sent.size == (50, 25)
+    for name, value in (("PATIENCE", "soon"), ("PRICES", "cheap")):
+        with monkeypatch.context() as only, pytest.raises(UsageError, match=value):
+            only.setenv(f"SEETELL_{name}", value)
+            seetell.load(NAME, base_url=server.base_url)
+
+
 def test_photos_are_made_smaller_and_tell_no_place(server: StandIn, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # on its side
@@ -311,9 +330,9 @@ def _noted(stream: Iterator[Any], found: list[Any]) -> Iterator[Any]:
 
 
 def test_who_breaks_off_is_not_kept_waiting(server: StandIn, remote: RemoteModel, grey: list[Path]) -> None:
-    never = threading.Event()
-    server.replies = [said("first")]
-    server.otherwise = Reply(wait=never)
+    never, black = threading.Event(), said("0 0 0")
+    # Which of those asked about at once comes first to the server is chance.
+    server.otherwise = lambda asked: said("first") if by_colour(asked) == black else Reply(wait=never)
     stream = remote.stream("caption", grey)
     assert next(stream).text == "first"
     started = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,7 @@ from seetell.core.results import Failure
 from seetell.data.preparing.scoring import Captioner, Scorer
 
 if TYPE_CHECKING:
-    from seetell.tasks.model import Model
+    from seetell.tasks.api import AnyModel
 
 # Photos embedded before their texts are, all at once.
 _AT_ONCE = 64
@@ -20,7 +19,7 @@ _AT_ONCE = 64
 Pair = tuple[bytes, Sequence[str]]
 
 
-def scorer_of(model: Model, by: Literal["auto", "similarity", "matching"]) -> Scorer:
+def scorer_of(model: AnyModel, by: Literal["auto", "similarity", "matching"]) -> Scorer:
     """Cosine similarity where the model embeds, else its matching head's probability; or the one asked for.
 
     Raises TaskUnavailable for a model that can do neither.
@@ -35,7 +34,7 @@ def scorer_of(model: Model, by: Literal["auto", "similarity", "matching"]) -> Sc
     return Scorer(model.name, _identity(model), "similarity", lambda pairs: _similarity(model, pairs))
 
 
-def captioner_of(model: Model) -> Captioner:
+def captioner_of(model: AnyModel) -> Captioner:
     """The model's captions in its first language. Raises TaskUnavailable for a model that writes none."""
     if "caption" not in model.tasks:
         raise TaskUnavailable(f"{model.name} writes no captions; name one that does with --caption-model")
@@ -47,13 +46,12 @@ def captioner_of(model: Model) -> Captioner:
     return Captioner(model.name, _identity(model), write)
 
 
-def _identity(model: Model) -> str:
-    """Changes with the bundle and with what it runs in."""
-    manifest = model.manifest.model_dump_json()
-    return f"{model.name}:{model.precision}:{hashlib.sha256(manifest.encode()).hexdigest()}"
+def _identity(model: AnyModel) -> str:
+    """Changes with the model and with what it runs in."""
+    return f"{model.name}:{model.precision}:{model.answers_identity}"
 
 
-def _similarity(model: Model, pairs: Iterable[Pair]) -> Iterator[Sequence[float] | Failure]:
+def _similarity(model: AnyModel, pairs: Iterable[Pair]) -> Iterator[Sequence[float] | Failure]:
     waiting = iter(pairs)
     while group := list(islice(waiting, _AT_ONCE)):
         photos: list[Any] = list(model.stream("embed_images", [photo for photo, _ in group]))
@@ -65,7 +63,7 @@ def _similarity(model: Model, pairs: Iterable[Pair]) -> Iterator[Sequence[float]
             yield vector if isinstance(vector, Failure) else [float(value) for value in own @ vector]
 
 
-def _matching(model: Model, pairs: Iterable[Pair]) -> Iterator[Sequence[float] | Failure]:
+def _matching(model: AnyModel, pairs: Iterable[Pair]) -> Iterator[Sequence[float] | Failure]:
     for photo, said in pairs:
         try:
             found = model.match(photo, list(said))

@@ -1,11 +1,13 @@
 """Settings read from the environment that more than one room needs: ``SEETELL_*``.
 
-Options of the command line have their own variables, read by the command line. A value that does not
-parse is refused, never guessed: ``SEETELL_OFFLINE=flase`` must not mean "online" by accident.
+Options of the command line have their own variables, read by the command line; those that open a model are
+read here, too, for programs. A value that does not parse is refused, never guessed:
+``SEETELL_OFFLINE=flase`` must not mean "online" by accident.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -81,6 +83,52 @@ def threads() -> int | None:
     """``SEETELL_THREADS``: processor threads an engine may use; None leaves it to the engine."""
     text = _value("SEETELL_THREADS")
     return None if text is None else parse_positive(text, "SEETELL_THREADS")
+
+
+def precision() -> str | None:
+    """``SEETELL_PRECISION``: what a model computes in where nothing is said, or None if not set."""
+    return _value("SEETELL_PRECISION")
+
+
+def device() -> str | None:
+    """``SEETELL_DEVICE``: what a model runs on where nothing is said, or None if not set."""
+    return _value("SEETELL_DEVICE")
+
+
+def batch_size() -> int | None:
+    """``SEETELL_BATCH_SIZE``: photos worked on at once; None leaves it to the model."""
+    text = _value("SEETELL_BATCH_SIZE")
+    return None if text is None else parse_positive(text, "SEETELL_BATCH_SIZE")
+
+
+def exact_decode() -> bool:
+    """``SEETELL_EXACT_DECODE``: JPEGs are decoded in full. Raises UsageError on nonsense."""
+    text = _value("SEETELL_EXACT_DECODE")
+    return False if text is None else parse_bool(text, "SEETELL_EXACT_DECODE")
+
+
+def photo_px() -> int | None:
+    """``SEETELL_PHOTO_PX``: the longer edge of photos that are sent to a server, or None if not set."""
+    text = _value("SEETELL_PHOTO_PX")
+    return None if text is None else parse_positive(text, "SEETELL_PHOTO_PX")
+
+
+def patience_s() -> float | None:
+    """``SEETELL_PATIENCE``: seconds that a server has for one photo, or None if not set. Raises UsageError
+    on what is no number over 0."""
+    text = _value("SEETELL_PATIENCE")
+    try:
+        seconds = None if text is None else float(text)
+    except ValueError:
+        seconds = math.nan
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"SEETELL_PATIENCE={text!r} is not a number of seconds over 0")
+    return seconds
+
+
+def prices() -> str | None:
+    """``SEETELL_PRICES``: what a server's tokens cost, as ``0.15,0.60``, or None if not set."""
+    return _value("SEETELL_PRICES")
 
 
 def max_pixels() -> int:

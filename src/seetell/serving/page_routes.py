@@ -87,13 +87,12 @@ def page_routes(serving: Serving, served: ServedIndex | None = None, root_path: 
             raise Problem(503, "the server is starting or ending; ask again")
         photos = None if served is None else await asyncio.to_thread(len, served.opened())
         async with serving.pool.lease() as model:
-            image = model.manifest.image
             return Abilities(
                 model=model.name,
                 files=fingerprint_of(model),
                 tasks=sorted(model.tasks),
                 languages=list(model.languages),
-                image_size=None if image is None else max(image.height, image.width),
+                image_size=model.image_size,
                 photo_bytes=serving.limits.photo_bytes,
                 index=photos,
                 samples=sorted(samples),

@@ -35,6 +35,12 @@ class AnyModel(Protocol):
         ...
 
     @property
+    def answers_identity(self) -> str:
+        """Changes with whatever may change an answer: with :attr:`identity`, and with prompts, thresholds and
+        fits that lie beside the model's files."""
+        ...
+
+    @property
     def precision(self) -> str:
         """``fp32``, ``bf16`` or ``int8``, the one in force; ``remote`` where its server knows."""
         ...
@@ -63,6 +69,12 @@ class AnyModel(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of its own, for ``classify`` without any."""
+        ...
+
+    @property
+    def image_size(self) -> int | None:
+        """The longer edge of a photo as it sees it, in pixels; None for a model without photos, or where that
+        is not known."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from seetell.core import settings
 from seetell.core.errors import ConversionNeeded, UsageError
 from seetell.core.results import Features, Fill
 from seetell.media.images import Photo
-from seetell.remote.names import DEFAULT_PATIENCE_S, DEFAULT_PX, is_remote
+from seetell.remote.names import is_remote
 from seetell.runtime.engine import Engine
 from seetell.runtime.generation import GenerationOptions
 from seetell.tasks import ask, caption, classify, embed, features, fill, match
@@ -52,15 +52,15 @@ _AVAILABLE: dict[str, Callable[[Context], bool]] = {
 def load(
     source: str | Path | None = None,
     *,
-    precision: str = "auto",
-    device: str = "auto",
+    precision: str | None = None,
+    device: str | None = None,
     revision: str | None = None,
     offline: bool | None = None,
     policy: Policy | None = None,
     threads: int | None = None,
     streams: int = 1,
     batch_size: int | None = None,
-    exact_decode: bool = False,
+    exact_decode: bool | None = None,
 ) -> Model: ...
 @overload
 def load(
@@ -70,51 +70,53 @@ def load(
     offline: bool | None = None,
     policy: Policy | None = None,
     batch_size: int | None = None,
-    photo_px: int = DEFAULT_PX,
-    patience_s: float = DEFAULT_PATIENCE_S,
+    photo_px: int | None = None,
+    patience_s: float | None = None,
     prices: tuple[float, float] | None = None,
 ) -> RemoteModel: ...
 def load(
     source: str | Path | None = None,
     *,
-    precision: str = "auto",
-    device: str = "auto",
+    precision: str | None = None,
+    device: str | None = None,
     revision: str | None = None,
     offline: bool | None = None,
     policy: Policy | None = None,
     threads: int | None = None,
     streams: int = 1,
     batch_size: int | None = None,
-    exact_decode: bool = False,
+    exact_decode: bool | None = None,
     base_url: str | None = None,
-    photo_px: int = DEFAULT_PX,
-    patience_s: float = DEFAULT_PATIENCE_S,
+    photo_px: int | None = None,
+    patience_s: float | None = None,
     prices: tuple[float, float] | None = None,
 ) -> Model | RemoteModel:
     """Open a model. Graphs are compiled when a verb first needs them.
 
-    A public checkpoint is converted the first time, in a process of its own, where the extra ``train`` is
+    What is left out is read from the variable of the command line's option, as ``SEETELL_PRECISION``. A
+    public checkpoint is converted the first time, in a process of its own, where the extra ``train`` is
     installed; the conversion is kept in the cache.
 
     Args:
         source: ``"builtin"`` for the built-in model, a bundle's folder, a public checkpoint, or
             ``"openai:NAME"`` for a model behind a server; None reads ``SEETELL_MODEL``, else the built-in
             one.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
-        device: ``auto``, ``cpu`` or ``gpu``.
+        precision: ``auto`` (the default), ``fp32``, ``bf16`` or ``int8``.
+        device: ``auto`` (the default), ``cpu`` or ``gpu``.
         revision: of a public checkpoint.
-        offline: fetch nothing, and ask no server on another machine; None reads ``SEETELL_OFFLINE``.
+        offline: fetch nothing, and ask no server on another machine.
         policy: sees every input and every result.
-        threads: processor threads to use; None reads ``SEETELL_THREADS``, else all.
+        threads: processor threads to use; by default all.
         streams: batches that several callers' threads may run side by side, each on its share of the threads:
             more work is done in all, and one batch alone takes longer.
-        batch_size: photos run together; None for 16, or 4 on one thread and with a server.
+        batch_size: photos run together; by default 16, or 4 on one thread and with a server.
         exact_decode: decode JPEGs in full before resizing, as the reference processors do; slower.
-        base_url: where the server's API is, as in ``http://localhost:8000/v1``; None reads
-            ``SEETELL_BASE_URL``. Its key is read from ``SEETELL_REMOTE_API_KEY`` or ``OPENAI_API_KEY``. A
-            model there goes by this, ``offline``, ``policy``, ``batch_size`` and the three that follow.
-        photo_px: the longer edge of a photo as it is sent, at most.
-        patience_s: seconds for one photo, with all its retries.
+        base_url: where the server's API is, as in ``http://localhost:8000/v1``. Its key is read from
+            ``SEETELL_REMOTE_API_KEY`` or ``OPENAI_API_KEY``. A model there goes by this, ``offline``,
+            ``policy``, ``batch_size`` and the three that follow.
+        photo_px: the longer edge of a photo as it is sent, at most; by default 1024.
+        patience_s: seconds for one photo, with all its retries; by default 120. Its variable is
+            ``SEETELL_PATIENCE``.
         prices: of a million tokens read and of a million written, for ``RemoteModel.usage.cost``.
 
     Raises:
@@ -150,9 +152,18 @@ def load(
 
         bundle = resolve_or_convert(source, revision=revision, offline=offline)
     threads = settings.threads() if threads is None else threads
+    batch_size = settings.batch_size() if batch_size is None else batch_size
     if batch_size is None and threads == 1:
         batch_size = _ONE_THREAD_BATCH_SIZE
-    engine = choose_engine(bundle, precision=precision, device=device, threads=threads, streams=streams)
+    if exact_decode is None:
+        exact_decode = settings.exact_decode()
+    engine = choose_engine(
+        bundle,
+        precision=precision or settings.precision() or "auto",
+        device=device or settings.device() or "auto",
+        threads=threads,
+        streams=streams,
+    )
     return Model(
         bundle.manifest,
         bundle.tokenizer() if bundle.manifest.text is not None else None,
@@ -161,6 +172,14 @@ def load(
         batch_size=batch_size,
         exact_decode=exact_decode,
     )
+
+
+def identity_of(manifest: Manifest) -> str:
+    """The ``identity`` of a bundle's models, which need not be open."""
+    files = manifest.files.items()
+    parts = sorted((name, record.sha256) for name, record in files if name != "README.md")
+    text = json.dumps([manifest.name, manifest.version, parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Model(Facade[Plan]):
@@ -218,10 +237,12 @@ class Model(Facade[Plan]):
     @property
     def identity(self) -> str:
         """A digest of the bundle's files: two models of one identity give the same vectors."""
-        files = self.manifest.files.items()
-        parts = sorted((name, record.sha256) for name, record in files if name != "README.md")
-        text = json.dumps([self.manifest.name, self.manifest.version, parts])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return identity_of(self.manifest)
+
+    @property
+    def answers_identity(self) -> str:
+        """A digest of the whole manifest, which has its files' digests."""
+        return hashlib.sha256(self.manifest.model_dump_json().encode()).hexdigest()[:16]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -232,6 +253,12 @@ class Model(Facade[Plan]):
     def labels(self) -> tuple[str, ...]:
         """The labels it was taught."""
         return self.manifest.labels
+
+    @property
+    def image_size(self) -> int | None:
+        """The longer edge of a photo as it sees it, in pixels; None for a model without photos."""
+        image = self.manifest.image
+        return None if image is None else max(image.height, image.width)
 
     @property
     def context_length(self) -> int | None:

@@ -120,6 +120,11 @@ class RemoteModel(Facade[_Plan]):
         return f"{self._name} at {self._client.base_url}"
 
     @property
+    def answers_identity(self) -> str:
+        """As :attr:`identity`."""
+        return self.identity
+
+    @property
     def precision(self) -> str:
         """``remote``."""
         return REMOTE
@@ -148,6 +153,11 @@ class RemoteModel(Facade[_Plan]):
     def labels(self) -> tuple[str, ...]:
         """None of its own."""
         return ()
+
+    @property
+    def image_size(self) -> int | None:
+        """None: its server does not say."""
+        return None
 
     @property
     def context_length(self) -> int | None:
@@ -355,12 +365,15 @@ def open_remote(
     policy: Policy | None = None,
     offline: bool | None = None,
     batch_size: int | None = None,
-    photo_px: int = DEFAULT_PX,
-    patience_s: float = DEFAULT_PATIENCE_S,
+    photo_px: int | None = None,
+    patience_s: float | None = None,
     prices: tuple[float, float] | None = None,
 ) -> RemoteModel:
     """A model behind a server. Nothing is sent yet. Arguments as for ``load``; raises UsageError."""
     base_url = settings.base_url() if base_url is None else base_url
+    batch_size = settings.batch_size() if batch_size is None else batch_size
+    photo_px = (settings.photo_px() or DEFAULT_PX) if photo_px is None else photo_px
+    patience_s = (settings.patience_s() or DEFAULT_PATIENCE_S) if patience_s is None else patience_s
     if not base_url:
         raise UsageError(
             f"{source}: where is its server? Give its address, as in --base-url http://localhost:8000/v1 "
@@ -368,7 +381,7 @@ def open_remote(
         )
     if not patience_s > 0:
         raise UsageError(f"patience_s is a number of seconds over 0, not {patience_s!r}")
-    meter = Meter(checked_prices(prices))
+    meter = Meter(checked_prices(settings.prices() if prices is None else prices))
     client = Client(base_url, Key.from_environment(), meter, patience_s=patience_s)
     if (settings.offline() if offline is None else offline) and not client.is_local:
         raise UsageError(f"{source}: {client.base_url} is not this machine, and SEETELL_OFFLINE is set")
