@@ -23,6 +23,7 @@ from seetell.bundle import conversion
 from seetell.bundle.store import open_bundle
 from seetell.cli.options import Shared
 from seetell.cli.serve import _source, _where
+from seetell.core.errors import MissingExtra
 from tests.bundle.test_store import make_bundle
 from tests.cli.conftest import Seetell
 
@@ -214,6 +215,35 @@ def test_an_index_that_is_none_ends_the_server(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "an.index is no index and holds other files" in done.stderr.splitlines()[-1]
+
+
+def test_what_an_index_lacks_is_told_before_anything_is_served(
+    seetell: Seetell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def served(app: Any, *, started: Any, **options: Any) -> None:
+        started("http://127.0.0.1:80")
+
+    pytest.importorskip("lancedb")
+    monkeypatch.setattr("seetell.serving.server.serve", served)
+    monkeypatch.setattr("seetell.serving.logs.log_to_stderr", lambda: None)
+    table = {"table": "photos-0", "fingerprint": "0", "shared_dim": 8}
+    for name, said in (
+        ("clip", "was made by clip, not"),
+        ("seetell-builtin", "was made by an earlier state"),
+    ):
+        place = tmp_path / f"{name}.index"
+        place.mkdir()
+        document = {"kind": "seetell-index", "format": 1, "models": [{"name": name, **table}]}
+        (place / "index.json").write_text(json.dumps(document))
+        result = seetell("serve", "--index", str(place))
+        assert result.status == 2 and said in result.err and "Serving" not in result.err
+
+    def missing(inside: str = "") -> Any:
+        raise MissingExtra("lancedb", "search", "to keep an index of photos on disk")
+
+    monkeypatch.setattr("seetell.serving.app.import_lancedb", missing)
+    result = seetell("serve", "--index", str(tmp_path / "clip.index"))
+    assert result.status == 2 and "[search]" in result.err and "Serving" not in result.err
 
 
 @pytest.mark.parametrize("quiet", [False, True])

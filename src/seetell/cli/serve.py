@@ -188,7 +188,9 @@ def _source(shared: Shared, threads: int, streams: int) -> Source:
     from seetell.bundle.recommend import ALLOWANCE_BYTES
     from seetell.cli.options import convert_first
     from seetell.serving.model_pool import Source
+    from seetell.tasks.model import identity_of
 
     bundle = convert_first(shared.model, quiet=shared.quiet)
     opened = partial(open_model, shared, threads=threads, streams=streams)
-    return Source(bundle.manifest.name, bundle.size_bytes + ALLOWANCE_BYTES, opened)
+    manifest = bundle.manifest
+    return Source(manifest.name, bundle.size_bytes + ALLOWANCE_BYTES, opened, identity_of(manifest))

@@ -126,21 +126,23 @@ class IndexFolder:
 
         Raises UsageError where other models made it, or an earlier state of this one.
         """
+        return self.table_named(model.name, fingerprint_of(model))
+
+    def table_named(self, name: str, fingerprint: str) -> ModelTable | None:
+        """As :meth:`table_of`, of a model that is not open."""
         tables = self.tables()
-        fingerprint = fingerprint_of(model)
         for one in tables:
-            if one.name == model.name and one.fingerprint == fingerprint:
+            if one.name == name and one.fingerprint == fingerprint:
                 return one
-        if any(one.name == model.name for one in tables):
+        if any(one.name == name for one in tables):
             raise UsageError(
-                f"{self.place} was made by an earlier state of {model.name}; "
-                "seetell index embeds its photos anew"
+                f"{self.place} was made by an earlier state of {name}; seetell index embeds its photos anew"
             )
         if tables:
             names = ", ".join(sorted({one.name for one in tables}))
             raise UsageError(
-                f"{self.place} was made by {names}, not {model.name}; search with that --model, or let "
-                f"seetell index add {model.name} beside it"
+                f"{self.place} was made by {names}, not {name}; search with that --model, or let "
+                f"seetell index add {name} beside it"
             )
         return None
 

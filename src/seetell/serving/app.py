@@ -20,7 +20,8 @@ from starlette.types import ASGIApp
 
 from seetell.core.errors import SeetellError, TaskUnavailable
 from seetell.media.fetch import Fetcher, Reach
-from seetell.search.index_folder import require_index
+from seetell.search.index_folder import IndexFolder, require_index
+from seetell.search.lancedb_import import import_lancedb
 from seetell.search.photo_index import PhotoIndex
 from seetell.serving.batching import Batcher
 from seetell.serving.chat_api import chat_routes
@@ -93,8 +94,8 @@ class App:
         origins: whose web pages may ask, ``*`` for all; as from ``checked_origins``.
         root_path: what a proxy puts before the paths; as from ``checked_root_path``.
 
-    Raises UsageError for sources that cannot be served together and an index that is not there, and
-    StorageError for one that cannot be read.
+    Raises UsageError for sources that cannot be served together and an index that is not there or, as far as
+    is known, of another model; StorageError for one that cannot be read, and MissingExtra where none can.
     """
 
     def __init__(
@@ -111,8 +112,8 @@ class App:
         origins: Sequence[str] = (),
         root_path: str = "",
     ) -> None:
-        if index is not None and not index.roots:
-            require_index(index.path)  # nothing can ever come into it
+        if index is not None:
+            _check_index(index, sources[0])
         limits = limits or Limits()
         fetcher = None
         if reach is not None:
@@ -207,6 +208,15 @@ class App:
             _LOG.info("ready", extra={"fields": {"model": serving.pool.default}})
         except Exception as error:
             serving.failed = error
+
+
+def _check_index(index: ServedIndex, source: Source) -> None:
+    """What can be told before the model is open. Raises UsageError, StorageError and MissingExtra."""
+    import_lancedb()  # for its errors
+    if not index.roots:
+        require_index(index.path)  # nothing can ever come into it
+    if source.identity is not None:
+        IndexFolder(index.path).table_named(source.name, source.identity)
 
 
 def _opened(path: Path, model: Model, threads: int | None) -> PhotoIndex:

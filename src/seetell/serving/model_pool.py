@@ -15,11 +15,13 @@ from seetell.tasks.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model that can be served. name: what requests call it. memory_bytes: an estimate, once loaded."""
+    """A model that can be served. name: what requests call it. memory_bytes: an estimate, once loaded.
+    identity: the model's, where it is known before the model is open."""
 
     name: str
     memory_bytes: int
     open: Callable[[], Model] = field(repr=False)
+    identity: str | None = None
 
 
 @dataclass(slots=True)
