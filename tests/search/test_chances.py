@@ -13,7 +13,7 @@ from seetell.search.photo_index import PhotoIndex
 from seetell.tasks.context import unit
 from seetell.tasks.fitting import background_text
 from seetell.tasks.model import Model
-from tests.runtime.toy import ToyEngine, make_manifest, make_tokenizer
+from tests.runtime.toy import DIM, ToyEngine, make_manifest, make_tokenizer
 from tests.search.toy_photos import draw
 
 CONTRAST = ["a cat", "a room", "a dog outside", "water", "a man", "grass", "two men"]
@@ -61,8 +61,8 @@ def test_a_hit_has_the_probability_that_the_model_gives(indexed: Any, folder: Pa
     assert judge is not None
     every = model.embed_images(sorted(folder.iterdir()))
     nearest = every[np.argsort(-(every @ text))[:10]]
-    chances = judge.chances(nearest, every)
-    assert [hit.probability for hit in hits] == pytest.approx(chances[:4].tolist(), abs=1e-4)
+    chances = sorted(judge.chances(nearest, every).tolist(), reverse=True)
+    assert [hit.probability for hit in hits] == pytest.approx(chances[:4], abs=1e-4)
     assert [hit.rank for hit in hits] == [1, 2, 3, 4]
     (many,) = index.search_many(["a dog"], k=4)
     assert [hit.photo for hit in many] == [hit.photo for hit in hits]
@@ -71,6 +71,17 @@ def test_a_hit_has_the_probability_that_the_model_gives(indexed: Any, folder: Pa
     chance = {hit.photo: hit.probability for hit in index.search("a dog", k=14)}
     for hit in index.search("a dog -water", k=14):
         assert hit.probability == pytest.approx(chance[hit.photo], abs=1e-4)
+
+
+def test_the_most_probable_comes_first_and_not_the_nearest(indexed: Any) -> None:
+    index = indexed()
+    (many,) = index.search_many(["a dog"], k=14)
+    for hits in (index.search("a dog", k=14), many, index.search("a dog", k=14, min_probability=0)):
+        chances, scores = [hit.probability for hit in hits], [hit.score for hit in hits]
+        assert chances == sorted(chances, reverse=True)
+        assert scores != sorted(scores, reverse=True), "else this shows nothing"
+    beside = index.search_beside("a dog", np.zeros((0, DIM), np.float32), k=14)
+    assert [one.hit.photo for one in beside.found] == [hit.photo for hit in many]
 
 
 def test_nothing_fits_where_the_best_is_improbable(indexed: Any) -> None:
@@ -128,7 +139,7 @@ def test_a_second_look_keeps_the_probability(indexed: Any) -> None:
     for hit in again:
         assert hit.probability == pytest.approx(chance[hit.photo], abs=1e-4)
     scores = [hit.score for hit in again]
-    assert scores == sorted(scores, reverse=True)
+    assert scores == sorted(scores, reverse=True), "the second look has the last word"
 
 
 def test_above_what_is_held_in_memory_there_are_probabilities_too(

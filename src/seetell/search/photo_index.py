@@ -146,9 +146,10 @@ class PhotoIndex:
         min_probability: float | None = None,
     ) -> list[Hit]:
         """The ``k`` photos nearest to a text, a photo, or both together (the mean of their vectors); those of
-        them that fit a text, where the model's bundle says how to tell.
+        them that fit a text, the most probable first, where the model's bundle says how to tell.
 
         Then ``probability`` of a hit is that what is wanted fits the photo, whatever is not wanted.
+        ``hybrid`` and ``rerank`` have an order of their own.
 
         Args:
             text: what to look for. A word after a minus, or words in quotes after one, are what is not
@@ -193,7 +194,7 @@ class PhotoIndex:
             photos = {one.path: one for one in found[:depth]}
             scored = reranked(list(photos), query.wanted, self._model)
             found = [photos[path]._replace(score=score) for path, score in scored]
-        return self._fitting(found, k, chances)
+        return self._fitting(found, k, chances, in_order=hybrid or rerank)
 
     def search_many(
         self,
@@ -328,12 +329,17 @@ class PhotoIndex:
     def _depth(k: int, chances: Chances | None) -> int:
         return k if chances is None else max(k, _LOOKED_AT)
 
-    def _fitting(self, found: Sequence[Scored], k: int, chances: Chances | None) -> list[Hit]:
-        """Of those found, best first, the ``k`` first that fit."""
+    def _fitting(
+        self, found: Sequence[Scored], k: int, chances: Chances | None, *, in_order: bool = False
+    ) -> list[Hit]:
+        """Of those found, best first, the ``k`` first that fit: the most probable, unless ``in_order``."""
         if chances is None or not found:
             return [_hit(rank, one, None) for rank, one in enumerate(found[:k], 1)]
-        shown = chances.kept(found, self._rows.sample())[:k]
-        return [_hit(rank, one, chance) for rank, (one, chance) in enumerate(shown, 1)]
+        kept = chances.kept(found, self._rows.sample())
+        if not in_order:
+            # The nearest is not always the most probable: another text may be nearer to it still.
+            kept.sort(key=lambda one: -one[1])
+        return [_hit(rank, one, chance) for rank, (one, chance) in enumerate(kept[:k], 1)]
 
     def _stored(self) -> StoredRows:
         if not isinstance(self._rows, StoredRows):
