@@ -84,6 +84,16 @@ def test_the_most_probable_comes_first_and_not_the_nearest(indexed: Any) -> None
     assert [one.hit.photo for one in beside.found] == [hit.photo for hit in many]
 
 
+def test_what_is_not_wanted_counts_in_the_order(indexed: Any) -> None:
+    index = indexed()
+    plain = [hit.photo for hit in index.search("a dog", k=14)]
+    (many,) = index.search_many(["a dog -water"], k=14)
+    for hits in (index.search("a dog -water", k=14), many):
+        scores = [hit.score for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+        assert [hit.photo for hit in hits] != plain
+
+
 def test_nothing_fits_where_the_best_is_improbable(indexed: Any) -> None:
     best = max(hit.probability for hit in indexed().search("a dog", k=14))
     for nothing_below, there in ((best - 1e-4, True), (best + 1e-4, False)):

@@ -85,10 +85,9 @@ class Beside:
 
     @staticmethod
     def hits(found: Sequence[tuple[Scored, float | None]], k: int) -> list[Found]:
-        """Those found, with their probabilities, of the index no more than ``k``; the most probable first,
-        and where there are no probabilities in the order in which they come."""
+        """Those found, with their probabilities, best first; of the index no more than ``k``."""
         hits, of_index = list[Found](), 0
-        for one, chance in sorted(found, key=lambda one: -(one[1] or 0.0)):
+        for one, chance in found:
             rank = len(hits) + 1
             if one.path == _NO_PATH:
                 hits.append(Found(Hit(rank, _NO_PATH, one.score, probability=chance), int(one.content)))

@@ -17,13 +17,15 @@ from seetell.tasks.fitting import Fitting
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """Of one search. least: what fits less probably is left out; None for what the bundle says."""
+    """Of one search. least: what fits less probably is left out; None for what the bundle says. order: the
+    most probable come first, and not the nearest."""
 
     fitting: Fitting
     least: float | None
+    order: bool = True
 
     def kept(self, found: Sequence[Scored], among: NDArray[np.float32]) -> list[tuple[Scored, float]]:
-        """Of those found, at least one, those that fit, with their probabilities.
+        """Of those found, at least one, those that fit, with their probabilities, in the search's order.
 
         among: float32[N, S], photos of the index; N may be 0.
         """
@@ -33,7 +35,9 @@ class Chances:
         if self.least is None and max(chances) < fitted.nothing_below:
             return []
         least = fitted.hit_below if self.least is None else self.least
-        return [(one, chance) for one, chance in zip(found, chances, strict=True) if chance >= least]
+        kept = [(one, chance) for one, chance in zip(found, chances, strict=True) if chance >= least]
+        # The nearest is not always the most probable: other texts may be nearer to it still.
+        return sorted(kept, key=lambda one: -one[1]) if self.order else kept
 
 
 def chances_of(
@@ -52,7 +56,8 @@ def chances_of(
         text = model.embed_texts([query.wanted])[0] if query.unwanted else vector
         fitting = model.fitting(query.wanted, text)
     if fitting is not None:
-        return Chances(fitting, least)
+        # Of what is not wanted the probabilities know nothing, and would undo its part in the order.
+        return Chances(fitting, least, order=not query.unwanted)
     if least:
         what = model.name if query.image is None else "a photo looked for"
         raise UsageError(f"{what} has no probabilities; leave --min-probability (min_probability) out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +149,8 @@ class PhotoIndex:
         them that fit a text, the most probable first, where the model's bundle says how to tell.
 
         Then ``probability`` of a hit is that what is wanted fits the photo, whatever is not wanted.
-        ``hybrid`` and ``rerank`` have an order of their own.
+        ``hybrid`` and ``rerank`` have an order of their own, and where something is not wanted the nearest
+        comes first.
 
         Args:
             text: what to look for. A word after a minus, or words in quotes after one, are what is not
@@ -194,7 +195,9 @@ class PhotoIndex:
             photos = {one.path: one for one in found[:depth]}
             scored = reranked(list(photos), query.wanted, self._model)
             found = [photos[path]._replace(score=score) for path, score in scored]
-        return self._fitting(found, k, chances, in_order=hybrid or rerank)
+        if chances is not None and (hybrid or rerank):
+            chances = replace(chances, order=False)
+        return self._fitting(found, k, chances)
 
     def search_many(
         self,
@@ -238,7 +241,7 @@ class PhotoIndex:
         min_probability: float | None = None,
     ) -> Both:
         """As :meth:`search`, in one ranking with other photos, of which there are the vectors alone; they are
-        judged as if they were of the index. Where there are probabilities, the most probable comes first.
+        judged as if they were of the index, and come in the same order.
 
         query: a text, or the vector float32[S] of a photo to find others like. vectors: float32[N, S], of
         unit length; N may be 0. names: of their files, N or none; one that has a copy in the index is found
@@ -329,17 +332,12 @@ class PhotoIndex:
     def _depth(k: int, chances: Chances | None) -> int:
         return k if chances is None else max(k, _LOOKED_AT)
 
-    def _fitting(
-        self, found: Sequence[Scored], k: int, chances: Chances | None, *, in_order: bool = False
-    ) -> list[Hit]:
-        """Of those found, best first, the ``k`` first that fit: the most probable, unless ``in_order``."""
+    def _fitting(self, found: Sequence[Scored], k: int, chances: Chances | None) -> list[Hit]:
+        """Of those found, best first, the ``k`` first that fit."""
         if chances is None or not found:
             return [_hit(rank, one, None) for rank, one in enumerate(found[:k], 1)]
-        kept = chances.kept(found, self._rows.sample())
-        if not in_order:
-            # The nearest is not always the most probable: another text may be nearer to it still.
-            kept.sort(key=lambda one: -one[1])
-        return [_hit(rank, one, chance) for rank, (one, chance) in enumerate(kept[:k], 1)]
+        shown = chances.kept(found, self._rows.sample())[:k]
+        return [_hit(rank, one, chance) for rank, (one, chance) in enumerate(shown, 1)]
 
     def _stored(self) -> StoredRows:
         if not isinstance(self._rows, StoredRows):
