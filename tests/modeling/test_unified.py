@@ -15,11 +15,13 @@ from seetell.modeling.models.config import (
     FusionConfig,
     HybridConfig,
     ResNetConfig,
+    SentenceConfig,
     TextConfig,
     UnifiedConfig,
     ViTConfig,
 )
 from seetell.modeling.models.unified import UnifiedModel, masked_mean
+from seetell.modeling.parts.placed import PooledProjection
 
 Shake = Callable[[nn.Module], nn.Module]
 
@@ -251,7 +253,53 @@ def test_a_bag_of_words_adds_the_mean_of_its_table(shaken: Shake) -> None:
     torch.testing.assert_close(model.encode_text(turned, MASK).embeds, found)
 
 
+def test_a_sentence_encoder_makes_the_vector_and_nothing_else(shaken: Shake) -> None:
+    plain = _config()
+    own = SentenceConfig(embed_dim=8, depth=1, num_heads=2)
+    text = plain.text.model_copy(update={"bag_dim": 6, "sentence": own})
+    model = _model(shaken, plain.model_copy(update={"text": text}))
+    assert model.bag is not None and model.sentence is not None
+    found = model.encode_text(IDS, MASK)
+    read = model.text_norm(model.sentence(IDS, MASK))
+    vectors = torch.stack(
+        [
+            model.text_projection(read[row, :length].mean(dim=0))
+            + model.bag_projection(model.bag(IDS)[row, :length].mean(dim=0))
+            for row, length in ((0, 4), (1, 3))
+        ]
+    )
+    torch.testing.assert_close(found.embeds, F.normalize(vectors, dim=-1))
+    turned = torch.tensor([[1, 12, 11, 3], [1, 15, 3, 0]])
+    assert (model.encode_text(turned, MASK).embeds - found.embeds).abs().max() > 1e-3
+    # Alone, without a longer text beside it; and captions and answers read nothing of it.
+    alone = model.encode_text(IDS[1:, :3], MASK[1:, :3])
+    torch.testing.assert_close(alone.embeds, found.embeds[1:])
+    with torch.no_grad():
+        model.sentence.embedding.tokens.weight.add_(1.0)
+    torch.testing.assert_close(model.encode_text(IDS, MASK).tokens, found.tokens)
+
+
+def test_quarters_of_a_photo_are_read_by_one_matrix_and_told_apart_by_place(shaken: Shake) -> None:
+    model = _model(shaken, _config("efficientnet", image_size=(64, 64), quarter_dim=7))
+    assert isinstance(model.image_projection, PooledProjection)
+    whole, *quarters = torch.randn(5, 2, 1280).unbind()
+    read = [quarter @ model.image_projection.quarter.weight.T for quarter in quarters]
+    expected = whole @ model.image_projection.whole.weight.T
+    for place, one in enumerate(read):
+        expected = expected + one @ model.image_projection.quarters.weight[:, 7 * place : 7 * place + 7].T
+    found = model.image_projection(torch.cat([whole, *quarters], dim=1))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    turned = model.image_projection(torch.cat([whole, *reversed(quarters)], dim=1))
+    assert (turned - found).abs().max() > 1e-2
+
+
+def test_quarters_are_of_a_placed_network(shaken: Shake) -> None:
+    with pytest.raises(ValidationError, match="has no quarters"):
+        _config("hybrid", quarter_dim=7)
+
+
 def test_configurations_without_the_new_parts_are_written_as_before() -> None:
     told = _config().model_dump()
-    assert "letterbox" not in told and "bag_dim" not in told["text"]
+    assert not {"letterbox", "quarter_dim"} & told.keys()
+    assert not {"bag_dim", "sentence"} & told["text"].keys()
     assert UnifiedConfig.model_validate(told) == _config()

@@ -24,6 +24,8 @@ _RARE: dict[str, Any] = {
     "merge_tokens": 0,
     "letterbox": False,
     "bag_dim": 0,
+    "sentence": None,
+    "quarter_dim": 0,
 }
 
 
@@ -146,11 +148,22 @@ ImageConfig = Annotated[
 ]
 
 
+class SentenceConfig(_Frozen):
+    """A text encoder for vectors alone, with word vectors of its own."""
+
+    embed_dim: int = 192
+    depth: int = 2
+    num_heads: int = 3
+    mlp_ratio: float = 4.0
+
+
 class TextConfig(_Frozen):
     """The text trunk: embeddings and the blocks below the fusion. widths: as in ViTConfig.
 
     bag_dim: width of a table of words whose mean over a text is added to its vector, 0 for none: a bag of
         words finds more from few captions than a transformer does, which is then learned beside it.
+    sentence: a small transformer of its own that a text's vector is made of, beside the bag and in place of
+        the trunk: what it learned from texts alone stays, whatever captions and answers teach the trunk.
     """
 
     vocab_size: int
@@ -161,6 +174,7 @@ class TextConfig(_Frozen):
     mlp_ratio: float = 4.0
     dropout: float = 0.0
     bag_dim: int = Field(default=0, ge=0)
+    sentence: SentenceConfig | None = None
     widths: tuple[BlockWidths, ...] | None = None
 
     @model_validator(mode="after")
@@ -195,6 +209,8 @@ class UnifiedConfig(_Frozen):
     num_answers, num_labels: sizes of the classification heads, 0 for none.
     letterbox: a photo keeps its shape, placed at the top left of ``image_size`` and masked, instead of being
         squashed to it; for an image encoder that takes a mask.
+    quarter_dim: numbers that one matrix, the same for all, makes of each quarter of a photo for its vector
+        (``PooledProjection``); 0 for one matrix over whole and quarters. For an EfficientNet.
     """
 
     image: ImageConfig = HybridConfig()
@@ -205,9 +221,12 @@ class UnifiedConfig(_Frozen):
     num_answers: int = 0
     num_labels: int = 0
     letterbox: bool = False
+    quarter_dim: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> UnifiedConfig:
+        if self.quarter_dim and not isinstance(self.image, EfficientNetConfig):
+            raise ValueError(f"quarter_dim: an image encoder of the kind {self.image.kind} has no quarters")
         if self.letterbox and not isinstance(self.image, EfficientNetConfig):
             raise ValueError(f"letterbox: an image encoder of the kind {self.image.kind} takes no mask")
         return self

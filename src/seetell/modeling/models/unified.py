@@ -28,9 +28,9 @@ from seetell.modeling.parts.fusion.cross_attention import CrossAttentionFusion
 from seetell.modeling.parts.fusion.gated import GatedFusion
 from seetell.modeling.parts.fusion.projection import ProjectionFusion
 from seetell.modeling.parts.image import ImageTokens
-from seetell.modeling.parts.placed import PlacedEfficientNet
+from seetell.modeling.parts.placed import PlacedEfficientNet, PooledProjection
 from seetell.modeling.parts.stack import StackShape, build_blocks, mlp_width
-from seetell.modeling.parts.text import TextEmbedding, TextTransformer
+from seetell.modeling.parts.text import SentenceEncoder, TextEmbedding, TextTransformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,20 @@ def _text_stack(config: TextConfig) -> StackShape:
     )
 
 
+def _build_sentence(config: TextConfig) -> SentenceEncoder:
+    own = config.sentence
+    assert own is not None
+    shape = StackShape(
+        own.embed_dim,
+        own.depth,
+        own.num_heads,
+        mlp_width(own.embed_dim, own.mlp_ratio),
+        dropout=config.dropout,
+    )
+    embedding = TextEmbedding(config.vocab_size, config.context_length, own.embed_dim, config.dropout)
+    return SentenceEncoder(embedding, TextTransformer(build_blocks(shape)))
+
+
 def _build_fusion(config: FusionConfig, embed_dim: int) -> nn.Module:
     if config.kind == "projection":
         return ProjectionFusion(embed_dim)
@@ -114,7 +128,6 @@ class UnifiedModel(AssembledModel):
         self.image_bridge = nn.Linear(image_width, width) if image_width != width else nn.Identity()
         self.text_embedding = TextEmbedding(text.vocab_size, text.context_length, width, text.dropout)
         self.text_trunk = TextTransformer(build_blocks(_text_stack(text)))
-        self.text_norm = nn.LayerNorm(width)
         self.fusion = _build_fusion(config.fusion, width)
         self.decoder = (
             None
@@ -131,9 +144,16 @@ class UnifiedModel(AssembledModel):
         pooled_dim = encoder.pooled_dim if isinstance(encoder, PlacedEfficientNet) else width
         # Of no use to who runs a model; training sets its rate.
         self.pooled_dropout = nn.Dropout(0.0)
-        self.image_projection = nn.Linear(pooled_dim, config.shared_dim, bias=False)
-        self.text_projection = nn.Linear(width, config.shared_dim, bias=False)
+        self.image_projection: nn.Module = (
+            PooledProjection(pooled_dim, config.shared_dim, config.quarter_dim)
+            if config.quarter_dim
+            else nn.Linear(pooled_dim, config.shared_dim, bias=False)
+        )
         self.bag: nn.Embedding | None = None
+        self.sentence = _build_sentence(text) if text.sentence is not None else None
+        vector_width = width if text.sentence is None else text.sentence.embed_dim
+        self.text_norm = nn.LayerNorm(vector_width)
+        self.text_projection = nn.Linear(vector_width, config.shared_dim, bias=False)
         if text.bag_dim:
             self.bag = nn.Embedding(text.vocab_size, text.bag_dim)
             nn.init.normal_(self.bag.weight, std=0.05)
@@ -199,8 +219,8 @@ class UnifiedModel(AssembledModel):
         """input_ids: int64[B, T], attention_mask: bool[B, T]."""
         x = self.text_embedding(input_ids, attention_mask)
         x, _ = self.text_trunk(x, attention_mask)
-        pooled = masked_mean(self.text_norm(x), attention_mask)
-        projected = self.text_projection(pooled)
+        read = x if self.sentence is None else self.sentence(input_ids, attention_mask)
+        projected = self.text_projection(masked_mean(self.text_norm(read), attention_mask))
         if self.bag is not None:
             projected = projected + self.bag_projection(masked_mean(self.bag(input_ids), attention_mask))
         return EncodedText(x, F.normalize(projected.float(), dim=-1))

@@ -69,6 +69,28 @@ class PlacedEfficientNet(nn.Module):
         return self.above(maps, self.cells(pixel_mask))
 
 
+class PooledProjection(nn.Module):
+    """float[B, 5 * D] -> float[B, S]: what :class:`PlacedEfficientNet` pools, for search.
+
+    Quarters are told apart by place and read by one matrix, so that what is learned of one holds of all: few
+    photos say what is seen at the top left. With D 1280, S 256 and ``quarter_dim`` 128 it has 0.6 million
+    parameters where one matrix over all five has 1.6.
+    """
+
+    def __init__(self, pooled_dim: int, shared_dim: int, quarter_dim: int) -> None:
+        super().__init__()
+        each = pooled_dim // (1 + _QUARTERS)
+        self.whole = nn.Linear(each, shared_dim, bias=False)
+        self.quarter = nn.Linear(each, quarter_dim, bias=False)
+        self.quarters = nn.Linear(_QUARTERS * quarter_dim, shared_dim, bias=False)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        whole, *quarters = pooled.chunk(1 + _QUARTERS, dim=1)
+        read = torch.cat([self.quarter(one) for one in quarters], dim=1)
+        projected: Tensor = self.whole(whole) + self.quarters(read)
+        return projected
+
+
 def cell_places(mask: Tensor) -> Tensor:
     """Where the middle of each cell lies in its photo, in 0..1 down and across: float[B, h, w, 2]. mask:
     bool[B, h, w], True on the photo, which begins at the first cell."""

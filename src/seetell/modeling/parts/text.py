@@ -142,3 +142,17 @@ def _self_mask(attention_mask: Tensor | None, length: int, causal: bool) -> Tens
     if causal:
         raise ValueError("reading left to right needs an attention_mask")
     return None
+
+
+class SentenceEncoder(nn.Module):
+    """Word vectors of its own and blocks that read both ways: int64[B, T], bool[B, T] -> float[B, T, D]."""
+
+    def __init__(self, embedding: TextEmbedding, stack: TextTransformer) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.stack = stack
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        read: Tensor
+        read, _ = self.stack(self.embedding(input_ids, attention_mask), attention_mask)
+        return read
