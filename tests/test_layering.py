@@ -176,6 +176,31 @@ def test_imports_point_down() -> None:
     assert [str(found) for found in own if not allowed(found)] == []
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    arrows: dict[str, set[str]] = {name: set() for name in MODULES}
+    for found in ALL_IMPORTS:
+        target = found.name
+        while target and target not in MODULES:
+            target = target.rpartition(".")[0]
+        # The package itself holds public names alone, which it loads when they are asked for.
+        if target not in ("", "seetell", found.module):
+            arrows[found.module].add(target)
+    circles: list[list[str]] = []
+    done: set[str] = set()
+
+    def walk(module: str, way: list[str]) -> None:
+        if module in way:
+            circles.append([*way[way.index(module) :], module])
+        elif module not in done:
+            for lower in sorted(arrows[module]):
+                walk(lower, [*way, module])
+            done.add(module)
+
+    for name in MODULES:
+        walk(name, [])
+    assert circles == []
+
+
 def test_nothing_imports_the_command_line() -> None:
     outside = [f for f in ALL_IMPORTS if room_of(f.module) not in {"cli", "__main__"}]
     wrong = [f for f in outside if under(f.name, ("seetell.cli",))]

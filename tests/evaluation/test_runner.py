@@ -572,6 +572,16 @@ def test_the_table_shows_every_figure_and_what_to_know() -> None:
     assert "read exact match" in asked and "VQA accuracy" in asked
 
 
+def test_of_one_photo_there_is_no_cider_and_it_is_said() -> None:
+    alone = evaluate_captions(Oracle().predictors(), records(), "en", limit=1)
+    assert "cider" not in as_dict(alone)["captions"]
+    table = rendered(as_table(alone))
+    assert "BLEU-4" in table and "of one photo there is none" in table
+    assert not any(shown.best or shown.worst for shown in alone.examples if shown.part == "captions")
+    several = rendered(as_table(evaluate_captions(Oracle().predictors(), records(), "en", limit=2)))
+    assert "there is none" not in several
+
+
 def test_rows_name_their_part_and_the_table_only_once() -> None:
     found = evaluate_captions(Oracle().predictors(), records(), "en")
     assert [part for part, *_ in rows(found)].count("photo -> text") == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ import torch
 from PIL import Image
 
 from seetell.bundle.tokenizer import Tokenizer
+from seetell.core.ahead import made_ahead
 from seetell.core.errors import DataError, ImageError
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
 from seetell.learning.augmentation import Augmentation
 from seetell.learning.batch import Batch
 from seetell.learning.collate import Collator
 from seetell.learning.photos import PhotoCache
-from seetell.learning.prefetch import Prefetch
 from seetell.learning.sources import CaptionSource, LabelSource, QuestionSource, Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer
 
@@ -201,25 +200,7 @@ def test_the_photo_cache_keeps_to_its_budget(photos: list[Path]) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_prefetched_batches_come_in_order_and_equal(photos: list[Path], threads: int) -> None:
     expected = [collator(sources(photos)).batch(step) for step in range(2, 9)]
-    with Prefetch(collator(sources(photos)).batch, 2, 9, ahead=4, threads=threads) as batches:
-        found = list(batches)
+    make = collator(sources(photos)).batch
+    found = list(made_ahead(make, range(2, 9), ahead=4, threads=threads, name="batches"))
     assert len(found) == 7
     assert all(equal(one, other) for one, other in zip(found, expected, strict=True))
-
-
-def test_prefetching_stays_close_ahead_and_raises_at_the_failing_step() -> None:
-    made: list[int] = []
-    empty = Batch((), torch.zeros(0))
-
-    def make(step: int) -> Batch:
-        made.append(step)
-        if step == 3:
-            raise ImageError("truncated", "photo 3 is cut off")
-        return empty
-
-    with Prefetch(make, 0, 1000, ahead=2) as batches:
-        assert [next(batches) for _ in range(3)] == [empty] * 3
-        with pytest.raises(ImageError, match="photo 3"):
-            next(batches)
-    assert max(made) <= 3 + 2
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("seetell-batches")]

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from seetell.bundle.manifest import CaptionConfidence
+from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import InputError
 from seetell.core.results import Caption, Failure
 from seetell.tasks.policy import Request
+from tests.runtime.toy import ToyEngine
 from tests.tasks.conftest import MakeModel
 
 
@@ -99,3 +102,33 @@ def test_refusing_texts(make_model: MakeModel, photos: list[Path]) -> None:
     ):
         with pytest.raises(InputError, match="door"):
             call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, p: m.caption(p),
+        lambda m, p: m.ask(p, "is it red?"),
+        lambda m, p: m.match(p, ["a dog", "a cat"]),
+        lambda m, p: m.classify(p, ["dog", "cat"]),
+        lambda m, p: m.embed_images(p),
+        lambda m, p: m.embed_texts(["a dog"]),
+        lambda m, p: m.fill(p, "a [MASK]"),
+    ],
+)
+def test_what_is_refused_is_refused_before_anything_is_computed(
+    make_model: MakeModel, photos: list[Path], tokenizer: Tokenizer, call: Any
+) -> None:
+    engine = ToyEngine(tokenizer.vocab_size)
+    sure = CaptionConfidence(
+        bias=0.0, log_prob_weight=1.0, match_weight=1.0, contrast_weight=1.0, unsure_below=0.5
+    )
+    model = make_model(
+        engine,
+        policy=Watcher(refuse_in=""),
+        prompts={"unsure": {"en": ("a room",)}},
+        score={"captions": {"en": sure}},
+    )
+    with pytest.raises(InputError, match="refused at the door"):
+        call(model, photos[0])
+    assert not engine.calls

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from seetell.bundle.flops import (
     FLOPS_PER_MAC,
@@ -22,6 +22,7 @@ from seetell.bundle.flops import (
     patch_macs,
     resnet_macs,
 )
+from seetell.core.strict import Strict
 
 # What one photo's work is counted for. Special tokens are included.
 CAPTION_TOKENS = 15
@@ -31,11 +32,7 @@ ANSWER_TOKENS = 4
 Count = Annotated[int, Field(gt=0)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ViTShape(_Strict):
+class ViTShape(Strict):
     """A vision transformer. ``shared_width`` is the space it projects its pooled token to, ``labels`` the
     size of its classification head; 0 where there is none."""
 
@@ -65,7 +62,7 @@ class ViTShape(_Strict):
         return total + self.width * (self.shared_width + self.labels)
 
 
-class ResNetShape(_Strict):
+class ResNetShape(Strict):
     """A bottleneck ResNet with a classification head."""
 
     kind: Literal["resnet"]
@@ -88,7 +85,7 @@ class ResNetShape(_Strict):
         return trunk + self.channels[-1] * self.labels
 
 
-class TextShape(_Strict):
+class TextShape(Strict):
     """A text encoder. ``memory_width``: it also attends to image tokens of that width; 0 if it does not.
     ``fixed_length``: always padded to so many tokens."""
 
@@ -108,7 +105,7 @@ class TextShape(_Strict):
         return self.depth * block + self.width * self.shared_width
 
 
-class DecoderShape(_Strict):
+class DecoderShape(Strict):
     """A text decoder; ``memory_width`` is 0 for one that attends to no image."""
 
     width: Count
@@ -129,7 +126,7 @@ class DecoderShape(_Strict):
         )
 
 
-class JointShape(_Strict):
+class JointShape(Strict):
     """One stream over text and image patches together (ViLT, Kim et al. 2021).
 
     image_size: of a 4:3 photo after resizing, as it keeps its aspect ratio. head_widths: the layers of the
@@ -152,7 +149,7 @@ class JointShape(_Strict):
         return total + sum(one * following for one, following in pairwise(widths))
 
 
-class Architecture(_Strict):
+class Architecture(Strict):
     """The parts of a checkpoint; those it lacks are None."""
 
     image: Annotated[ViTShape | ResNetShape, Field(discriminator="kind")] | None = None

@@ -11,12 +11,13 @@ from functools import cache
 from importlib import resources
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from seetell.bundle.architecture import Architecture
 from seetell.bundle.flops import Work
 from seetell.bundle.manifest import Task
 from seetell.core.errors import BundleInvalid
+from seetell.core.strict import Strict
 
 CATALOGUE_NAME = "catalogue.json"
 
@@ -33,11 +34,7 @@ Purpose = Literal["caption", "ask", "search"]
 TASK_OF: dict[Purpose, Task] = {"caption": "caption", "ask": "ask", "search": "embed"}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Figure(_Strict):
+class Figure(Strict):
     """A published or measured figure. Higher is better.
 
     Two are comparable only if metric, dataset and setting are the same. ``setting`` says whether the model
@@ -53,7 +50,7 @@ class Figure(_Strict):
     source: Annotated[str, Field(min_length=1)]
 
 
-class Entry(_Strict):
+class Entry(Strict):
     """One checkpoint. ``languages`` are those of the texts it reads or writes; no ``tasks``: a part to build
     models from."""
 
@@ -77,7 +74,7 @@ class Entry(_Strict):
         return self.architecture.answer_work() if purpose == "ask" else self.architecture.embedding_work()
 
 
-class Catalogue(_Strict):
+class Catalogue(Strict):
     """``catalogue.json``. ``parameters_from`` says how parameters were counted."""
 
     parameters_from: str

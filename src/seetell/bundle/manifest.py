@@ -12,9 +12,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from seetell.core.errors import BundleInvalid
+from seetell.core.strict import Strict
 from seetell.media.preprocess import ImageSpec
 
 FORMAT = 2
@@ -36,18 +37,14 @@ GraphPrecision = Literal["fp32", "int8"]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorSpec(_Strict):
+class TensorSpec(Strict):
     """One input or output of a graph. ``axes`` names dynamic axes and gives fixed ones as numbers."""
 
     dtype: Literal["float32", "int64", "bool", "int32"]
     axes: tuple[str | int, ...]
 
 
-class GraphSpec(_Strict):
+class GraphSpec(Strict):
     """One role: its file per precision, and the inputs and outputs present."""
 
     files: dict[GraphPrecision, FileName]
@@ -55,7 +52,7 @@ class GraphSpec(_Strict):
     outputs: dict[str, TensorSpec]
 
 
-class TextSpec(_Strict):
+class TextSpec(Strict):
     """How text becomes token ids.
 
     A text for ``text_encoder`` is ``[bos] tokens [eos]`` (either may be absent); for ``fusion_encoder``
@@ -73,14 +70,14 @@ class TextSpec(_Strict):
     eos_id: int
     pad_id: int
     mask_id: int | None = None
-    decoder_start_ids: dict[str, int] = {}
+    decoder_start_ids: dict[str, int] = Field(default_factory=dict)
     answer_start_id: int | None = None
     # Lead token per language in masked language modelling (mask-predict, fill), in place of
     # ``fusion_bos_id``.
-    fill_start_ids: dict[str, int] = {}
+    fill_start_ids: dict[str, int] = Field(default_factory=dict)
 
 
-class AnswerKind(_Strict):
+class AnswerKind(Strict):
     """What was fitted on held-out questions of one kind (seetell's ``question_kinds``). The temperature
     divides answer logits before the softmax (Guo et al. 2017); an answer less probable is abstained from."""
 
@@ -88,7 +85,7 @@ class AnswerKind(_Strict):
     abstain_below: float = Field(default=0.0, ge=0, le=1)
 
 
-class AskedThing(_Strict):
+class AskedThing(Strict):
     """A question whether a thing is there, to be answered with yes or no. A caption names the thing with any
     of ``words``: whole words in English, parts of the text in Chinese. ``unless``: words that are no mention
     of it ("hot dog")."""
@@ -98,7 +95,7 @@ class AskedThing(_Strict):
     unless: tuple[str, ...] = ()
 
 
-class CaptionConfidence(_Strict):
+class CaptionConfidence(Strict):
     """The probability that all objects a caption names are in its photo, by logistic regression fitted on
     held-out photos: sigmoid(bias + log_prob_weight * mean log-probability per token + match_weight * cosine
     of photo and caption + presence_weight * presence - contrast_weight * contrast). Presence: the least
@@ -115,7 +112,7 @@ class CaptionConfidence(_Strict):
     unsure_below: float = Field(default=0.0, ge=0, le=1)
 
 
-class FitProbability(_Strict):
+class FitProbability(Strict):
     """The probability that a text fits a photo, by logistic regression fitted on captioned photos:
     sigmoid(bias + the sum of the weights times what they weigh).
 
@@ -136,7 +133,7 @@ class FitProbability(_Strict):
     hit_below: float = Field(default=0.0, ge=0, le=1)
 
 
-class ScoreSpec(_Strict):
+class ScoreSpec(Strict):
     """How similarities and probabilities are made.
 
     ``softmax``: similarity is cosine; classification is softmax(scale * cosine).
@@ -155,25 +152,25 @@ class ScoreSpec(_Strict):
     answer_temperature: float = Field(default=1.0, gt=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
     # Kind of question -> what holds for it in place of the two above; since format 2, like ``captions``.
-    answer_kinds: dict[str, AnswerKind] = {}
+    answer_kinds: dict[str, AnswerKind] = Field(default_factory=dict)
     # Language -> how sure a caption in it is.
-    captions: dict[str, CaptionConfidence] = {}
+    captions: dict[str, CaptionConfidence] = Field(default_factory=dict)
     # Language of a text -> how probable it is that it fits a photo: of those an index finds for it, and of a
     # label that is the best of those given.
-    search: dict[str, FitProbability] = {}
-    labels: dict[str, FitProbability] = {}
+    search: dict[str, FitProbability] = Field(default_factory=dict)
+    labels: dict[str, FitProbability] = Field(default_factory=dict)
     # Vectors of photos of all kinds, beside which few photos are judged: base64 of int8[N, S], of any length.
     background: str = ""
 
 
-class AnswerCalibration(_Strict):
+class AnswerCalibration(Strict):
     """The part of a ScoreSpec that is fitted on held-out questions, not learned with the model."""
 
     answer_temperature: float = Field(default=1.0, gt=0)
     abstain_below: float = Field(default=0.0, ge=0, le=1)
 
 
-class GenerationDefaults(_Strict):
+class GenerationDefaults(Strict):
     """Defaults for captions; the names of seetell's GenerationOptions."""
 
     method: Literal["autoregressive", "mask_predict"] = "autoregressive"
@@ -187,12 +184,12 @@ class GenerationDefaults(_Strict):
     fit_weight: float = Field(default=0.0, ge=0)
 
 
-class DataTerms(_Strict):
+class DataTerms(Strict):
     name: str
     terms: str
 
 
-class Source(_Strict):
+class Source(Strict):
     """Where the weights come from: a hub id and revision, or a recipe and the commit it ran at."""
 
     hub_id: str | None = None
@@ -201,7 +198,7 @@ class Source(_Strict):
     commit: str | None = None
 
 
-class Measurement(_Strict):
+class Measurement(Strict):
     """One measured figure. Written by commands, never typed by hand."""
 
     precision: Literal["fp32", "bf16", "int8"]
@@ -214,7 +211,7 @@ class Measurement(_Strict):
     machine: str
 
 
-class GateRecord(_Strict):
+class GateRecord(Strict):
     """What the compression gate found."""
 
     passed: bool
@@ -224,12 +221,12 @@ class GateRecord(_Strict):
     worst_layer: str | None = None
 
 
-class FileRecord(_Strict):
+class FileRecord(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size_bytes: int = Field(ge=0)
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """``bundle.json``. Field by field as the bundle contract lists them."""
 
     format: int = FORMAT
@@ -246,7 +243,7 @@ class Manifest(_Strict):
     # that say little, of which the fitting one is given where the model is unsure of its own; the last one
     # holds of any photo, and is given where none of them stands out. Under "contrast" stand texts for things
     # of all kinds, beside which it is judged whether a text fits.
-    prompts: dict[str, dict[str, tuple[str, ...]]] = {}
+    prompts: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec = ScoreSpec()
     answers: tuple[str, ...] = ()
@@ -256,7 +253,7 @@ class Manifest(_Strict):
     source: Source = Source()
     measurements: tuple[Measurement, ...] = ()
     gate: GateRecord | None = None
-    files: dict[FileName, FileRecord] = {}
+    files: dict[FileName, FileRecord] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_format(self) -> Manifest:

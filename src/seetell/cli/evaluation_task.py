@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seetell.core.tracking import Track
     from seetell.data.holdout import Holdout
     from seetell.evaluation.hallucination import KnownObjects
-    from seetell.evaluation.predictors import Predictors, Track
+    from seetell.evaluation.predictors import Predictors
     from seetell.evaluation.runner import Evaluation
     from seetell.tasks.api import AnyModel
 

@@ -14,13 +14,14 @@ from contextlib import suppress
 from typing import NoReturn, TextIO
 
 from seetell.cli import interrupt
+from seetell.cli.statuses import (
+    EXIT_FAILED,
+    EXIT_GATE,
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT_CLOSED,
+    EXIT_USAGE,
+)
 from seetell.core import own_process
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_GATE = 3
-EXIT_INTERRUPTED = 130
-EXIT_OUTPUT_CLOSED = 141
 
 DEBUG_VARIABLE = "SEETELL_DEBUG"
 

@@ -22,7 +22,7 @@ from seetell.remote.names import DEFAULT_PATIENCE_S, DEFAULT_PX, is_remote
 
 if TYPE_CHECKING:
     from seetell.bundle.store import Bundle
-    from seetell.cli.results_file import Keeper
+    from seetell.cli.keeper import Keeper
     from seetell.tasks.api import AnyModel
     from seetell.tasks.model import Model
 

@@ -25,7 +25,7 @@ from seetell.core.lines import printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from seetell.cli.results_file import Keeper
+    from seetell.cli.keeper import Keeper
 
 T = TypeVar("T")
 

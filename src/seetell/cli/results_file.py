@@ -11,8 +11,9 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Protocol
+from typing import Annotated, Any, BinaryIO
 
+from seetell.cli.keeper import Keeper
 from seetell.cli.options import option
 from seetell.cli.output import json_line
 
@@ -34,18 +35,6 @@ ResultsOption = Annotated[
         show_default="none",
     ),
 ]
-
-
-class Keeper(Protocol):
-    """Takes up results as they are printed, to be kept in the file ``path``."""
-
-    path: Path
-
-    def result(self, fields: Mapping[str, Any], cells: Sequence[str]) -> None:
-        """A result: its fields for programs, its cells for people; the first cell names the input."""
-
-    def failure(self, name: str, fields: Mapping[str, Any], error: BaseException) -> None:
-        """An input that could not be used, with what ``--json`` prints of it."""
 
 
 @contextmanager

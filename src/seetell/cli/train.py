@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from seetell.cli.main import EXIT_INTERRUPTED
 from seetell.cli.options import option
 from seetell.cli.output import say
+from seetell.cli.statuses import EXIT_INTERRUPTED
 
 
 def train(

@@ -180,8 +180,3 @@ def parquet_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
         except (OSError, arrow.ArrowException) as error:
             raise DataError(f"{path}: damaged ({_line(error)})") from error
     return found
-
-
-def parquet_rows(path: Path) -> list[dict[str, Any]]:
-    """All rows of a small parquet file. Raises DataError."""
-    return [row for _, _, row in text_rows(path, ())]

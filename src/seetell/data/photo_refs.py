@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seetell.core.errors import DataError, ImageError
-from seetell.media.images import MAX_FILE_BYTES
+from seetell.core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,8 @@ class ParquetCell:
 
 
 # What stands in a clone for a file that Git LFS keeps elsewhere: a few lines that begin like this.
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_LFS_ADVICE = "a Git LFS pointer and not the file itself; run git lfs pull in its folder"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_ADVICE = "a Git LFS pointer and not the file itself; run git lfs pull in its folder"
 
 PhotoRef = Path | FileSlice | ParquetCell
 
@@ -79,58 +78,12 @@ def lost(refs: Iterable[PhotoRef]) -> list[PhotoRef]:
     return found
 
 
-def read_photo(ref: PhotoRef) -> bytes:
-    """The photo's bytes. Raises ImageError, whatever is in the way."""
-    if isinstance(ref, ParquetCell):
-        from seetell.data.parquet import read_cell
-
-        return read_cell(ref)
-    if isinstance(ref, FileSlice):
-        return _read(ref.path, ref.offset, ref.size_bytes, ref_name(ref))
-    try:
-        status = ref.stat()
-    except (OSError, ValueError) as error:
-        raise _missing(error, str(ref)) from error
-    if ref.is_dir():
-        raise ImageError("directory", f"{ref}: a folder, not a photo")
-    if not ref.is_file():
-        # Opening a pipe could wait for ever.
-        raise ImageError("unsupported", f"{ref}: a pipe, socket or device, not a file")
-    return _read(ref, 0, status.st_size, str(ref))
-
-
-def _read(path: Path, offset: int, size_bytes: int, name: str) -> bytes:
-    if size_bytes > MAX_FILE_BYTES:
-        raise ImageError(
-            "too_large", f"{name}: {size_bytes:,} bytes, more than the {MAX_FILE_BYTES:,} a photo may have"
-        )
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            data = file.read(size_bytes)
-    except (OSError, ValueError) as error:
-        raise _missing(error, name) from error
-    if len(data) < size_bytes:
-        raise ImageError("truncated", f"{name}: the file is cut off; copy or download it again")
-    if data.startswith(_LFS_POINTER):
-        raise ImageError("missing", f"{name}: {_LFS_ADVICE}")
-    return data
-
-
 def check_no_pointer(path: Path) -> None:
     """Raises DataError for a file that Git LFS has not fetched. One that cannot be read is left to its
     reader."""
     with suppress(OSError), open(path, "rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise DataError(f"{path}: {_LFS_ADVICE}")
-
-
-def _missing(error: Exception, name: str) -> ImageError:
-    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
-        return ImageError("missing", f"{name}: no such file")
-    if isinstance(error, PermissionError):
-        return ImageError("permission", f"{name}: no permission to read it")
-    return ImageError("unreadable", f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})")
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise DataError(f"{path}: {LFS_ADVICE}")
 
 
 def ref_state(ref: PhotoRef) -> tuple[Any, ...]:

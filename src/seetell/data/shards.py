@@ -22,7 +22,8 @@ from functools import cached_property
 from pathlib import Path
 
 from seetell.core.errors import DataError, UsageError
-from seetell.data.photo_refs import FileSlice, read_photo
+from seetell.data.photo_bytes import read_photo
+from seetell.data.photo_refs import FileSlice
 from seetell.data.preparing.folder import FORMAT_VERSION, SUMMARY_NAME, read_summary
 from seetell.data.records import Sample
 from seetell.data.shard_index import ShardIndex, parsed, read_index, sample_of

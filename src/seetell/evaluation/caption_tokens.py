@@ -17,13 +17,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_HAN = (
-    "\u2e80-\u2fdf"  # radicals
-    "\u3005\u3007"  # iteration mark, zero
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U000323af"
-)
-_CHINESE_PIECES = re.compile(f"([{_HAN}])|([^{_HAN}]+)")
+from seetell.core.chinese import HAN
+
+_CHINESE_PIECES = re.compile(f"([{HAN}])|([^{HAN}]+)")
 
 _TYPOGRAPHY = str.maketrans(
     {

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from seetell.core.errors import DataError, UsageError
 from seetell.core.results import Failure
+from seetell.core.tracking import Track, untracked
 from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.collecting import once_each, results
 from seetell.evaluation.hallucination import pope_of
 from seetell.evaluation.pope import PopeQuestion, unique_pairs
-from seetell.evaluation.predictors import Predictors, Track, untracked
+from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.runner import Evaluation
 
 

@@ -15,17 +15,14 @@ The facade's methods fit as they are::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.results import Answer, Caption, Classification, Failure
-
-T = TypeVar("T")
 
 Embeds = NDArray[np.float32]
 
@@ -51,14 +48,3 @@ class Predictors:
     caption: Callable[[Iterable[Path]], Iterable[Caption | Failure]] | None = None
     ask: Callable[[Iterable[tuple[Path, str]]], Iterable[Answer | Failure]] | None = None
     classify: Callable[[Iterable[Path]], Iterable[Classification | Failure]] | None = None
-
-
-class Track(Protocol):
-    """Shows progress: gives the items on, one by one, and counts them under ``label``."""
-
-    def __call__(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]: ...
-
-
-def untracked(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """The Track that shows nothing."""
-    return iter(items)

@@ -220,6 +220,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if evaluation.n_unclear:
         unclear = f"{evaluation.n_unclear} of {evaluation.n_texts} answers"
         lines.append(f"{unclear} say neither yes nor no and are read as yes")
+    if evaluation.captions is not None and "cider" not in evaluation.captions:
+        lines.append("CIDEr-D weighs words by how few photos they are said of: of one photo there is none")
     answers = evaluation.answers_per_question
     if answers is not None and answers < ENOUGH_ANSWERS:
         lines.append(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import DataError, InputError, UsageError
 from seetell.core.results import Answer, Failure
+from seetell.core.tracking import Track, untracked
 from seetell.data.holdout import Holdout, split_holdout, split_labelled_holdout
 from seetell.data.records import CaptionRecord, LabelRecord, PhotoId, QuestionRecord
 from seetell.evaluation.bootstrap import Bootstrap, Estimate
@@ -26,7 +27,7 @@ from seetell.evaluation.collecting import once_each, results
 from seetell.evaluation.examples import Example, Examples, best_and_worst
 from seetell.evaluation.hallucination import KnownObjects, chair_of
 from seetell.evaluation.labelled import evenly
-from seetell.evaluation.predictors import Embeds, Predictors, Track, untracked
+from seetell.evaluation.predictors import Embeds, Predictors
 from seetell.evaluation.retrieval import RetrievalScores, retrieval_ranks, score_ranks
 from seetell.evaluation.retrieval_examples import retrieval_examples
 from seetell.evaluation.vqa import ENOUGH_ANSWERS, exact_match, score_answers, vqa_accuracy

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seetell.core.errors import ImageError
-from seetell.data.photo_refs import PhotoRef, read_photo, ref_name
+from seetell.data.photo_bytes import read_photo
+from seetell.data.photo_refs import PhotoRef, ref_name
 from seetell.media.images import decode_image
 
 

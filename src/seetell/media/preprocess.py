@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from seetell.core.errors import UsageError
+from seetell.core.strict import Strict
 from seetell.media.decoded import DecodedPhoto
 
 ResizeRule = Literal["squash", "shortest_edge", "longest_edge", "shortest_edge_bounded"]
@@ -31,7 +32,7 @@ _RESAMPLING = {
 _MAX_ASPECT = 64
 
 
-class ImageSpec(BaseModel):
+class ImageSpec(Strict):
     """How a decoded photo becomes one row of ``pixel_values``. All sizes are in pixels.
 
     ``resize`` is one of
@@ -49,8 +50,6 @@ class ImageSpec(BaseModel):
     ``size`` defaults to what ``height`` and ``width`` imply. Values are
     ``(pixel / divisor - mean) / std`` per channel, RGB.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     height: int = Field(gt=0)
     width: int = Field(gt=0)

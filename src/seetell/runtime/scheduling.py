@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from seetell.core.ahead import made_ahead
 
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
@@ -38,18 +39,12 @@ def in_batches(
     runs in others. Exceptions of ``prepare`` and ``run`` end the stream; what should not end it is Refused.
     """
     workers = max(1, min(_MOST_WORKERS, os.cpu_count() or 1, batch_size))
-    with ThreadPoolExecutor(workers, thread_name_prefix="seetell-read") as pool:
-        waiting: deque[Future[Ready | Refused[Result]]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(prepare, item))
-                if len(waiting) >= 2 * batch_size:
-                    yield from _one_batch(waiting, run, batch_size)
-            while waiting:
-                yield from _one_batch(waiting, run, batch_size)
-        finally:
-            # Reached on the reader's break and on Ctrl-C too: nothing not yet begun is begun.
-            pool.shutdown(wait=True, cancel_futures=True)
+    ready = made_ahead(prepare, items, ahead=batch_size, threads=workers, name="seetell-read")
+    with closing(ready):
+        taken: list[Ready | Refused[Result]] = _one_batch(ready, batch_size)
+        while taken:
+            yield from _merge(taken, run)
+            taken = _one_batch(ready, batch_size)
 
 
 def at_once(
@@ -61,19 +56,16 @@ def at_once(
     return _merge([prepare(item) for item in items], run)
 
 
-def _one_batch(
-    waiting: deque[Future[Ready | Refused[Result]]],
-    run: Callable[[list[Ready]], list[Result]],
-    batch_size: int,
-) -> list[Result]:
-    """Take items off the front until ``batch_size`` are good, and run those."""
+def _one_batch(ready: Iterator[Ready | Refused[Result]], batch_size: int) -> list[Ready | Refused[Result]]:
+    """Items until ``batch_size`` of them are good, or there are no more; empty at the end."""
     taken: list[Ready | Refused[Result]] = []
     good = 0
-    while waiting and good < batch_size and len(taken) < 2 * batch_size:
-        one = waiting.popleft().result()
+    for one in ready:
         good += not isinstance(one, Refused)
         taken.append(one)
-    return _merge(taken, run)
+        if good == batch_size or len(taken) == 2 * batch_size:
+            break
+    return taken
 
 
 def _merge(taken: list[Ready | Refused[Result]], run: Callable[[list[Ready]], list[Result]]) -> list[Result]:

@@ -8,13 +8,12 @@ import os
 import re
 import stat
 import time
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from seetell.core.ahead import made_ahead
 from seetell.media.formats import HEADER_BYTES, Format, sniff
 from seetell.media.images import MAX_FILE_BYTES
 
@@ -99,17 +98,7 @@ def read_file(path: str) -> FileRead:
 
 def read_ahead(paths: Iterable[str]) -> Generator[FileRead]:
     """Read files in order, the next ones while the last is used. The bytes are let go at once."""
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="seetell-hash") as pool:
-        waiting: deque[Future[FileRead]] = deque()
-        try:
-            for path in paths:
-                waiting.append(pool.submit(read_file, path))
-                if len(waiting) >= _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    return made_ahead(read_file, paths, ahead=_AHEAD, threads=_READERS, name="seetell-hash")
 
 
 def details_of(data: bytes) -> Details:

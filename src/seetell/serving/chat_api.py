@@ -23,6 +23,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from seetell.core.chinese import has_chinese
 from seetell.core.errors import ImageError
 from seetell.core.results import Answer, Caption
 from seetell.runtime.generation import GenerationOptions
@@ -50,7 +51,6 @@ _DESCRIBE = re.compile(
     r"|(请)?(描述|形容|说明)|(这|那)?(张|些|幅)?(图|图片|照片|图像)(里|中|上)?(面)?(有|是)什么\W*$)",
     re.IGNORECASE,
 )
-_HAN = re.compile("[\u3400-\u9fff]")
 
 
 def chat_routes(serving: Serving) -> APIRouter:
@@ -66,7 +66,7 @@ def chat_routes(serving: Serving) -> APIRouter:
         photos = [await serving.photo(url, "messages") for url in urls]
         describes = not text.strip() or _DESCRIBE.match(text) is not None
         task = "caption" if describes else "ask"
-        language = "zh" if _HAN.search(text) else None
+        language = "zh" if has_chinese(text) else None
 
         def lane(model: Model) -> Lane:
             if not describes:

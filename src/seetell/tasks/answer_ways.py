@@ -15,6 +15,7 @@ from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import classify
 from seetell.tasks.context import Context, Seen
 from seetell.tasks.heads import head_probabilities
+from seetell.tasks.label_vectors import LabelVectors
 
 # Of an answer that is written, its end counted. Answers are short; "a man riding a horse on a beach" fits.
 MOST_TOKENS = 12
@@ -79,7 +80,7 @@ class Ways:
         self._context = context
         self._count = count
         self._temperature = temperature
-        self._labels = classify.LabelVectors(context)
+        self._labels = LabelVectors(context)
 
     def chances(self, seen: Seen, questions: Sequence[str], ways: Sequence[Way]) -> list[Chances]:
         """The candidates of each question, one per photo."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +13,12 @@ from seetell.core.errors import UsageError
 from seetell.core.results import Caption
 from seetell.runtime.generation import Generated, GenerationOptions, MaskedLanguage, NoRepeat, Watch, generate
 from seetell.tasks import ask, embed
-from seetell.tasks.classify import LabelVectors
 from seetell.tasks.context import Context, Seen, at_least_one, checked_text, require, token_outputs
+from seetell.tasks.label_vectors import LabelVectors
 from seetell.tasks.sureness import Sureness
+
+if TYPE_CHECKING:
+    from seetell.bundle.manifest import CaptionConfidence
 
 OnText = Callable[[int, str], bool]
 
@@ -104,7 +109,8 @@ class Captioner:
             self._prompt = context.tokenizer.encode_words(checked_text(options.prompt, "prompt"))
         self._lead = [start, *self._prompt]
         self._asker = ask.Asker(context) if ask.available(context) else None
-        self._sureness = self._fitted_sureness(vectors)
+        self._of_texts = vectors
+        self._fitted = self._confidence()
         self._lengths: tuple[int, ...] = ()
         if options.method == "mask_predict":
             self._lengths = self._candidate_lengths()
@@ -113,12 +119,12 @@ class Captioner:
 
     @property
     def image_outputs(self) -> tuple[str, ...]:
-        fitted = ("image_embeds",) if self._choices > 1 or self._sureness is not None else ()
+        fitted = ("image_embeds",) if self._choices > 1 or self._fitted is not None else ()
         return (*token_outputs(self._context), *fitted)
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[list[Caption]]:
         captions = [[self._caption(one) for one in texts] for texts in self._written(seen)]
-        if self._choices == 1 and self._sureness is None:
+        if self._choices == 1 and self._fitted is None:
             return captions
         fit = self._fit(captions, seen)
         if self._choices > 1:
@@ -195,21 +201,30 @@ class Captioner:
         start_of = self._context.tokenizer.decode_start
         return lambda row, ids: tell(seen.places[row], start_of([*self._prompt, *ids]))
 
-    def _fitted_sureness(self, vectors: LabelVectors) -> Sureness | None:
+    def _confidence(self) -> CaptionConfidence | None:
         """None where the bundle has none, and for captions of another kind than those it was fitted on: of a
         given beginning, or written by mask-predict, whose log-probabilities are others."""
-        manifest = self._context.manifest
-        fitted = manifest.score.captions.get(self._language)
+        fitted = self._context.manifest.score.captions.get(self._language)
         as_fitted = self._options.prompt is None and self._options.method != "mask_predict"
         if fitted is None or not as_fitted or not embeds_both(self._context):
             return None
         if fitted.presence_weight and self._asker is None:
             return None
-        texts = manifest.prompts.get("unsure", {}).get(self._language, ())
-        if fitted.contrast_weight and not texts:
+        return None if fitted.contrast_weight and not self._unsure_texts else fitted
+
+    @property
+    def _unsure_texts(self) -> tuple[str, ...]:
+        return self._context.manifest.prompts.get("unsure", {}).get(self._language, ())
+
+    # When the first photo has been let in, and not before: a policy may refuse it.
+    @cached_property
+    def _sureness(self) -> Sureness | None:
+        if self._fitted is None:
             return None
-        of_texts = vectors.of(texts, ("{}",)) if texts else np.zeros((0, 0), np.float32)
-        return Sureness(fitted, texts, of_texts, manifest.score.logit_scale, self._language)
+        texts = self._unsure_texts
+        of_texts = self._of_texts.of(texts, ("{}",)) if texts else np.zeros((0, 0), np.float32)
+        scale = self._context.manifest.score.logit_scale
+        return Sureness(self._fitted, texts, of_texts, scale, self._language)
 
     def _caption(self, generated: Generated) -> Caption:
         # Mask-predict is told how long a text is, and fills it.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from seetell.core.results import Classification, RankedLabel
 from seetell.runtime.generation.probabilities import softmax
 from seetell.tasks import embed
-from seetell.tasks.context import Context, Seen, distinct_labels, require, unit
+from seetell.tasks.context import Context, Seen, distinct_labels, require
 from seetell.tasks.fitting import Fitting, fitting_of
 from seetell.tasks.heads import head_probabilities
-
-_REMEMBERED = 8
+from seetell.tasks.label_vectors import LabelVectors
 
 
 def available(context: Context) -> bool:
@@ -32,32 +30,6 @@ def zero_shot(context: Context) -> bool:
 def has_head(context: Context) -> bool:
     """Whether it has labels of its own."""
     return bool(context.manifest.labels) and context.has("image_encoder", "label_logits")
-
-
-class LabelVectors:
-    """Vectors of label lists, the last few kept: classifying a stream asks for the same ones again."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, ...], NDArray[np.float32]] = OrderedDict()
-
-    def of(self, labels: tuple[str, ...], templates: tuple[str, ...]) -> NDArray[np.float32]:
-        """float32[len(labels), S], unit length: per label the mean of its prompts' unit vectors, made unit
-        length again (prompt ensembling: Radford et al. 2021, section 3.1.4)."""
-        key = (*labels, "\0", *templates)
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        prompts = [template.replace("{}", label) for label in labels for template in templates]
-        embeds = embed.text_embeds(self._context, prompts).reshape(len(labels), len(templates), -1)
-        vectors = unit(embeds.mean(axis=1))
-        with self._lock:
-            self._known[key] = vectors
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return vectors
 
 
 class Classifier:
@@ -78,8 +50,8 @@ class Classifier:
         language: str | None = None,
     ) -> None:
         self._context = context
-        self._vectors: NDArray[np.float32] | None = None
-        self._judges: list[Fitting] = []
+        self._of_labels = vectors
+        self._zero_shot = labels is not None
         self._labels: tuple[str, ...]
         if labels is None:
             require(context, has_head(context), "labels of its own", "give the labels to choose from")
@@ -87,27 +59,35 @@ class Classifier:
             return
         require(context, zero_shot(context), "space shared with texts", "leave labels out to use its own")
         self._labels = distinct_labels(labels)
-        chosen = context.language(language, self._labels)
-        templates = context.manifest.prompts.get("classify", {}).get(chosen) or ("{}",)
-        self._vectors = vectors.of(self._labels, templates)
-        fitted = context.manifest.score.labels.get(chosen)
-        self._judges = [
-            judge
+        self._language = context.language(language, self._labels)
+        prompts = context.manifest.prompts.get("classify", {})
+        self._templates = prompts.get(self._language) or ("{}",)
+
+    # When the first photo has been let in, and not before: a policy may refuse the labels.
+    @cached_property
+    def _vectors(self) -> NDArray[np.float32]:
+        return self._of_labels.of(self._labels, self._templates)
+
+    @cached_property
+    def _judges(self) -> list[Fitting]:
+        fitted = self._context.manifest.score.labels.get(self._language)
+        judges = (
+            fitting_of(self._context, self._of_labels, fitted, self._language, one, self._templates)
             for one in self._vectors
-            if (judge := fitting_of(context, vectors, fitted, chosen, one, templates)) is not None
-        ]
+        )
+        return [judge for judge in judges if judge is not None]
 
     @property
     def texts(self) -> tuple[str, ...]:
         """What the caller gave to choose from; nothing where the model chooses among its own."""
-        return () if self._vectors is None else self._labels
+        return self._labels if self._zero_shot else ()
 
     @property
     def image_outputs(self) -> tuple[str, ...]:
-        return ("label_logits",) if self._vectors is None else ("image_embeds",)
+        return ("image_embeds",) if self._zero_shot else ("label_logits",)
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[Classification]:
-        if self._vectors is None:
+        if not self._zero_shot:
             logits = seen.outputs["label_logits"].astype(np.float64)
             return [self._result(row) for row in head_probabilities(self._context, logits)]
         scale = np.exp(self._context.manifest.score.logit_scale)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seetell.core.chinese import has_chinese
 from seetell.core.errors import BundleInvalid, TaskUnavailable, TextError, UsageError
 from seetell.runtime.engine import Arrays, Engine
 from seetell.runtime.generation import Spelling, TextDecoder
@@ -162,7 +163,7 @@ def require(context: Context, available: bool, what: str, instead: str) -> None:
 def language_of(name: str, known: Sequence[str], wanted: str | None, texts: Sequence[str] = ()) -> str:
     """As :meth:`Context.language`, for a model of this ``name`` that knows these languages."""
     if wanted is None:
-        if "zh" in known and any(_is_han(character) for text in texts for character in text):
+        if "zh" in known and any(map(has_chinese, texts)):
             return "zh"
         return known[0] if known else "en"
     if wanted not in known:
@@ -246,7 +247,3 @@ def checked_texts(texts: Iterable[str] | str, what: str) -> list[str]:
     if not given:
         raise UsageError(f"give at least one {what}")
     return [checked_text(text, what) for text in given]
-
-
-def _is_han(character: str) -> bool:
-    return "\u4e00" <= character <= "\u9fff" or "\u3400" <= character <= "\u4dbf"

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import BundleInvalid
 from seetell.tasks.context import Context, unit
+from seetell.tasks.label_vectors import LabelVectors
 
 if TYPE_CHECKING:
     from seetell.bundle.manifest import FitProbability
-    from seetell.tasks.classify import LabelVectors
 
 EVIDENCE = ("cosine", "contrast", "mean", "spread", "skewness", "best")
 """What is weighed, as FitProbability names it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,12 @@ class Matcher:
     def __init__(self, context: Context, texts: Sequence[str] | str) -> None:
         self._context = context
         self._texts = checked_texts(texts, "text to match")
-        self._text_embeds = embed.text_embeds(context, self._texts) if has_space(context) else None
+        self._compares = has_space(context)
+
+    # When the first photo has been let in, and not before: a policy may refuse the texts.
+    @cached_property
+    def _text_embeds(self) -> NDArray[np.float32]:
+        return embed.text_embeds(self._context, self._texts)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -47,10 +53,10 @@ class Matcher:
     @property
     def image_outputs(self) -> tuple[str, ...]:
         tokens = token_outputs(self._context) if has_head(self._context) else ()
-        return (*tokens, "image_embeds") if self._text_embeds is not None else tokens
+        return (*tokens, "image_embeds") if self._compares else tokens
 
     def answer(self, seen: Seen, questions: Sequence[str]) -> list[list[Match]]:
-        similarities = None if self._text_embeds is None else seen.embeds @ self._text_embeds.T
+        similarities = seen.embeds @ self._text_embeds.T if self._compares else None
         probabilities = self._probabilities(seen, similarities)
         return [
             [

@@ -23,6 +23,7 @@ from seetell.tasks.caption import OnText
 from seetell.tasks.context import Context, checked_texts, listed_texts, require
 from seetell.tasks.facade import GENERATION, Facade, listed
 from seetell.tasks.fitting import Fitting, fitting_of
+from seetell.tasks.label_vectors import LabelVectors
 from seetell.tasks.pipeline import First, Pipeline, Plan
 from seetell.tasks.policy import Policy, Request
 from seetell.tasks.remote import RemoteModel, open_remote
@@ -212,7 +213,7 @@ class Model(Facade[Plan]):
         self._policy = policy
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._pipeline = Pipeline(self._context, policy, self._batch_size, exact_decode)
-        self._labels = classify.LabelVectors(self._context)
+        self._labels = LabelVectors(self._context)
         self._tasks = frozenset(
             verb
             for verb, available in _AVAILABLE.items()

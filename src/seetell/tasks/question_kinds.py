@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from seetell.core.chinese import has_chinese
 from seetell.tasks.question import Kind, Language, Question
 from seetell.tasks.question_chinese import read_chinese
 from seetell.tasks.question_english import read_english
@@ -50,7 +51,7 @@ _COLOURS_ZH = "红蓝绿黄橙粉紫白黑棕灰褐青金银米"
 
 def read_question(text: str) -> Question:
     """What sort of question this is; ``other`` where no rule knows it."""
-    return read_chinese(text) if re.search(r"[\u3400-\u9fff]", text) else read_english(text)
+    return read_chinese(text) if has_chinese(text) else read_english(text)
 
 
 def is_number(answer: str, language: Language) -> bool:

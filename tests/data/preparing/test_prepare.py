@@ -25,6 +25,7 @@ from seetell.data.preparing.run import PrepareOptions, prepare
 from seetell.data.preparing.scoring import Captioner, Scorer
 from seetell.data.shards import Position, open_shards
 from seetell.data.sources.detect import SourceOptions, read_source
+from tests.data.photo_files import put
 from tests.data.preparing.heap import (
     chunk_that_dies,
     dies_at_three,
@@ -96,6 +97,17 @@ def test_the_report_is_whole_and_quotes_what_it_shows(tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("data:image/jpeg;base64,") > 15
     assert "--min-edge 32" in page and "<svg" in page
+
+
+def test_a_reason_that_all_photos_go_for_is_100_per_cent(tmp_path: Path) -> None:
+    names = [f"{number}.jpg" for number in range(3)]
+    put(tmp_path, "photos.csv", "\n".join(["image,caption", *(f"{name},a red dog" for name in names)]))
+    for name in names:
+        put(tmp_path, name, b"no photo")
+    with pytest.raises(DataError, match=r"nothing is left of it: unreadable 3; as in "):
+        prepare(tmp_path / "photos.csv", tmp_path / "out", ENGLISH)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<td>100%</td>" in page and "e+0" not in page
 
 
 def test_two_runs_and_any_number_of_workers_give_the_same_bytes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-from seetell.data.photo_refs import read_photo
+from seetell.data.photo_bytes import read_photo
 from seetell.data.sources.detect import read_source
 from tests.data.photo_files import photo_bytes, put
 from tests.data.sources.test_sources import as_json, captions, make_tar

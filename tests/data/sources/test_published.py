@@ -119,3 +119,30 @@ def test_llavas_conversations(tmp_path: Path) -> None:
         "entry 3, turn 0: neither a question nor an answer to one; left out",
         "entry 3, turn 1: neither a question nor an answer to one; left out",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "llava.json",
+            [{"image": "a.jpg", "conversations": [said("human", "Tell."), said("gpt", "A dog.")]}],
+        ),
+        ("train.json", [{"image": "a.jpg", "caption": "A dog."}]),
+        ("dataset.json", {"dataset": "mine", "images": [{"filename": "a.jpg", "sentences": ["A dog."]}]}),
+    ],
+)
+@pytest.mark.parametrize("folder", [".", "images"])
+def test_a_json_list_is_found_in_its_folder(tmp_path: Path, name: str, content: Any, folder: str) -> None:
+    put(tmp_path, f"{folder}/a.jpg")
+    put(tmp_path, name, as_json(content))
+    source = read_source(tmp_path)
+    assert source.format == "table"
+    assert captions(source) == {"a.jpg": ("A dog.",)}
+
+
+@pytest.mark.parametrize("content", [["A dog.", "A cat"], [{"caption": "A dog."}], {"text": "A dog."}, []])
+def test_json_about_the_photo_beside_it_is_no_list_of_photos(tmp_path: Path, content: Any) -> None:
+    put(tmp_path, "a.jpg")
+    put(tmp_path, "a.json", as_json(content))
+    assert read_source(tmp_path).format == "folder"

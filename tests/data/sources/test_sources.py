@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seetell.core.errors import DataError, ImageError, SeetellError, UsageError
-from seetell.data.photo_refs import FileSlice, ParquetCell, read_photo, ref_state
+from seetell.data.photo_bytes import read_photo
+from seetell.data.photo_refs import FileSlice, ParquetCell, ref_state
 from seetell.data.sources.detect import FORMATS, Source, SourceOptions, detect_format, read_source
 from seetell.data.sources.fields import Columns, split_in
 from tests.data.photo_files import photo_bytes, put

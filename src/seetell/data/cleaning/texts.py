@@ -8,11 +8,12 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
+from seetell.core.chinese import HAN
 from seetell.data.cleaning.limits import Limits
 from seetell.data.cleaning.reasons import Reason
 
-# Scripts written without blanks between words: kana, CJK and its extensions, Hangul has blanks.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Scripts written without blanks between words: kana, Chinese characters; Hangul has blanks.
+_UNSPACED = rf"\u3040-\u30ff{HAN}"
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+(?:['’](?:(?![{_UNSPACED}])\w)+)*")
 
 _FILE_ENDINGS = r"jpe?g|png|gif|webp|bmp|tiff?|heic|heif|avif|svg|jp2|raw|cr2|nef|psd"

@@ -12,7 +12,8 @@ from seetell.core.errors import ImageError
 from seetell.data.cleaning.languages import Guess, LanguageGuesser
 from seetell.data.cleaning.measurement import MEASUREMENT_VERSION, Measurement, measure_photo
 from seetell.data.cleaning.texts import tidied
-from seetell.data.photo_refs import PhotoRef, read_photo, ref_name, ref_state
+from seetell.data.photo_bytes import read_photo
+from seetell.data.photo_refs import PhotoRef, ref_name, ref_state
 from seetell.data.preparing.folder import KeptWork, digest_of
 from seetell.data.preparing.parallel import WorkerDied, check_stopped, in_parallel
 from seetell.data.records import Sample

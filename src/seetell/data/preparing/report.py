@@ -16,7 +16,7 @@ from seetell.core.html_page import escaped, html_page
 from seetell.data.cleaning.limits import Limits
 from seetell.data.cleaning.reasons import CAPTION_REASONS, MEANING, PHOTO_REASONS, Reason
 from seetell.data.cleaning.texts import count_words
-from seetell.data.photo_refs import read_photo
+from seetell.data.photo_bytes import read_photo
 from seetell.data.preparing.deciding import GENERATED, Text, Verdict
 from seetell.data.preparing.histogram import histogram
 from seetell.data.preparing.measuring import Looked

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from seetell.core.errors import DataError, StorageError, UsageError
 from seetell.core.files import atomic_write_bytes, atomic_write_text
 from seetell.core.processors import usable_processors
+from seetell.core.tracking import Track, untracked
 from seetell.data.cleaning.languages import LanguageGuesser
 from seetell.data.cleaning.limits import Limits
 from seetell.data.cleaning.reasons import Reason
@@ -37,8 +38,6 @@ from seetell.data.preparing.writing import (
 )
 from seetell.data.sources.detect import Source, SourceOptions, read_source
 
-T = TypeVar("T")
-
 DROPPED = (
     ("what", "string"),
     ("key", "string"),
@@ -50,17 +49,6 @@ DROPPED = (
     ("origin", "string"),
     ("score", "float64"),
 )
-
-
-class Track(Protocol):
-    """Shows progress: gives ``items`` as they come. total: how many, None if that is not known."""
-
-    def __call__(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]: ...
-
-
-def untracked(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Shows nothing."""
-    yield from items
 
 
 @dataclass(frozen=True, slots=True)

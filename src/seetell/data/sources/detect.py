@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import islice
@@ -238,9 +237,8 @@ def _is_table(path: Path) -> bool:
     if any(fnmatch(name, pattern) for pattern in _TEXT_TABLES):
         # Flickr8k's lemmas are the same captions in other words.
         return "lemma" not in name and table.is_text_table(path)
-    if fnmatch(name, "dataset_*.json"):
-        with suppress(DataError):
-            return is_karpathy(table.load_json(path))
+    if name.endswith(".json"):
+        return table.is_json_table(path)
     return path.suffix.lower() in _TABLE_SUFFIXES
 
 

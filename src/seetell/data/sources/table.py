@@ -6,6 +6,7 @@ Rows that name the same photo are one sample: a table usually has a row per capt
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, islice
@@ -38,6 +39,10 @@ from seetell.data.sources.published import (
     token_rows,
 )
 from seetell.data.sources.separated import column_names, read_separated, separator_of
+
+# The first entry of a list is looked for among so many.
+_FIRST_CHARACTERS = 1 << 16
+_FIRST_ENTRY = re.compile(r"\s*(?:\[|(?P<listed>\{[^\[\]{}]*\"images\"\s*:\s*\[))\s*(?=\{)")
 
 
 def read_table(path: Path, folders: PhotoFolders, columns: Columns) -> Iterator[Item]:
@@ -126,6 +131,24 @@ def is_text_table(path: Path) -> bool:
     names = column_names(first, separator_of(first))
     both = find_field(names, PHOTO_FIELDS) is not None and find_field(names, TEXT_FIELDS) is not None
     return is_token_line(first) or both
+
+
+def is_json_table(path: Path) -> bool:
+    """Whether a JSON file lists photos, by its first entry: as rows of a table, or as Karpathy does. One that
+    lists what is said about a photo beside it does not."""
+    text = ""
+    with suppress(OSError), open(path, encoding="utf-8-sig", errors="replace") as file:
+        text = file.read(_FIRST_CHARACTERS)
+    begins = _FIRST_ENTRY.match(text)
+    if begins is None:
+        return False
+    try:
+        entry, _ = json.JSONDecoder().raw_decode(text, begins.end())
+    except (ValueError, RecursionError):
+        return False
+    if begins["listed"]:
+        return is_karpathy({"images": [entry]})
+    return isinstance(entry, dict) and find_field(entry, PHOTO_FIELDS) is not None
 
 
 def _first_line(path: Path) -> str:

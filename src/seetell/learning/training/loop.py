@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from seetell.core.ahead import made_ahead
 from seetell.core.errors import NonFiniteLoss
 from seetell.learning.batch import Batch
-from seetell.learning.prefetch import Prefetch
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.allocation import keep_freed_memory
 from seetell.learning.training.devices import move_batch
@@ -142,7 +142,7 @@ class TrainingLoop:
             log = stack.enter_context(self._log())
             shown = self._processes.is_first
             display = stack.enter_context(ProgressDisplay(self._total, self._done, shown=shown))
-            batches = stack.enter_context(self._batches())
+            batches = stack.enter_context(closing(self._batches()))
             if told := tuned_summary(self._model):
                 display.say(told)
             if self._done:
@@ -171,7 +171,7 @@ class TrainingLoop:
 
     # One step ---------------------------------------------------------------------------------
 
-    def _one_step(self, batches: Prefetch, log: MetricsLog, display: ProgressDisplay) -> None:
+    def _one_step(self, batches: Iterator[Batch], log: MetricsLog, display: ProgressDisplay) -> None:
         torch.manual_seed(_step_seed(self._recipe.seed, self._done) + self._processes.rank)
         rate = learning_rate(
             self._done,
@@ -255,14 +255,16 @@ class TrainingLoop:
         trackers = open_trackers(self._recipe.trackers, self._folder, document, self._done)
         return MetricsLog(self._folder, resume_step=self._done, trackers=trackers)
 
-    def _batches(self) -> Prefetch:
+    def _batches(self) -> Generator[Batch]:
         settings, per_step = self._recipe.loading, self._recipe.accumulate
-        return Prefetch(
+        # Threads and not processes: decoding and resizing release Python's lock, and photos that are decoded
+        # are shared.
+        return made_ahead(
             self._make_batch,
-            self._done * per_step,
-            self._total * per_step,
+            range(self._done * per_step, self._total * per_step),
             ahead=settings.ahead,
             threads=settings.threads,
+            name="seetell-batches",
         )
 
     def _validation_due(self) -> bool:

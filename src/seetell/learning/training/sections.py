@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from seetell.bundle.manifest import AnswerCalibration, DataTerms, GenerationDefaults
 from seetell.core.errors import UsageError
+from seetell.core.strict import Strict
 from seetell.data.holdout import Holdout
 from seetell.learning.augmentation import Augmentation
 from seetell.learning.training.objective_spec import ObjectiveName
@@ -19,10 +20,8 @@ _Unit = Annotated[float, Field(ge=0, le=1)]
 _Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class Section(BaseModel):
+class Section(Strict):
     """A part of a recipe. It has one spelling per key, and no key it does not read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -142,8 +141,8 @@ class DataSettings(Section):
     rare_answers: _Unit = 0.0
     shuffle_shards: int = Field(default=_SHUFFLED, gt=0)
     length_pool: int = Field(default=1, gt=0)
-    templates: dict[str, tuple[str, ...]] = {}
-    label_names: dict[str, dict[str, str]] = {}
+    templates: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    label_names: dict[str, dict[str, str]] = Field(default_factory=dict)
     holdout: HoldoutSettings | None = None
     # The first photos only, for quick tries and for validation on a part.
     limit: int | None = Field(default=None, gt=0)
@@ -249,7 +248,7 @@ class TuneSettings(Section):
     freeze: tuple[str, ...] = ()
     reset: tuple[str, ...] = ()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    rates: dict[str, Annotated[float, Field(gt=0)]] = {}
+    rates: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class TeacherSettings(Section):
@@ -370,7 +369,7 @@ class BundleSettings(Section):
     version: str = "1"
     licence: str
     data: tuple[DataTerms, ...] = ()
-    prompts: dict[str, dict[str, tuple[str, ...]]] = {}
+    prompts: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     generation: GenerationDefaults = GenerationDefaults()
     calibration: AnswerCalibration = AnswerCalibration()
-    notes: dict[str, tuple[str, ...]] = {}
+    notes: dict[str, tuple[str, ...]] = Field(default_factory=dict)

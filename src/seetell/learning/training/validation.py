@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from seetell.core.errors import RecipeError
-from seetell.data.photo_refs import PhotoRef, read_photo
+from seetell.data.photo_bytes import read_photo
+from seetell.data.photo_refs import PhotoRef
 from seetell.data.records import CaptionRecord
 from seetell.evaluation.bootstrap import Bootstrap
 from seetell.evaluation.predictors import Predictors

@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-_HAN = "\u2e80-\u2fdf\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+from seetell.core.chinese import HAN, has_chinese
+
 # A Chinese character, a word of another script ("t-shirt"; "man's" is a word, a sign and a word), or a sign.
-_WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+(?:-[^\W_{_HAN}]+)*|[^\w\s]|_")
-_IS_HAN = re.compile(f"[{_HAN}]")
+_WORD = re.compile(rf"[{HAN}]|[^\W_{HAN}]+(?:-[^\W_{HAN}]+)*|[^\w\s]|_")
 
 # Words that say nothing by themselves: a pair with one of them is no adjective and its noun.
 # fmt: off
@@ -74,17 +74,13 @@ def _stutters(pairs: Sequence[tuple[str, str]], place: int) -> bool:
     """
     before, word = pairs[place]
     if word != before:
-        return _is_han(word)
-    return not _is_han(word) or word not in _TWICE or (place > 0 and pairs[place - 1][0] == word)
+        return has_chinese(word)
+    return not has_chinese(word) or word not in _TWICE or (place > 0 and pairs[place - 1][0] == word)
 
 
 def _says_something(word: str, following: str) -> bool:
     if not (is_word(word) and is_word(following)):
         return False
-    if _is_han(word):
-        return word in _COLOURS and _is_han(following) and following not in _NO_NOUN
-    return not _is_han(following) and word not in _FUNCTION and following not in _FUNCTION
-
-
-def _is_han(word: str) -> bool:
-    return _IS_HAN.match(word) is not None
+    if has_chinese(word):
+        return word in _COLOURS and has_chinese(following) and following not in _NO_NOUN
+    return not has_chinese(following) and word not in _FUNCTION and following not in _FUNCTION
