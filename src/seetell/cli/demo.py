@@ -15,6 +15,9 @@ from seetell.cli.options import Shared, open_model, shared_options
 from seetell.cli.output import Output, percent
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from seetell.tasks.api import AnyModel
 
 # What is asked about a sample photo.
@@ -28,6 +31,8 @@ QUESTIONS = {
 SCENE_QUESTIONS = ("what shape is in the image?", "what color is the shape?", "is there a circle?")
 OWN_QUESTIONS = ("what is in the picture?", "what color is the largest object?")
 SAMPLE_QUERIES = ("a close-up of a cat", "a person in an orange suit", "一个拿着相机的男人", "a blue circle")
+# Of each search so many are shown.
+_SHOWN = 2
 OWN_QUERIES = ("people outdoors", "an animal", "a building", "食物")
 
 
@@ -128,23 +133,46 @@ def _answers(model: AnyModel, samples: Sequence[Sample], out: Output) -> None:
 
 
 def _search(model: AnyModel, samples: Sequence[Sample], queries: Sequence[str], out: Output) -> None:
-    import numpy as np
-
     started = time.perf_counter()
     images = model.embed_images([sample.photo for sample in samples])
     texts = model.embed_texts(list(queries))
     spent_s = time.perf_counter() - started
     rows: list[tuple[dict[str, Any], tuple[str, ...]]] = []
-    for query, scores in zip(queries, texts @ images.T, strict=True):
-        best = np.argsort(-scores)[:2]
+    for query, text in zip(queries, texts, strict=True):
+        found, nearest = _found(model, query, text, images)
         fields = {
             "query": query,
-            "found": [{"photo": samples[i].name, "score": float(scores[i])} for i in best],
+            "found": [
+                {"photo": samples[i].name, "score": score, "probability": chance}
+                for i, score, chance in found
+            ],
         }
-        rows.append((fields, (query, *(f"{samples[i].name} {scores[i]:.2f}" for i in best))))
-    headers = ("looking for", "first", "second")[: len(rows[0][1])]
-    out.results(rows, headers, f"Search over {len(samples)} pictures")
+        cells = [
+            f"{samples[i].name} {score:.2f}" if chance is None else f"{samples[i].name} {percent(chance)}"
+            for i, score, chance in found
+        ] or [f"none fits (at best {percent(nearest)})"]
+        rows.append((fields, (query, *cells, *[""] * (_SHOWN - len(cells)))))
+    out.results(rows, ("looking for", "first", "second"), f"Search over {len(samples)} pictures")
     _pace(out, spent_s, len(samples) + len(queries), "picture or query")
+
+
+def _found(
+    model: AnyModel, query: str, text: NDArray[np.float32], images: NDArray[np.float32]
+) -> tuple[list[tuple[int, float, float | None]], float | None]:
+    """What ``seetell search`` would show first: (which image, score, probability); and the best probability.
+    text: float32[S]. images: float32[N, S], N at least 1."""
+    from seetell.search.chances import Chances
+    from seetell.search.rows import Scored
+
+    scores = (images @ text).tolist()
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    fitting = model.fitting(query, text)
+    if fitting is None:
+        return [(i, scores[i], None) for i in order[:_SHOWN]], None
+    seen = [Scored("", scores[i], str(i).encode(), images[i]) for i in order]
+    kept = Chances(fitting, None).kept(seen, images)[:_SHOWN]
+    best = float(fitting.chances(images, images).max())
+    return [(int(one.content), one.score, chance) for one, chance in kept], best
 
 
 def _pace(out: Output, spent_s: float, count: int, what: str) -> None:
