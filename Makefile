@@ -93,14 +93,14 @@ $(TEST_READY): $(REQUIREMENTS)
 	touch $@
 
 $(DEMO_READY): $(REQUIREMENTS)
-	$(call say_set_up,demo,370 MB)
+	$(call say_set_up,demo,370 MB (100 to download))
 	@test -x $(DEMO_VENV)/bin/python || "$(PYTHON)" -m venv $(DEMO_VENV)
 	@$(DEMO_VENV)/bin/python -m pip install $(PIP_FLAGS) $(call PINS_IF_TESTED,$(DEMO_VENV)/bin/python) -e .
 	@touch $@
 
 # The same environment, so that `make demo` and `make serve` take the room of one.
 $(SERVE_READY): $(REQUIREMENTS)
-	$(call say_set_up,serve,750 MB)
+	$(call say_set_up,serve,750 MB (236 to download))
 	@test -x $(DEMO_VENV)/bin/python || "$(PYTHON)" -m venv $(DEMO_VENV)
 	@$(DEMO_VENV)/bin/python -m pip install $(PIP_FLAGS) $(call PINS_IF_TESTED,$(DEMO_VENV)/bin/python) \
 		-e ".[serve,search]"
