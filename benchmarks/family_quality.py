@@ -36,7 +36,6 @@ from seetell.learning.compression.gate import Tolerance, compare, main_metrics
 from seetell.learning.scenes import write_scenes
 from seetell.learning.training.recipe import parse_recipe
 from seetell.learning.training.run import run
-from seetell.modeling.export.fine_tuned import default_checkpoint, export_fine_tuned
 from seetell.modeling.export.run import export_run
 from seetell.tasks.model import Model, load
 
@@ -294,8 +293,7 @@ def _teach(family: str, steps: int, folder: Path, data: Data) -> None:
         shutil.rmtree(taught)
     document = recipe(judged, steps, data.source, taught, init)
     run(parse_recipe(document, f"the recipe of {family}"))
-    export = export_run if judged.own else export_fine_tuned
-    export(taught, bundle, checkpoint=default_checkpoint(taught))
+    export_run(taught, bundle)
 
 
 def seetell(*arguments: object) -> None:

@@ -49,7 +49,7 @@ from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import Prepared, build_collator, prepare, run
 from seetell.learning.training.sections import DataSettings
 from seetell.learning.training.validation import facade
-from seetell.modeling.checkpoints.own import load_run_weights
+from seetell.modeling.checkpoints.run_folder import load_run_weights
 from seetell.modeling.models.assembled import AssembledModel
 
 FUSIONS = ("cross_attention", "co_attention", "gated", "projection")

@@ -612,7 +612,7 @@ def test_a_checkpoint_is_converted_and_used(
 ) -> None:
     pytest.importorskip("torch")
     import seetell
-    from seetell.modeling.export.start import read_start
+    from seetell.modeling.start import read_start
     from tests.cli.test_convert import LABELS, make_vit
 
     folder = make_vit(tmp_path / "vit")

@@ -18,7 +18,8 @@ from seetell.cli.main import run
 from seetell.learning.scenes import write_scenes
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.own import read_bundle_model
-from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.facts import BundleFacts
 from tests.compression.pruning.test_surgery import deep
 from tests.compression.test_run import fingerprint
 

@@ -17,7 +17,8 @@ from seetell.learning.compression.graphs import read_graph
 from seetell.learning.compression.levels import Level, run_model, simulated
 from seetell.learning.compression.packing import Packed, pack
 from seetell.learning.compression.sensitivity import relative_error
-from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.runtime.engine import Arrays
 from tests.compression.conftest import ReadGraphs

@@ -23,7 +23,7 @@ from seetell.learning.compression.quality import Judge
 from seetell.learning.compression.report import rows
 from seetell.learning.compression.run import compress
 from seetell.learning.compression.settings import Settings
-from seetell.modeling.export.start import read_start
+from seetell.modeling.start import read_start
 
 pytestmark = pytest.mark.usefixtures("no_clock")
 LOOSE = Tolerance(5, relative=True)

@@ -15,7 +15,8 @@ from seetell.bundle.store import Bundle, open_bundle
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export.torch_engine import TorchEngine
-from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
 

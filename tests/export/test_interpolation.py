@@ -17,17 +17,27 @@ from safetensors.torch import load_file, save_file
 from seetell.bundle.store import file_record, open_bundle
 from seetell.core.errors import BundleNotFound, CheckpointError, UsageError
 from seetell.learning.training.run import run
+from seetell.modeling.checkpoints.run_folder import RunDescription, write_description
 from seetell.modeling.export.conversion import convert_run
 from seetell.modeling.export.interpolation import average, averaged_with, towards_start
-from seetell.modeling.export.start import read_start
+from seetell.modeling.facts import BundleFacts
+from seetell.modeling.start import read_start
 from tests.learning.training.test_run import scenes, small
 
 __all__ = ["scenes"]
 
 
 def test_blocks_that_began_as_others_are_not_averaged(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("init: some/model\ninit_layers: even\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"by init_layers in .* blocks began as others of some/model"):
+    description = RunDescription(
+        family="unified",
+        config={},
+        facts=BundleFacts(name="run", licence="none"),
+        trained=(),
+        init="some/model",
+        init_layers="even",
+    )
+    write_description(tmp_path, description)
+    with pytest.raises(UsageError, match=r"by init_layers blocks of .* began as others of some/model"):
         towards_start(tmp_path, 0.5)
 
 

@@ -9,26 +9,32 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.core.errors import BundleDamaged, CheckpointError, ExportError
 from seetell.learning.tokenizer_training import built_in_text_spec
 from seetell.learning.training.checkpoint import Progress, save_checkpoint
+from seetell.learning.training.description import own_image_spec
 from seetell.learning.training.ema import Ema
 from seetell.learning.training.objective_spec import ObjectiveSpec
 from seetell.learning.training.step import JointStep, LeadIds
-from seetell.modeling.checkpoints.own import read_bundle_model, read_run
+from seetell.modeling.checkpoints.own import read_bundle_model
+from seetell.modeling.checkpoints.run_folder import (
+    RunDescription,
+    read_description,
+    read_run,
+    write_description,
+)
 from seetell.modeling.export import run as run_module
-from seetell.modeling.export.run import export_run, text_spec, untrained
-from seetell.modeling.export.start import read_start
+from seetell.modeling.export.run import export_run
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.outputs import ALL_TAUGHT, left_out
+from seetell.modeling.start import read_start
 
 OBJECTIVES = ("contrastive", "captioning", "labels")
-ALL = frozenset(
-    ("contrastive", "matching", "masked_language", "captioning", "answer_list", "answer_text", "labels")
-)
+TRAINED = ("image_embeds", "label_logits", "logits", "text_embeds")
 
 
 @pytest.fixture
@@ -38,17 +44,25 @@ def run(tmp_path: Path, make_model: Callable[..., UnifiedModel], tokenizer_json:
     size = len(json.loads(tokenizer_json)["model"]["vocab"])
     text = {"context_length": 16, "embed_dim": 32, "depth": 1, "num_heads": 2, "mlp_ratio": 2.0}
     model = make_model(text={**text, "vocab_size": size}, num_answers=2)
-    settings = model.config.model_dump(mode="json", exclude={"num_answers", "num_labels"})
-    recipe = {
-        "model": {**settings, "text": text},
-        "objectives": [{"name": name} for name in OBJECTIVES],
-        "mean": [0.4, 0.5, 0.6],
-    }
+    facts = BundleFacts(
+        name="before",
+        licence="none yet",
+        languages=("en", "zh"),
+        image=own_image_spec(model.config, mean=(0.4, 0.5, 0.6)),
+        text=built_in_text_spec(16),
+        answers=("yes", "no"),
+        labels=("cat", "dog", "boat"),
+    )
+    description = RunDescription(
+        family=model.family,
+        config=model.config.model_dump(mode="json"),
+        facts=facts,
+        bundle={"name": "my-run"},
+        trained=TRAINED,
+    )
     folder.mkdir()
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_description(folder, description)
     (folder / "tokenizer.json").write_bytes(tokenizer_json)
-    (folder / "answers.json").write_text(json.dumps(["yes", "no"]))
-    (folder / "labels.json").write_text(json.dumps(["cat", "dog", "boat"]))
     leads = LeadIds(2, 4, 10, {"en": 5, "zh": 6}, {"en": 8, "zh": 9}, 3)
     step = JointStep(model, [ObjectiveSpec(name=name) for name in OBJECTIVES], leads, learned_weights=True)  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(step.parameters())
@@ -69,7 +83,8 @@ def ema_scale(folder: Path, step: int) -> float:
 def test_reads_what_was_trained(run: Path) -> None:
     found = read_run(run)
     assert found.step == 10
-    assert (found.answers, found.labels) == (("yes", "no"), ("cat", "dog", "boat"))
+    facts = found.description.facts
+    assert (facts.answers, facts.labels) == (("yes", "no"), ("cat", "dog", "boat"))
     assert not found.model.training
     assert float(found.model.logit_scale.detach()) == ema_scale(run, 10) != 10
     assert float(read_run(run, use_ema=False).model.logit_scale.detach()) == 10
@@ -93,14 +108,21 @@ def damage_weights(run: Path) -> None:
     path.write_bytes(data)
 
 
+def described(run: Path, **changes: Any) -> None:
+    """Say otherwise of the run; ``config`` in the place of its own, key by key."""
+    document = json.loads((run / "model.json").read_text(encoding="utf-8"))
+    config = {**document["config"], **changes.pop("config", {})}
+    document = {**document, **changes, "config": config}
+    (run / "model.json").write_text(json.dumps(document), encoding="utf-8")
+
+
 def other_model(run: Path) -> None:
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    recipe["model"]["text"]["depth"] = 2
-    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    config = read_description(run).config
+    described(run, config={"text": {**config["text"], "depth": 2}})
 
 
 def other_answers(run: Path) -> None:
-    (run / "answers.json").write_text(json.dumps(["yes", "no", "maybe"]))
+    described(run, config={"num_answers": 3})
 
 
 @pytest.mark.parametrize(
@@ -109,11 +131,12 @@ def other_answers(run: Path) -> None:
         (damage_weights, "damaged"),
         (other_model, "of another model: it lacks text_trunk.blocks.1"),
         (other_answers, r"answer_head.2.weight is \[2, 64\], not \[3, 64\]"),
-        (lambda run: (run / "recipe.yaml").unlink(), "recipe.yaml: cannot be read"),
-        (lambda run: (run / "recipe.yaml").write_text("a: ["), "recipe.yaml: cannot be read"),
-        (lambda run: (run / "recipe.yaml").write_text("model: {image: {kind: x}}"), "recipe.yaml: model"),
-        (lambda run: (run / "tokenizer.json").write_text("{}"), "not a tokenizer"),
-        (lambda run: (run / "labels.json").write_text('{"a": 1}'), "list of texts"),
+        (lambda run: (run / "model.json").unlink(), "model.json: missing or damaged"),
+        (lambda run: (run / "model.json").write_text("{"), "model.json: missing or damaged"),
+        (lambda run: (run / "model.json").write_text('{"format": 2}'), "model.json: missing or damaged"),
+        (lambda run: (run / "model.json").write_text('{"format": 1}'), "model.json: format 1 is not"),
+        (lambda run: described(run, family="tree"), "model.json: damaged .*'tree' cannot be taught"),
+        (lambda run: described(run, config={"image": {"kind": "x"}}), "model.json: damaged"),
         (lambda run: (run / "checkpoints" / "step-0000010" / "state.json").write_text("{"), "state.json"),
     ],
 )
@@ -138,25 +161,16 @@ def test_a_run_without_checkpoints(tmp_path: Path, run: Path) -> None:
         read_run(run)
 
 
-def test_untrained_heads_are_left_out() -> None:
-    assert untrained(ALL) == frozenset()
-    left_out = untrained(frozenset(OBJECTIVES))
-    assert left_out == {"fusion_encoder", "match_logits", "token_logits", "answer_logits", "fused_tokens"}
-    assert "text_decoder" not in untrained(frozenset({"answer_text"}))
-    assert {"text_encoder", "image_embeds", "label_logits"} <= untrained(frozenset({"captioning"}))
-
-
-def test_text_spec_is_that_of_training(tokenizer_json: bytes) -> None:
-    assert text_spec(tokenizer_json, 16, ALL) == built_in_text_spec(16)
-    bare = text_spec(tokenizer_json, 16, frozenset({"contrastive"}))
-    assert (bare.mask_id, bare.answer_start_id, bare.decoder_start_ids, bare.fill_start_ids) == (
-        None,
-        None,
-        {},
-        {},
-    )
-    with pytest.raises(ExportError, match=r"\[CLS\]"):
-        text_spec(b'{"added_tokens": []}', 16, ALL)
+def test_what_nothing_has_taught_is_left_out() -> None:
+    assert left_out(ALL_TAUGHT) == frozenset()
+    fusion = {"fusion_encoder", "match_logits", "token_logits", "answer_logits", "fused_tokens"}
+    assert left_out(TRAINED) == fusion
+    answers = {"fusion_encoder", "text_decoder", "decoder_memory"}
+    assert left_out({"fused_tokens", "logits"}).isdisjoint(answers)
+    assert left_out({"logits"}) == fusion | {"text_encoder", "text_embeds", "image_embeds", "label_logits"}
+    assert {"text_decoder", "decoder_memory"} <= left_out({"match_logits"})
+    # Image tokens are of use by themselves.
+    assert "image_encoder" not in left_out(())
 
 
 def test_facts_come_from_the_call_then_the_recipe(
@@ -168,9 +182,7 @@ def test_facts_come_from_the_call_then_the_recipe(
         seen.update(facts=facts, **more)
 
     monkeypatch.setattr(run_module, "write_bundle", write)
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    recipe["bundle"] = {"name": "from-recipe", "licence": "research only"}
-    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    described(run, bundle={"name": "from-recipe", "licence": "research only"})
     export_run(run, tmp_path / "out", facts={"name": "from-call"})
     facts = seen["facts"]
     assert (facts.name, facts.licence) == ("from-call", "research only")
@@ -211,9 +223,7 @@ def test_a_bundle_with_foreign_weights(tiny_bundle: Bundle, tmp_path: Path) -> N
 
 
 def test_labels_that_nothing_was_taught_of_are_no_part_of_the_bundle(run: Path, tmp_path: Path) -> None:
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    recipe["objectives"] = [one for one in recipe["objectives"] if one["name"] != "labels"]
-    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    described(run, trained=[name for name in TRAINED if name != "label_logits"])
     manifest = export_run(run, tmp_path / "out")
     assert (manifest.labels, manifest.config["num_labels"]) == ((), 0)
     assert "label" not in (tmp_path / "out" / "README.md").read_text().split("## ")[0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seetell.modeling.export.start import by_entry
+from seetell.modeling.start import by_entry
 
 
 def head(rows: int, first: float, layers: tuple[str, ...] = ("h.0", "h.2")) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ import seetell
 from seetell.bundle.manifest import Role
 from seetell.bundle.store import Bundle, open_bundle
 from seetell.modeling.checkpoints.own import read_bundle_model
-from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.runtime.graph_flops import count_flops

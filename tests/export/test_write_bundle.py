@@ -21,12 +21,12 @@ from seetell.modeling.export.roles.base import graph_specs
 from seetell.modeling.export.roles.registry import role_modules
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import (
-    BundleFacts,
     manifest_of,
     tasks_of,
     weights_to_store,
     write_bundle,
 )
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.unified import UnifiedModel
 
 MakeModel = Callable[..., UnifiedModel]

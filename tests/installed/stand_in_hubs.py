@@ -9,7 +9,8 @@ from pathlib import Path
 
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer
 from seetell.media.preprocess import ImageSpec
-from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.unified import UnifiedModel
 from tests.bundle.stand_in_hub import StandInHub

@@ -20,7 +20,8 @@ from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import load_model
 from seetell.modeling.export.torch_engine import TorchEngine
-from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
+from seetell.modeling.export.write_bundle import manifest_of
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.assembled import AssembledModel
 from seetell.tasks.context import Context
 from seetell.tasks.model import Model

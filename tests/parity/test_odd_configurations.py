@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from seetell.core.errors import SeetellError
+from seetell.modeling.checkpoints.public import read_family
 from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import load_model
-from seetell.modeling.export.public import _read
 from tests.parity.test_check_checkpoint import MAKERS
 
 ODD: tuple[Any, ...] = (None, 0, -1, 1.5, "7", [], {}, True, 10**30)
@@ -47,7 +47,7 @@ def test_nonsense_is_an_error_of_ours_or_harmless(kind: str, tmp_path: Path) -> 
         for value in ODD:
             path.write_text(json.dumps(changed(config, place, value)), encoding="utf-8")
             try:
-                _read(tmp_path, False)
+                read_family(tmp_path, False)
                 checkpoint = CheckpointFolder(tmp_path)
                 load_model(checkpoint, family_of(checkpoint))
             except SeetellError as error:

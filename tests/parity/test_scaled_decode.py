@@ -28,7 +28,8 @@ from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import load_model
 from seetell.modeling.export.torch_engine import TorchEngine
-from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
+from seetell.modeling.export.write_bundle import manifest_of
+from seetell.modeling.facts import BundleFacts
 from seetell.tasks.model import Model
 from tests.parity import test_blip, test_chinese_clip, test_clip, test_siglip
 from tests.parity.checkpoint_files import folder_without_weights

@@ -28,8 +28,10 @@ from seetell.learning.scenes import write_scenes
 from seetell.learning.training.recipe import read_recipe
 from seetell.learning.training.run import prepare, run
 from seetell.media.preprocess import ImageSpec
-from seetell.modeling.checkpoints.own import read_bundle_model, read_run
-from seetell.modeling.export.write_bundle import BundleFacts, write_bundle
+from seetell.modeling.checkpoints.own import read_bundle_model
+from seetell.modeling.checkpoints.run_folder import read_run
+from seetell.modeling.export.write_bundle import write_bundle
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.runtime.select import choose_engine
 from tests.compression.pruning.test_surgery import deep

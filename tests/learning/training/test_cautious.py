@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,10 @@ from seetell.learning.training.recipe import Recipe, parse_recipe, read_recipe
 from seetell.learning.training.run import prepare, run
 from seetell.learning.training.sections import GuardSettings
 from seetell.learning.training.validation import build_guard, build_validate
-from seetell.modeling.checkpoints.own import load_run_weights
-from seetell.modeling.export.fine_tuned import default_checkpoint
+from seetell.modeling.checkpoints.run_folder import load_run_weights, read_description, write_description
 from seetell.modeling.export.interpolation import interpolate, towards_start
-from seetell.modeling.export.start import read_description, read_start
+from seetell.modeling.export.run import default_checkpoint
+from seetell.modeling.start import read_start
 from tests.learning.training.stand_in import loop
 from tests.learning.training.stand_in import recipe as stand_in_recipe
 from tests.parity import test_clip as clip
@@ -296,9 +297,9 @@ def tuned(start: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_run_is_converted_part_of_the_way_back(tuned: Path, start: Path, tmp_path: Path) -> None:
-    ends = read_start(str(start)).model, read_description(tuned).model
+    ends = read_start(str(start)).model, read_description(tuned).model()
     load_run_weights(ends[1], tuned, checkpoint=default_checkpoint(tuned))
-    middle = read_description(tuned).model
+    middle = read_description(tuned).model()
     load_run_weights(middle, tuned, checkpoint=default_checkpoint(tuned))
     towards_start(tuned, 0.5)(middle)
     for name, tensor in middle.state_dict().items():
@@ -327,19 +328,22 @@ def test_what_cannot_be_interpolated_says_why(tuned: Path, tmp_path: Path) -> No
         towards_start(tuned, 1.5)
     orphan = tmp_path / "orphan"
     shutil.copytree(tuned, orphan)
-    document = (orphan / "recipe.yaml").read_text(encoding="utf-8")
-    lines = [line for line in document.splitlines() if not line.startswith("init:")]
-    (orphan / "recipe.yaml").write_text("\n".join([*lines, "init: gone/nowhere/at-all"]), encoding="utf-8")
+    description = read_description(orphan)
+    write_description(orphan, description.model_copy(update={"init": "gone/nowhere/at-all"}))
     with pytest.raises(CheckpointError, match="began from gone/nowhere/at-all, which is needed"):
         towards_start(orphan, 0.5)
-    (orphan / "recipe.yaml").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(UsageError, match="has no init"):
+    write_description(orphan, description.model_copy(update={"init": None}))
+    with pytest.raises(UsageError, match=r"began from a model, and .* did not"):
         towards_start(orphan, 0.5)
 
 
 def test_the_best_checkpoint_is_what_is_converted(tuned: Path, tmp_path: Path) -> None:
     assert default_checkpoint(tuned) == "best"
-    assert default_checkpoint(tmp_path) == "latest"
+    shutil.copytree(tuned, tmp_path / "run")
+    for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**document, "best_step": None}), encoding="utf-8")
+    assert default_checkpoint(tmp_path / "run") == "latest", "it was not measured yet"
 
 
 def test_a_fine_tuning_of_ours_stops_on_its_task_and_its_best_is_converted(

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file as torch_weights
@@ -34,13 +33,13 @@ from seetell.learning.training.step import JointStep
 from seetell.learning.training.teacher_families import UnifiedTeacher, teacher_of
 from seetell.learning.training.teacher_outputs import write_teacher_outputs
 from seetell.media.preprocess import ImageSpec
-from seetell.modeling.checkpoints.own import read_run
-from seetell.modeling.export.run import export_run, objectives_of
-from seetell.modeling.export.start import Start, read_start
-from seetell.modeling.export.write_bundle import BundleFacts
+from seetell.modeling.checkpoints.run_folder import read_description, read_run, write_description
+from seetell.modeling.export.run import export_run
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.grounded import GroundedModel
 from seetell.modeling.parts.stack import StackShape
 from seetell.modeling.parts.vit import ViT
+from seetell.modeling.start import Start, read_start
 from tests.learning.test_step import HYBRID, LEADS, RESNET, VIT, _batch, _step
 from tests.learning.training.test_public import MAKERS
 from tests.learning.training.test_run import _fail_at, losses, small
@@ -66,8 +65,8 @@ def _teacher(step: JointStep, answers: tuple[str, ...] = ANSWERS) -> UnifiedTeac
     facts = BundleFacts(
         name="teacher", licence="none", image=ImageSpec(height=24, width=24), text=TEXT, answers=answers
     )
-    taught = frozenset(("contrastive", "matching", "captioning", "answer_list"))
-    return UnifiedTeacher(Start(copy.deepcopy(step.model), facts, None, taught))
+    trained = frozenset(("image_embeds", "text_embeds", "match_logits", "logits", "answer_logits"))
+    return UnifiedTeacher(Start(copy.deepcopy(step.model), facts, None, trained))
 
 
 def _learner(made: JointStep, teacher: UnifiedTeacher, *names: str, **spec: Any) -> JointStep:
@@ -232,11 +231,8 @@ def test_a_run_with_a_teacher_goes_on_exactly_and_not_with_another(
     assert losses(parts) == losses(whole)
     ends = [torch_weights(one / "checkpoints/step-0000006/step.safetensors") for one in (whole, parts)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-    # The student reads the teacher's words, and what it learned from it alone is in what it can do.
+    # The student reads the teacher's words.
     assert (whole / "tokenizer.json").read_bytes() == (taught / "tokenizer.json").read_bytes()
-    assert objectives_of({"objectives": [{"name": name} for name in DISTILLING]}) == {
-        *("contrastive", "matching", "captioning", "answer_list", "distil_hidden")
-    }
     # Taught by another, even one as large, it would not be this run.
     with pytest.raises(CheckpointError, match="another model"):
         run(student(scenes, parts, parts, "steps=8"))
@@ -265,9 +261,8 @@ def test_a_teacher_that_does_not_fit_is_told_before_training(
     if teacher == "ONLY_RETRIEVES":
         folder = tmp_path / "big"
         shutil.copytree(taught, folder)
-        document = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
-        document["objectives"] = [{"name": "contrastive"}]
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        retrieves = {"trained": ("image_embeds", "text_embeds")}
+        write_description(folder, read_description(folder).model_copy(update=retrieves))
         teacher = str(folder)
     with pytest.raises(SeetellError, match=told) as raised:
         prepare(student(scenes, tmp_path / "run", teacher.replace("TAUGHT", str(taught)), *more))

@@ -33,10 +33,9 @@ from seetell.learning.training.step import JointStep
 from seetell.learning.training.validation import build_validate, facade
 from seetell.media.images import decode_image
 from seetell.media.preprocess import preprocess
-from seetell.modeling.checkpoints.own import load_run_weights
-from seetell.modeling.export.fine_tuned import export_fine_tuned
+from seetell.modeling.checkpoints.run_folder import load_run_weights, read_description, read_run
 from seetell.modeling.export.run import export_run
-from seetell.modeling.export.start import read_description, read_start
+from seetell.modeling.start import read_start
 from tests.learning.training.test_run import small
 from tests.parity import test_blip as blip
 from tests.parity import test_chinese_clip as chinese_clip
@@ -274,18 +273,18 @@ def test_a_stopped_run_goes_on_without_what_it_began_from_and_becomes_a_bundle(
     result = run(recipe(init, scenes, tmp_path / "run", steps=8, tune=tune))
     assert result.step == 8
 
-    manifest = export_fine_tuned(tmp_path / "run", tmp_path / "bundle", weights_dtype="fp32")
+    manifest = export_run(tmp_path / "run", tmp_path / "bundle", checkpoint="latest", weights_dtype="fp32")
     assert manifest.family == "dual_encoder"
     assert manifest.source.recipe == "run, step 8"
-    start = read_description(tmp_path / "run")
-    load_run_weights(start.model, tmp_path / "run")
+    start = read_run(tmp_path / "run")
     before = read_start(str(tmp_path / "gone")).model
     photo = next((scenes / "images").iterdir())
     with seetell.load(tmp_path / "bundle", precision="fp32") as bundle:
-        assert start.facts.image is not None
-        pixels = torch.from_numpy(preprocess([decode_image(photo)], start.facts.image)[0])
+        spec = start.description.facts.image
+        assert spec is not None
+        pixels = torch.from_numpy(preprocess([decode_image(photo)], spec)[0])
         with torch.no_grad():
-            expected = start.model.eval().encode_image(pixels)[2]
+            expected = start.model.encode_image(pixels)[2]
             began = before.encode_image(pixels)[2]
         found = torch.from_numpy(bundle.embed_images([photo]))
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
@@ -412,7 +411,7 @@ def test_our_own_model_keeps_what_it_could_and_the_terms_of_its_data(scenes: Pat
     run(parse_recipe({**document, "steps": 1}, "test"))
     (tmp_path / "first").rename(tmp_path / "gone")
     run(parse_recipe(document, "test"))
-    manifest = export_run(tmp_path / "second", tmp_path / "bundle")
+    manifest = export_run(tmp_path / "second", tmp_path / "bundle", checkpoint="latest")
     assert set(manifest.tasks) == set(after.tasks)
     assert manifest.licence == "to look at only" and manifest.name == "second"
     assert manifest.answers == first.corpus.answers

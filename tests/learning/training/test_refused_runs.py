@@ -204,51 +204,6 @@ def test_a_tokenizer_that_is_lost_is_made_again_and_has_to_be_the_same(scenes: P
         prepare(recipe(scenes, folder))
 
 
-# Begun by an older version --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def older(scenes: Path, folder: Path) -> Path:
-    """The same run as a seetell would have left it that did not look at texts and held-out photos."""
-    name = prepare(recipe(scenes, folder)).older_fingerprint
-    path = folder / "checkpoints" / "step-0000001" / "state.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    document = {
-        key: value
-        for key, value in document.items()
-        if key not in ("guard_metric", "guard_step", "guard_value")
-    }
-    path.write_text(json.dumps({**document, "fingerprint": name}), encoding="utf-8")
-    return folder
-
-
-def test_a_run_of_an_older_version_goes_on_as_one_of_this(scenes: Path, older: Path) -> None:
-    assert run(recipe(scenes, older, steps=2)).step == 2
-    with pytest.raises(CheckpointError, match=rf"step-0000002: {ANOTHER} \(data\.2\.holdout has changed\)"):
-        prepare(recipe(scenes, older, sources={2: {"holdout": None}}))
-
-
-def test_a_run_of_an_older_version_says_why_it_cannot_go_on(
-    scenes: Path, older: Path, tmp_path: Path
-) -> None:
-    before = content(older)
-    began = "is of a run that an older seetell began, which kept no account of what it learned from, and"
-    with pytest.raises(CheckpointError, match=rf"{began} data\.2\.holdout is not as in its recipe\.yaml"):
-        prepare(recipe(scenes, older, sources={2: {"holdout": {"modulo": 4, "remainder": 2}}}))
-    given = tmp_path / "given.json"
-    given.write_bytes((older / "tokenizer.json").read_bytes() + b"\n")
-    with pytest.raises(CheckpointError, match=rf"{began} tokenizer\.path is not its tokenizer\.json"):
-        prepare(recipe(scenes, older, tokenizer={"path": str(given), "context_length": 32}))
-    with pytest.raises(CheckpointError, match=ANOTHER):
-        prepare(recipe(scenes, older, seed=3))
-    assert content(older) == before
-    (older / "recipe.yaml").unlink()
-    with pytest.raises(CheckpointError, match=rf"{began} its recipe\.yaml, .* is missing") as caught:
-        prepare(recipe(scenes, older))
-    assert "\n" not in str(caught.value)
-    assert not (older / "recipe.yaml").exists()
-
-
 # Two at once ----------------------------------------------------------------------------------------
 
 

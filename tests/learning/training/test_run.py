@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from seetell.learning.training.metrics_log import read_metrics
 from seetell.learning.training.recipe import Recipe, read_recipe
 from seetell.learning.training.run import build_collator, prepare, run
 from seetell.learning.training.sections import HoldoutSettings
-from seetell.learning.training.starting import read_list
+from seetell.modeling.checkpoints.run_folder import read_description
 
 RECIPE = Path(__file__).resolve().parents[3] / "recipes" / "scenes.yaml"
 SMALL = [
@@ -64,11 +63,12 @@ def test_a_run_trains_every_objective_and_fills_its_folder(scenes: Path, tmp_pat
     last = losses(folder)[-1]
     assert all(0 <= row["waiting_share"] <= 1 for row in read_metrics(folder / "metrics.jsonl"))
     assert {spec.name for spec in recipe.objectives} <= last.keys()
-    assert {"recipe.yaml", "tokenizer.json", "answers.json", "labels.json", "metrics.jsonl"} <= {
+    assert {"recipe.yaml", "model.json", "tokenizer.json", "metrics.jsonl"} <= {
         path.name for path in folder.iterdir()
     }
-    assert {"circle", "yes", "red"} <= set(read_list(folder / "answers.json"))
-    assert read_list(folder / "labels.json") == ("circle", "square", "triangle")
+    facts = read_description(folder).facts
+    assert {"circle", "yes", "red"} <= set(facts.answers)
+    assert facts.labels == ("circle", "square", "triangle")
     assert read_recipe(folder / "recipe.yaml") == recipe
     assert yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))["steps"] == 6
 
@@ -155,7 +155,7 @@ def test_what_was_learned_of_an_answer_stays_with_it(scenes: Path, tmp_path: Pat
     """Other questions put the answers in another order, add some and leave some out."""
     first = run(small(scenes, tmp_path / "first", "steps=2", "answers=12"))
     assert first.checkpoint is not None
-    before = read_list(tmp_path / "first" / "answers.json")
+    before = read_description(tmp_path / "first").facts.answers
     stored = checkpoints._read(first.checkpoint / "ema.safetensors")
     for number, source in enumerate((tmp_path / "first", first.checkpoint)):
         folder = tmp_path / f"second{number}"
@@ -249,7 +249,7 @@ def test_templates_caption_labelled_photos(scenes: Path, tmp_path: Path) -> None
     row = prepared.sources[2].draw(0)[0]
     assert row.label is None
     assert row.captions[0][0] in {f"a picture of a {shape}" for shape in ("circle", "square", "triangle")}
-    assert json.loads((tmp_path / "labels.json").read_text(encoding="utf-8")) == []
+    assert read_description(tmp_path).facts.labels == ()
 
 
 EYES = [

@@ -19,9 +19,9 @@ from seetell.learning.training.metrics_log import read_metrics
 from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import build_collator, run
 from seetell.learning.training.run import prepare as prepare_run
-from seetell.learning.training.starting import read_list
 from seetell.learning.training.teacher_outputs import write_teacher_outputs
 from seetell.learning.training.validation import build_validate
+from seetell.modeling.checkpoints.run_folder import read_description
 from tests.learning.shard_folder import write_shards, write_table
 from tests.learning.training.test_public import MAKERS
 
@@ -103,8 +103,8 @@ def test_a_run_killed_within_an_epoch_goes_on_with_the_same_photos_and_texts(
 ) -> None:
     whole = run(recipe(data, tmp_path / "whole"))
     assert (whole.outcome, whole.step) == ("finished", STEPS)
-    assert read_list(tmp_path / "whole" / "labels.json") == ("kind 0", "kind 1")
-    assert "a dog" in read_list(tmp_path / "whole" / "answers.json")
+    facts = read_description(tmp_path / "whole").facts
+    assert facts.labels == ("kind 0", "kind 1") and "a dog" in facts.answers
 
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, json.dumps(document(data, tmp_path / "killed"))],

@@ -18,7 +18,7 @@ from seetell.learning.training.recipe import read_recipe
 from seetell.learning.training.run import prepare, run
 from seetell.learning.training.sections import OptimizerSettings, TuneSettings
 from seetell.learning.training.tuning import apply_tuning, hold_frozen_statistics, rate_scales
-from seetell.modeling.checkpoints.own import read_run
+from seetell.modeling.checkpoints.run_folder import read_run
 from seetell.modeling.models.config import UnifiedConfig
 from seetell.modeling.models.dual_encoder import (
     DualEncoder,

@@ -15,8 +15,8 @@ from seetell.core.errors import UsageError
 # What needs torch is imported where it is used: int8 alone, which asks nothing of the model, does without.
 if TYPE_CHECKING:
     from seetell.modeling.export.roles.base import RoleModule
-    from seetell.modeling.export.start import Start
     from seetell.modeling.models.unified import UnifiedModel
+    from seetell.modeling.start import Start
 
 
 def check_own(manifest: Manifest, option: str) -> None:
@@ -57,8 +57,8 @@ class OwnModel:
 
 def read_own(bundle: Bundle) -> OwnModel:
     """The model of a bundle that :func:`check_own` lets by. Raises BundleError."""
-    from seetell.modeling.export.start import read_start
     from seetell.modeling.models.unified import UnifiedModel
+    from seetell.modeling.start import read_start
 
     start = read_start(str(bundle.folder))
     model = start.model

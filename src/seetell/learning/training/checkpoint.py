@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from seetell.core.errors import CheckpointError, StorageError
 from seetell.core.files import atomic_folder, atomic_write_text
 from seetell.learning.training.ema import Ema
-from seetell.modeling.export.start import by_entry
 from seetell.modeling.parts.lora import merge_weights
+from seetell.modeling.start import by_entry
 
 FORMAT = 1
 STEP_FILE = "step.safetensors"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import yaml
 from pydantic import ValidationError
 from torch import nn
 
-from seetell.core.errors import CheckpointError
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.corpus import Corpus, Part, ShardData
 from seetell.learning.training.recipe import Recipe
@@ -24,35 +22,16 @@ from seetell.learning.training.teacher import Teacher
 _CHOOSING = ("split", "limit", "holdout", "languages")
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """now: the hash. older: what a seetell that did not yet look at texts, at what is held out and at the
-    tokenizer called the same run."""
-
-    now: str
-    older: str
-
-
 def fingerprint(
     recipe: Recipe, corpus: Corpus, step: nn.Module, tokenizer_json: bytes, teacher: Teacher | None = None
-) -> Fingerprint:
+) -> str:
     """A hash of what makes a checkpoint fit a run: the model, its tokenizer and teacher, the data and the
     seed.
 
     Learning rate, number of steps, validation and the like may change when a run goes on, and so may the
     place of the data: photos and texts go by their names and numbers within a source.
     """
-    document = _older_document(recipe, corpus, step, teacher)
-    older = _hash(document)
-    document["tokenizer"] = hashlib.sha256(tokenizer_json).hexdigest()
-    document["sources"] = [(_chosen(part.settings), _content(part)) for part in corpus.parts]
-    return Fingerprint(_hash(document), older)
-
-
-def _older_document(
-    recipe: Recipe, corpus: Corpus, step: nn.Module, teacher: Teacher | None
-) -> dict[str, Any]:
-    # Runs go by a hash of this to the letter, so nothing in it may change; what is new goes beside it.
+    # Runs go by a hash of this to the letter: nothing in it changes that need not.
     document: dict[str, Any] = {
         "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
         "photos": [
@@ -63,8 +42,10 @@ def _older_document(
             )
             for part in corpus.parts
         ],
+        "sources": [(_chosen(part.settings), _content(part)) for part in corpus.parts],
         "answers": corpus.answers,
         "labels": corpus.labels,
+        "tokenizer": hashlib.sha256(tokenizer_json).hexdigest(),
         "batch_sizes": recipe.batch_sizes(),
         "accumulate": recipe.accumulate,
         "seed": recipe.seed,
@@ -77,7 +58,7 @@ def _older_document(
     pools = [part.settings.length_pool for part in corpus.parts]
     if any(pool > 1 for pool in pools):
         document["length_pools"] = pools
-    return document
+    return _hash(document)
 
 
 def _hash(document: dict[str, Any]) -> str:
@@ -91,7 +72,7 @@ def _chosen(settings: DataSettings) -> dict[str, Any]:
 def _content(part: Part) -> str:
     """A digest of the photos and texts of a source, the same wherever its folder is."""
     if isinstance(part, ShardData):
-        # The older part of the fingerprint has what its shards were made from.
+        # The state of its shards says what they were made from.
         return ""
     digest = hashlib.sha256()
     for row in part.identities():
@@ -99,33 +80,16 @@ def _content(part: Part) -> str:
     return digest.hexdigest()
 
 
-def check_same_run(folder: Path, recipe: Recipe, found: Fingerprint, tokenizer_json: bytes) -> None:
-    """Raises CheckpointError where the run in ``folder`` is another, or cannot be told from another.
+def check_same_run(folder: Path, recipe: Recipe, found: str) -> None:
+    """Raises CheckpointError where the run in ``folder`` is another.
 
     To be called before anything is written there: what lies beside the checkpoints is theirs.
     """
     path = checkpoints.latest(folder / "checkpoints")
-    if path is None:
-        return
-    begun = checkpoints.read_fingerprint(path)
-    if begun == found.now:
+    if path is None or checkpoints.read_fingerprint(path) == found:
         return
     before = recipe_before(folder)
-    if begun != found.older:
-        raise checkpoints.another_run(path, None if before is None else _difference(before, recipe))
-    # What its fingerprint does not say its own files do, but for a change of a text.
-    fault: str | None = None
-    if before is None:
-        fault = "its recipe.yaml, which would say so, is missing or damaged; put it back"
-    elif key := _chosen_otherwise(before, recipe):
-        fault = f"{key} is not as in its recipe.yaml; put it back"
-    elif (own := folder / "tokenizer.json").is_file() and own.read_bytes() != tokenizer_json:
-        fault = "tokenizer.path is not its tokenizer.json; put it back"
-    if fault is not None:
-        raise CheckpointError(
-            f"{path}: is of a run that an older seetell began, which kept no account of what it learned "
-            f"from, and {fault}, or give checkpoint.dir another folder"
-        )
+    raise checkpoints.another_run(path, None if before is None else _difference(before, recipe))
 
 
 def recipe_before(folder: Path) -> Recipe | None:

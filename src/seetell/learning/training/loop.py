@@ -68,8 +68,7 @@ class TrainingLoop:
         make_batch: the batch of a micro-step; micro-steps count on through accumulation.
         total_steps: optimiser steps of the whole run.
         folder: the run's folder, of metrics and checkpoints.
-        fingerprint: which run this is; a checkpoint of another is refused. older_fingerprint: what else it
-            may be called in a checkpoint.
+        fingerprint: which run this is; a checkpoint of another is refused.
         validate: measures the model, in evaluation mode and with averaged weights; None for no validation.
         guard: measures what must not be forgotten; None for nothing of the kind.
         skipped: photos left out so far, for the log.
@@ -86,7 +85,6 @@ class TrainingLoop:
         total_steps: int,
         folder: Path,
         fingerprint: str,
-        older_fingerprint: str | None = None,
         validate: Validate | None = None,
         guard: ForgettingGuard | None = None,
         skipped: Callable[[], int] = lambda: 0,
@@ -104,7 +102,6 @@ class TrainingLoop:
         self._total = total_steps
         self._folder = folder
         self._fingerprint = fingerprint
-        self._names = {fingerprint, older_fingerprint}
         self._validate = validate if recipe.validation is not None else None
         self._guard = guard
         self._skipped = skipped
@@ -372,7 +369,7 @@ class TrainingLoop:
         if path is None:
             return
         progress = checkpoints.read_progress(path)
-        if progress.fingerprint not in self._names:
+        if progress.fingerprint != self._fingerprint:
             raise checkpoints.another_run(path)
         checkpoints.load_checkpoint(path, progress, self._step, self._optimizer, self._ema)
         self._done = self._saved_step = progress.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -47,6 +48,47 @@ _SHARED: frozenset[ObjectiveName] = frozenset(
 _SMOOTHED: frozenset[ObjectiveName] = frozenset(
     {"contrastive", "masked_language", "captioning", "answer_list", "answer_text", "labels", "label_names"}
 )
+
+# What each teaches a model to give, by the names that ``modeling.outputs`` has; heads that serve the training
+# alone are no outputs.
+_TRAINS: dict[ObjectiveName, frozenset[str]] = {
+    "contrastive": frozenset({"image_embeds", "text_embeds"}),
+    "matching": frozenset({"match_logits"}),
+    "masked_language": frozenset({"token_logits"}),
+    "captioning": frozenset({"logits"}),
+    "answer_list": frozenset({"answer_logits"}),
+    "answer_text": frozenset({"fused_tokens", "logits"}),
+    "labels": frozenset({"label_logits"}),
+}
+# What is learned from a teacher, a reward or names trains what another objective does.
+_LIKE: dict[ObjectiveName, ObjectiveName] = {
+    "label_names": "contrastive",
+    "self_critical": "captioning",
+    "distil_affinity": "contrastive",
+    "distil_features": "contrastive",
+    "distil_matching": "matching",
+    "distil_captioning": "captioning",
+    "distil_answers": "answer_list",
+}
+# What an answer and its confidence come from.
+ANSWERING: frozenset[ObjectiveName] = frozenset({"answer_list", "answer_text"})
+
+
+def like(objective: ObjectiveName) -> ObjectiveName:
+    """The objective that trains the same part of a model; itself where there is none besides."""
+    return _LIKE.get(objective, objective)
+
+
+def trained_outputs(objectives: Iterable[ObjectiveName]) -> frozenset[str]:
+    """What a model gives that these have taught."""
+    none: frozenset[str] = frozenset()
+    return none.union(*(_TRAINS.get(like(name), none) for name in objectives))
+
+
+def teachers_of(outputs: Collection[str]) -> frozenset[ObjectiveName]:
+    """The objectives that have taught a model which gives ``outputs``, as far as those tell."""
+    return frozenset(name for name, taught in _TRAINS.items() if taught <= set(outputs))
+
 
 _SAMPLES = 5
 

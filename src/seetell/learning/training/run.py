@@ -1,6 +1,6 @@
 """A recipe carried out: tokenizer, sources, model, step and loop put together in the run's folder.
 
-The folder holds ``recipe.yaml`` as run, ``tokenizer.json``, ``answers.json``, ``labels.json``,
+The folder holds ``recipe.yaml`` as run, ``model.json``, which says what is made of it, ``tokenizer.json``,
 ``metrics.jsonl`` with its curves in ``report.html``, ``checkpoints/step-N/``, and ``holdout/SOURCE/``: the
 questions a source holds out, as files for ``seetell evaluate``. One command at a time works in it: that one
 holds the file ``lock``.
@@ -9,7 +9,6 @@ holds the file ``lock``.
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +40,7 @@ from seetell.learning.training.corpus import (
     write_holdout,
 )
 from seetell.learning.training.curves import write_curves
+from seetell.learning.training.description import describe, own_start
 from seetell.learning.training.devices import choose_device
 from seetell.learning.training.fingerprint import check_same_run, fingerprint
 from seetell.learning.training.guard import ForgettingGuard
@@ -50,8 +50,6 @@ from seetell.learning.training.processes import Processes
 from seetell.learning.training.progress import Countdown
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.starting import (
-    ANSWERS_FILE,
-    LABELS_FILE,
     known_lists,
     load_image_weights,
     load_word_vectors,
@@ -62,11 +60,11 @@ from seetell.learning.training.step import JointStep, TrainingStep
 from seetell.learning.training.teacher import Teacher
 from seetell.learning.training.teaching import check_outputs, check_teacher, read_teacher
 from seetell.learning.training.tuning import apply_tuning, drawn_anew
+from seetell.modeling.checkpoints.run_folder import write_description
 from seetell.modeling.export.frozen_layers import map_of
-from seetell.modeling.export.run import own_image_spec
-from seetell.modeling.export.start import Start, locate, with_answers, write_description
 from seetell.modeling.parts.efficientnet import frozen_stage
 from seetell.modeling.parts.placed import PlacedEfficientNet
+from seetell.modeling.start import Start, locate, with_answers
 
 RECIPE_FILE = "recipe.yaml"
 TOKENIZER_FILE = "tokenizer.json"
@@ -78,8 +76,8 @@ _LOCK = "lock"
 class Prepared:
     """All that a run needs and that does not change while it runs.
 
-    fingerprint, older_fingerprint: as the loop takes them. start: what is known of the model, where it is of
-    a public family. teacher: what the objectives named ``distil_...`` learn from.
+    fingerprint: as the loop takes it. start: what is known of the model as the run begins. teacher: what the
+    objectives named ``distil_...`` learn from.
     """
 
     recipe: Recipe
@@ -90,8 +88,7 @@ class Prepared:
     step: TrainingStep
     total_steps: int
     fingerprint: str
-    older_fingerprint: str | None = None
-    start: Start | None = None
+    start: Start
     teacher: Teacher | None = None
 
 
@@ -179,7 +176,6 @@ def _run(
         total_steps=prepared.total_steps,
         folder=prepared.folder,
         fingerprint=prepared.fingerprint,
-        older_fingerprint=prepared.older_fingerprint,
         validate=validate,
         guard=guard,
         skipped=lambda: collator.skipped,
@@ -234,11 +230,13 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
     sources = build_sources(recipe, corpus)
     _check_pairs(recipe, sources)
     torch.manual_seed(recipe.seed)
-    if start is None:
+    step: TrainingStep
+    if start is None or not recipe.fine_tunes:
         corpus = with_kept_lists(corpus, recipe, folder)
         document, where = _tokenizer_document(recipe, folder, corpus, teacher, writes)
         tokenizer = Tokenizer(document, built_in_text_spec(recipe.tokenizer.context_length), where)
-        step: TrainingStep = _own_step(recipe, folder, corpus, document, tokenizer, teacher)
+        step = own = _own_step(recipe, folder, corpus, document, tokenizer, teacher)
+        start = own_start(recipe, own.model, corpus, document.encode("utf-8"))
     else:
         start, corpus = _matched_answers(recipe, start, corpus)
         assert start.facts.text is not None
@@ -247,7 +245,7 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
         step = build_public_step(start.model, recipe, start.facts.text, teacher)
     apply_tuning(step.model, recipe.tune)
     found = fingerprint(recipe, corpus, step, document.encode("utf-8"), teacher)
-    check_same_run(folder, recipe, found, document.encode("utf-8"))
+    check_same_run(folder, recipe, found)
     prepared = Prepared(
         recipe=recipe,
         folder=folder,
@@ -256,8 +254,7 @@ def prepare(recipe: Recipe, *, writes: bool = True) -> Prepared:
         sources=sources,
         step=step,
         total_steps=total_steps(recipe, sources),
-        fingerprint=found.now,
-        older_fingerprint=found.older,
+        fingerprint=found,
         start=start,
         teacher=teacher,
     )
@@ -323,12 +320,11 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
     """The source of the run's batches, of a process's part of them: ``share`` as in Collator."""
     recipe = prepared.recipe
     micro_steps = prepared.total_steps * recipe.accumulate
-    image = None if prepared.start is None else prepared.start.facts.image
-    largest = recipe.largest_size if image is None else max(image.min_source_size)
+    image = prepared.start.facts.image
+    assert image is not None
+    largest = max(image.min_source_size) if recipe.fine_tunes else recipe.largest_size
     # Processes would write one file at a time between them; each keeps its own share in memory.
     frozen = _frozen_maps(prepared, kept=share[1] == 1)
-    if image is None and isinstance(prepared.step, JointStep) and prepared.step.model.config.letterbox:
-        image = own_image_spec(prepared.step.model.config, mean=recipe.mean, std=recipe.std)
     teacher = prepared.teacher
     if teacher is not None:
         largest = max(largest, teacher.photo_size)
@@ -342,7 +338,8 @@ def build_collator(prepared: Prepared, share: tuple[int, int] = (0, 1)) -> Colla
         mean=recipe.mean,
         std=recipe.std,
         answers={answer: place for place, answer in enumerate(prepared.corpus.answers)},
-        image=image,
+        # A photo of a size that the recipe chooses, step by step, is made by the collator's own rule.
+        image=image if recipe.fine_tunes or image.resize == "longest_edge" else None,
         skip_unreadable=recipe.unreadable_photos == "skip",
         share=share,
         teacher=None if teacher is None else teacher.reader,
@@ -377,8 +374,8 @@ def _frozen_maps(prepared: Prepared, *, kept: bool) -> FrozenMaps | None:
         )
     if prepared.teacher is not None:
         raise RecipeError("augment.views: a teacher sees photos, and where maps are kept there are none")
-    assert isinstance(prepared.step, JointStep)
-    image = own_image_spec(prepared.step.model.config, mean=recipe.mean, std=recipe.std)
+    image = prepared.start.facts.image
+    assert image is not None
     # What trains is elsewhere and in another mode.
     net = copy.deepcopy(encoder.net).cpu().float().eval()
     net.stages = net.stages[: stage + 1]
@@ -466,16 +463,12 @@ def _write_small_files(prepared: Prepared, tokenizer_json: str) -> None:
     folder = prepared.folder
     # Of a run that goes on they are what they were.
     begins = checkpoints.latest(folder / "checkpoints") is None
-    if prepared.start is not None:
-        if begins:
-            write_description(folder, prepared.start)
-    elif begins or not (folder / TOKENIZER_FILE).is_file():
+    if tokenizer_json and (begins or not (folder / TOKENIZER_FILE).is_file()):
         write_tokenizer(folder / TOKENIZER_FILE, tokenizer_json)
+    write_description(folder, describe(prepared.recipe, prepared.start))
     document = prepared.recipe.model_dump(mode="json", by_alias=True)
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     atomic_write_text(folder / RECIPE_FILE, text)
-    for name, entries in ((ANSWERS_FILE, prepared.corpus.answers), (LABELS_FILE, prepared.corpus.labels)):
-        atomic_write_text(folder / name, json.dumps(list(entries), ensure_ascii=False, indent=0) + "\n")
     for source in prepared.recipe.data:
         if source.holdout is not None:
             root = Path(prepared.recipe.data_root)

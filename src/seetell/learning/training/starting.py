@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, read_manifest
+from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, Manifest, read_manifest
 from seetell.core.errors import CheckpointError, RecipeError
 from seetell.core.files import folder_name
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import teachable
 from seetell.learning.training.corpus import Corpus
-from seetell.learning.training.objective_spec import ObjectiveName, ObjectiveSpec
+from seetell.learning.training.description import taught_before
+from seetell.learning.training.objective_spec import ANSWERING, ObjectiveName, ObjectiveSpec, like
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import (
     BundleSettings,
@@ -28,22 +27,21 @@ from seetell.learning.training.sections import (
     TokenizerSettings,
 )
 from seetell.learning.training.task_metric import with_stop
-from seetell.modeling.export.public import read_checkpoint
-from seetell.modeling.export.run import ANSWERING, like
-from seetell.modeling.export.start import DESCRIPTION_NAME, Start, read_description, read_start
+from seetell.modeling.checkpoints.public import read_checkpoint
+from seetell.modeling.checkpoints.run_folder import is_run, read_description
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.image_classifier import ImageClassifier
 from seetell.modeling.models.unified import UnifiedModel
 from seetell.modeling.parts.placed import PlacedEfficientNet
+from seetell.modeling.start import Start, read_start, tokenizer_of
 
-ANSWERS_FILE = "answers.json"
-LABELS_FILE = "labels.json"
 # Settings of our own model's making. A public one's photos and texts are prepared as it was taught.
 _OWN_ONLY = ("resolution", "mean", "std", "tokenizer")
 
 
 def settle(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
-    """The recipe with what its model decides filled in, and the model it starts from, where that is of a
-    public family; None where it is ours, built from ``model`` and given its weights by ``init``.
+    """The recipe with what its model decides filled in, and the model it starts from, where it is one that
+    is there already; None where it is built from ``model``. One of ours is built anew all the same.
 
     A run that goes on finds all this in its folder. Raises RecipeError, BundleError and CheckpointError.
     """
@@ -96,16 +94,23 @@ def load_word_vectors(model: UnifiedModel, file: Path) -> None:
         model.bag.weight[known] = words[known] * (model.bag.weight.std() / words[known].std())
 
 
-def _settled(recipe: Recipe, folder: Path) -> tuple[Recipe, Start | None]:
-    if checkpoints.latest(folder / "checkpoints") is not None:
-        if (folder / DESCRIPTION_NAME).is_file():
-            start = read_description(folder)
-            return _for_public(recipe, start), start
-        return _filled(recipe, _stored(folder / "recipe.yaml")), None
-    start = read_start(str(recipe.init))
+def _settled(recipe: Recipe, folder: Path) -> tuple[Recipe, Start]:
+    start = _going_on(folder) or read_start(str(recipe.init))
     if isinstance(start.model, UnifiedModel):
-        return _for_ours(recipe, start.model, start), None
+        return _for_ours(recipe, start.model, start), start
     return _for_public(recipe, start), start
+
+
+def _going_on(folder: Path) -> Start | None:
+    """The model of the run in ``folder`` as it began, its weights not loaded; None where it has not begun."""
+    if checkpoints.latest(folder / "checkpoints") is None:
+        return None
+    run = read_description(folder)
+    facts = run.facts
+    if run.family == UnifiedModel.family:
+        # What a recipe of ours leaves out of its ``bundle`` is what was said before.
+        facts = facts.having(run.bundle, where=folder)
+    return Start(run.model(), facts, tokenizer_of(folder), frozenset(run.trained))
 
 
 def _for_ours(recipe: Recipe, model: UnifiedModel, start: Start) -> Recipe:
@@ -121,7 +126,7 @@ def _for_ours(recipe: Recipe, model: UnifiedModel, start: Start) -> Recipe:
         told.update(mean=start.facts.image.mean, std=start.facts.image.std)
     if start.facts.text is not None:
         told["tokenizer"] = TokenizerSettings(context_length=start.facts.text.context_length)
-    told["keeps"] = _kept(recipe, start.taught)
+    told["keeps"] = _kept(recipe, taught_before(start))
     told["bundle"] = _described(recipe, start)
     return _filled(recipe, told)
 
@@ -155,32 +160,25 @@ def with_kept_lists(corpus: Corpus, recipe: Recipe, folder: Path) -> Corpus:
 
     A run that goes on has them in its folder. Raises CheckpointError where they are gone.
     """
-    names = {"answer_list": ("answers", ANSWERS_FILE), "labels": ("labels", LABELS_FILE)}
-    wanted = {objective: names[objective] for objective in recipe.keeps if objective in names}
+    names = {"answer_list": "answers", "labels": "labels"}
+    wanted = [names[objective] for objective in recipe.keeps if objective in names]
     if not wanted:
         return corpus
-    lists: dict[str, Any] = {}
-    if checkpoints.latest(folder / "checkpoints") is not None:
-        lists = {field: read_list(folder / file) for field, file in wanted.values()}
-    else:
-        facts = read_start(str(recipe.init)).facts
-        lists = {field: getattr(facts, field) for field, _ in wanted.values()}
-    return replace(corpus, **lists)
+    begun = checkpoints.latest(folder / "checkpoints") is not None
+    facts = read_description(folder).facts if begun else read_start(str(recipe.init)).facts
+    return replace(corpus, **{field: getattr(facts, field) for field in wanted})
 
 
 def known_lists(source: Path) -> dict[str, tuple[str, ...]]:
     """Head -> the closed list that the weights in ``source`` have it over: a bundle's, a run's, or one of a
     run's checkpoints; nothing is known of other files. Raises BundleError and CheckpointError."""
+    facts: Manifest | BundleFacts | None = None
     if (source / MANIFEST_NAME).is_file():
-        manifest = read_manifest(source)
-        return {"answer_head": manifest.answers, "label_head": manifest.labels}
-    found = {}
-    for head, file in (("answer_head", ANSWERS_FILE), ("label_head", LABELS_FILE)):
-        for folder in (source, source.parent.parent):
-            if (folder / file).is_file():
-                found[head] = read_list(folder / file)
-                break
-    return found
+        facts = read_manifest(source)
+    for folder in (source, source.parent.parent):
+        if facts is None and is_run(folder):
+            facts = read_description(folder).facts
+    return {} if facts is None else {"answer_head": facts.answers, "label_head": facts.labels}
 
 
 def _filled(recipe: Recipe, told: dict[str, Any]) -> Recipe:
@@ -189,17 +187,6 @@ def _filled(recipe: Recipe, told: dict[str, Any]) -> Recipe:
         key: value for key, value in told.items() if key not in recipe.model_fields_set or key == "model"
     }
     return recipe.model_copy(update=silent)
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        before = Recipe.model_validate(document)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CheckpointError(
-            f"{path}: missing or damaged, so the run cannot go on; start another"
-        ) from error
-    return {key: getattr(before, key) for key in ("model", "keeps", "bundle", *_OWN_ONLY)}
 
 
 def _for_public(recipe: Recipe, start: Start) -> Recipe:
@@ -239,15 +226,4 @@ def _in_its_languages(
         if "languages" not in source.model_fields_set and kept:
             source = source.model_copy(update={"languages": kept})
         found.append(source)
-    return tuple(found)
-
-
-def read_list(path: Path) -> tuple[str, ...]:
-    """The answers or labels of a run's folder. Raises CheckpointError."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(found, list) or not all(isinstance(entry, str) for entry in found):
-        raise CheckpointError(f"{path}: is not a list of texts")
     return tuple(found)

@@ -8,9 +8,9 @@ from typing import Any
 
 from seetell.data.records import QuestionRecord
 from seetell.learning.training.corpus import at_key, read_questions, read_shard_records, source_name
+from seetell.learning.training.objective_spec import like
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import ValidationSettings
-from seetell.modeling.export.run import like
 
 PATIENCE = 3
 

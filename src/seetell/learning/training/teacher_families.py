@@ -15,17 +15,17 @@ from seetell.bundle.tokenizer import Tokenizer
 from seetell.core.errors import RecipeError
 from seetell.learning.batch import TeacherInputs
 from seetell.learning.teacher_inputs import LiveReader
-from seetell.learning.training.objective_spec import ObjectiveName
+from seetell.learning.training.description import taught_before
+from seetell.learning.training.objective_spec import ObjectiveName, like
 from seetell.learning.training.rows import encode_by_length, take
 from seetell.learning.training.teacher import RETRIEVAL, Lesson, Teacher, given, stage_widths
-from seetell.modeling.export.run import like
-from seetell.modeling.export.start import Start
 from seetell.modeling.models.dual_encoder import DualEncoder
 from seetell.modeling.models.grounded import GroundedModel
 from seetell.modeling.models.single_stream import SingleStreamModel
 from seetell.modeling.models.unified import EncodedImage, UnifiedModel
 from seetell.modeling.parts.attention import KeyValue
 from seetell.modeling.parts.image import ImageTokens
+from seetell.modeling.start import Start
 
 
 class _ModelTeacher(Teacher):
@@ -65,7 +65,8 @@ class UnifiedTeacher(_ModelTeacher):
     """A model of ours; it teaches what it was taught."""
 
     def __init__(self, start: Start) -> None:
-        taught = (name for name in _OF_OURS if like(name) in start.taught or like(name) == name)
+        before = taught_before(start)
+        taught = (name for name in _OF_OURS if like(name) in before or like(name) == name)
         super().__init__(start, taught)
         assert isinstance(start.model, UnifiedModel)
         self.shared_dim = start.model.config.shared_dim

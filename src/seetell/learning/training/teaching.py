@@ -11,12 +11,11 @@ from seetell.core.errors import RecipeError
 from seetell.learning.stored_outputs import StoredOutputs
 from seetell.learning.training.corpus import Corpus
 from seetell.learning.training.distilling import common_answers
-from seetell.learning.training.objective_spec import DISTILLING
+from seetell.learning.training.objective_spec import DISTILLING, like
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.teacher import StoredTeacher, Teacher
 from seetell.learning.training.teacher_families import teacher_of
-from seetell.modeling.export.run import like
-from seetell.modeling.export.start import read_start
+from seetell.modeling.start import read_start
 
 # Fewer answers in common are no distribution.
 _FEWEST_ANSWERS = 2

@@ -34,13 +34,12 @@ from seetell.learning.training.guard import ForgettingGuard
 from seetell.learning.training.loop import Validate
 from seetell.learning.training.measured import MeasuredData, read_measured
 from seetell.learning.training.precision import settled_precision
-from seetell.learning.training.run import TOKENIZER_FILE, Prepared
+from seetell.learning.training.run import Prepared
 from seetell.learning.training.sections import DataSettings
-from seetell.modeling.export.run import objectives_of, own_image_spec, text_spec, untrained
 from seetell.modeling.export.torch_engine import TorchEngine
-from seetell.modeling.export.write_bundle import BundleFacts, manifest_of
+from seetell.modeling.export.write_bundle import manifest_of
 from seetell.modeling.models.assembled import AssembledModel
-from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.outputs import left_out
 from seetell.tasks.model import Model
 
 # Intervals are for reports; a run logs the values alone.
@@ -133,25 +132,8 @@ def facade(module: AssembledModel, prepared: Prepared) -> Model:
     """The torch model behind the facade, in the precision it trains in."""
     recipe = prepared.recipe
     precision = settled_precision(recipe.precision, choose_device(recipe.device))
-    if prepared.start is not None:
-        public = TorchEngine(module, precision=precision)
-        manifest = manifest_of(module, public.graphs, prepared.start.facts)
-        return Model(manifest, prepared.tokenizer, public, batch_size=64)
-    assert isinstance(module, UnifiedModel)
-    objectives = objectives_of(recipe.model_dump(mode="json", include={"objectives", "keeps"}))
-    engine = TorchEngine(module, precision=precision, without=untrained(objectives))
-    document = (prepared.folder / TOKENIZER_FILE).read_bytes()
-    text = text_spec(document, module.config.text.context_length, objectives)
-    facts = BundleFacts(
-        name=prepared.folder.name,
-        licence="in training",
-        languages=tuple(text.decoder_start_ids) or ("en", "zh"),
-        image=own_image_spec(module.config, mean=recipe.mean, std=recipe.std),
-        text=text,
-        answers=prepared.corpus.answers,
-        labels=prepared.corpus.labels,
-    )
-    manifest = manifest_of(module, engine.graphs, facts)
+    engine = TorchEngine(module, precision=precision, without=left_out(prepared.start.trained))
+    manifest = manifest_of(module, engine.graphs, prepared.start.facts)
     return Model(manifest, prepared.tokenizer, engine, batch_size=64)
 
 

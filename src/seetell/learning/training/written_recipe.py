@@ -21,10 +21,12 @@ from seetell.data.preparing.folder import read_summary
 from seetell.data.shards import Shards, open_shards
 from seetell.learning.training.cautious import cautious
 from seetell.learning.training.corpus import at_key
+from seetell.learning.training.description import taught_before
+from seetell.learning.training.objective_spec import ObjectiveName
 from seetell.learning.training.overrides import apply_overrides
 from seetell.learning.training.recipe import parse_recipe
-from seetell.modeling.export.start import Start, locate, read_start
 from seetell.modeling.models.unified import UnifiedModel
+from seetell.modeling.start import Start, locate, read_start
 
 RECIPE_NAME = "train.yaml"
 EPOCHS, BATCH_SIZE = 5, 48
@@ -144,14 +146,15 @@ def _fresh(source: dict[str, Any]) -> dict[str, Any]:
 
 def _objectives(model: str, start: Start, data: Path, held: _Held) -> list[str]:
     """What the data can teach of what the model has learned before: nothing here makes it another model."""
-    served = {
+    served: dict[ObjectiveName, bool] = {
         "contrastive": held.captioned,
         "captioning": held.captioned,
         "answer_list": held.answered,
         "answer_text": held.answered,
         "labels": held.labelled,
     }
-    found = [name for name, there in served.items() if there and name in start.taught]
+    taught = taught_before(start)
+    found: list[str] = [name for name, there in served.items() if there and name in taught]
     if not found:
         raise RecipeError(
             f"--data: {data} has no captions, answered questions or labels that {model} has learned from; "

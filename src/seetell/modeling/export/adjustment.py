@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seetell.modeling.export.write_bundle import BundleFacts
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.assembled import AssembledModel
 
 

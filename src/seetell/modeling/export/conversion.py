@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from seetell.bundle.manifest import Manifest
-from seetell.bundle.store import TOKENIZER_NAME
 from seetell.core.errors import UsageError
 from seetell.modeling.export.adjustment import Adjustment
-from seetell.modeling.export.fine_tuned import default_checkpoint, export_fine_tuned, is_fine_tuned
 from seetell.modeling.export.interpolation import averaged_with, towards_start
 from seetell.modeling.export.run import export_run
+from seetell.modeling.start import tokenizer_of
 
 
 def convert_run(
@@ -41,18 +40,5 @@ def convert_run(
     if interpolate is not None:
         adjust = towards_start(run_folder, interpolate)
     elif average:
-        adjust = averaged_with(run_folder, average, _tokenizer_of(run_folder))
-    export = export_fine_tuned if is_fine_tuned(run_folder) else export_run
-    return export(
-        run_folder,
-        out,
-        checkpoint=checkpoint or default_checkpoint(run_folder),
-        facts=facts,
-        overwrite=overwrite,
-        adjust=adjust,
-    )
-
-
-def _tokenizer_of(run_folder: Path) -> bytes | None:
-    path = run_folder / TOKENIZER_NAME
-    return path.read_bytes() if path.is_file() else None
+        adjust = averaged_with(run_folder, average, tokenizer_of(run_folder))
+    return export_run(run_folder, out, checkpoint=checkpoint, facts=facts, overwrite=overwrite, adjust=adjust)

@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
 from seetell.core.errors import CheckpointError, SeetellError, UsageError
+from seetell.modeling.checkpoints.run_folder import read_description
 from seetell.modeling.export.adjustment import Adjustment, short_name
-from seetell.modeling.export.start import by_entry, read_start
 from seetell.modeling.models.assembled import AssembledModel
+from seetell.modeling.start import by_entry, read_start
 
 
 def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -110,7 +110,7 @@ def towards_start(run_folder: Path, share: float) -> Adjustment:
     """
     if not 0.0 <= share <= 1.0:
         raise UsageError(f"--interpolate is a share from 0 (the start) to 1 (the end), not {share:g}")
-    init = _init(run_folder / "recipe.yaml")
+    init = _init(run_folder)
     try:
         start = read_start(init).model.state_dict()
     except SeetellError as error:
@@ -127,16 +127,13 @@ def towards_start(run_folder: Path, share: float) -> Adjustment:
     return Adjustment(move, f"{share:g} of the way from {short_name(init)}")
 
 
-def _init(path: Path) -> str:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path}: cannot be read; is this a training run?") from error
-    init = document.get("init") if isinstance(document, dict) else None
-    if not isinstance(init, str):
-        raise UsageError(f"--interpolate belongs to a run that began from a model, and {path} has no init")
-    if document.get("init_layers", "first") != "first":
+def _init(run_folder: Path) -> str:
+    description = read_description(run_folder)
+    if description.init is None:
+        raise UsageError(f"--interpolate belongs to a run that began from a model, and {run_folder} did not")
+    if description.init_layers != "first":
         raise UsageError(
-            f"--interpolate: by init_layers in {path} blocks began as others of {init}, with nothing between"
+            f"--interpolate: by init_layers blocks of {run_folder} began as others of {description.init}, "
+            "with nothing between"
         )
-    return init
+    return description.init

@@ -12,20 +12,14 @@ from pathlib import Path
 
 import onnx_ir as ir
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from seetell.bundle.check import CHECK_NAME
 from seetell.bundle.manifest import (
     MANIFEST_NAME,
-    AnswerCalibration,
-    DataTerms,
     FileRecord,
-    GenerationDefaults,
     GraphSpec,
     Manifest,
     Role,
-    ScoreSpec,
-    Source,
     Task,
     TextSpec,
     manifest_json,
@@ -33,7 +27,6 @@ from seetell.bundle.manifest import (
 from seetell.bundle.store import TOKENIZER_NAME
 from seetell.core.errors import ExportError
 from seetell.core.files import atomic_folder
-from seetell.media.preprocess import ImageSpec
 from seetell.modeling.export.agreement import (
     Case,
     check_record,
@@ -56,39 +49,13 @@ from seetell.modeling.export.weights import (
     point_into_file,
     write_weights,
 )
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.assembled import AssembledModel
 
 CARD_NAME = "README.md"
 # What float16 storage may change in any output over the check inputs: root mean square of the change over
 # that of the output. Trained weights change outputs by about 1e-3; bf16 arithmetic by about 1e-2.
 ROUNDING_TOLERANCE = 5e-3
-
-
-class BundleFacts(BaseModel):
-    """What the manifest says that the model itself does not know; fields as in the manifest.
-
-    image, text: None for a model without that side. score: None takes the model's own, with
-    ``calibration`` where there is one. notes: heading -> paragraphs of the model card, which has no
-    other way of knowing what a model cannot do.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    version: str = "1"
-    licence: str
-    languages: tuple[str, ...] = ()
-    image: ImageSpec | None = None
-    text: TextSpec | None = None
-    prompts: dict[str, dict[str, tuple[str, ...]]] = {}
-    generation: GenerationDefaults = GenerationDefaults()
-    score: ScoreSpec | None = None
-    calibration: AnswerCalibration = AnswerCalibration()
-    notes: dict[str, tuple[str, ...]] = {}
-    answers: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    data: tuple[DataTerms, ...] = ()
-    source: Source = Source()
 
 
 def tasks_of(graphs: Mapping[Role, GraphSpec], text: TextSpec | None) -> tuple[Task, ...]:

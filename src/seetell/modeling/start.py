@@ -1,19 +1,11 @@
-"""A model to teach further, whatever it comes from, and what is known about it.
-
-What a run that teaches it must remember lies in the run's folder: ``model.json`` (family, configuration, and
-the facts a bundle is made with) beside ``tokenizer.json``, so that neither going on nor converting needs what
-the run began from.
-"""
+"""A model to teach further, whatever it comes from, and what is known about it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from seetell.bundle.hub import fetch_checkpoint
@@ -21,28 +13,24 @@ from seetell.bundle.hub_ids import in_full, is_hub_id
 from seetell.bundle.manifest import MANIFEST_NAME, AnswerCalibration, Manifest, Source, read_manifest
 from seetell.bundle.store import BUILTIN, TOKENIZER_NAME, builtin_folder
 from seetell.core.errors import BundleNotFound, CheckpointError
-from seetell.core.files import atomic_write_bytes, atomic_write_text
-from seetell.modeling.checkpoints.own import load_run_weights, read_bundle_model, read_run
+from seetell.modeling.checkpoints.own import read_bundle_model
+from seetell.modeling.checkpoints.public import read_checkpoint
 from seetell.modeling.checkpoints.rebuild import rebuild
-from seetell.modeling.export.public import read_checkpoint
-from seetell.modeling.export.run import described_facts, objectives_of, taught_before
-from seetell.modeling.export.write_bundle import BundleFacts
+from seetell.modeling.checkpoints.run_folder import is_run, read_run
+from seetell.modeling.facts import BundleFacts
 from seetell.modeling.models.assembled import AssembledModel
-
-DESCRIPTION_NAME = "model.json"
-_RUN_MARK = "recipe.yaml"
-_FORMAT = 1
+from seetell.modeling.outputs import ALL_TAUGHT, given_by
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """model: in float32. facts: as for a bundle. tokenizer_json: None for a model without text. taught: the
-    objectives that a model of ours has learned from."""
+    """model: in float32. facts: as for a bundle. tokenizer_json: None for a model without text. trained: the
+    outputs that it has learned to give; whoever publishes a model has taught all of it."""
 
     model: AssembledModel
     facts: BundleFacts
     tokenizer_json: bytes | None
-    taught: frozenset[str] = frozenset()
+    trained: frozenset[str] = ALL_TAUGHT
 
 
 def read_start(source: str, key: str = "init") -> Start:
@@ -60,28 +48,25 @@ def read_start(source: str, key: str = "init") -> Start:
         origin = Source(hub_id=hub_id, revision=fetched.revision)
         return Start(*read_checkpoint(fetched.folder, name=hub_id, source=origin))
     if (folder / MANIFEST_NAME).is_file():
-        tokenizer = folder / TOKENIZER_NAME
         manifest = read_manifest(folder)
         if any("fp32" not in graph.files for graph in manifest.graphs.values()):
             raise CheckpointError(
                 f"{key}: {source} is in int8 alone, which cannot be taught or averaged; name the bundle it "
                 "was made from"
             )
-        return Start(
-            read_bundle_model(folder),
-            _facts_of(manifest),
-            tokenizer.read_bytes() if tokenizer.is_file() else None,
-            taught_before(manifest),
-        )
-    if (folder / DESCRIPTION_NAME).is_file():
-        described = read_description(folder)
-        load_run_weights(described.model, folder)
-        return described
-    if (folder / _RUN_MARK).is_file():
+        model = read_bundle_model(folder)
+        return Start(model, _facts_of(manifest), tokenizer_of(folder), given_by(manifest))
+    if is_run(folder):
         run = read_run(folder)
-        facts = described_facts(run, folder)
-        return Start(run.model, facts, run.tokenizer_json, objectives_of(run.recipe))
+        facts = run.description.facts.having(run.description.bundle, where=folder)
+        return Start(run.model, facts, tokenizer_of(folder), frozenset(run.description.trained))
     return Start(*read_checkpoint(folder))
+
+
+def tokenizer_of(folder: Path) -> bytes | None:
+    """The tokenizer's file in a bundle's or a run's folder, None where there is none."""
+    path = folder / TOKENIZER_NAME
+    return path.read_bytes() if path.is_file() else None
 
 
 def locate(source: str) -> Path | None:
@@ -90,36 +75,6 @@ def locate(source: str) -> Path | None:
     if folder.is_dir():
         return folder
     return builtin_folder() if source == BUILTIN else None
-
-
-def write_description(folder: Path, start: Start) -> None:
-    """Write what :func:`read_description` reads. Raises StorageError."""
-    document = {
-        "format": _FORMAT,
-        "family": start.model.family,
-        "config": start.model.config.model_dump(mode="json"),
-        "facts": start.facts.model_dump(mode="json"),
-    }
-    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    atomic_write_text(folder / DESCRIPTION_NAME, text)
-    if start.tokenizer_json is not None:
-        atomic_write_bytes(folder / TOKENIZER_NAME, start.tokenizer_json)
-
-
-def read_description(folder: Path) -> Start:
-    """The model of a run, its weights not yet loaded. Raises CheckpointError."""
-    path = folder / DESCRIPTION_NAME
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        if document["format"] != _FORMAT:
-            raise CheckpointError(f"{path}: format {document['format']} is not the one this seetell reads")
-        model = rebuild(document["family"], document["config"])
-        facts = BundleFacts.model_validate(document["facts"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: missing or damaged ({reason}); is this a training run?") from error
-    tokenizer = folder / TOKENIZER_NAME
-    return Start(model, facts, tokenizer.read_bytes() if tokenizer.is_file() else None)
 
 
 def with_answers(start: Start, answers: tuple[str, ...]) -> Start:
