@@ -21,6 +21,7 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 PREPROCESSOR_CONFIG = "preprocessor_config.json"
 PROCESSOR_CONFIG = "processor_config.json"
 GENERATION_CONFIG = "generation_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 # Of sentence-transformers: the steps from a text to its vector, and what each of them is told.
 SENTENCE_MODULES = "modules.json"
 SENTENCE_CONFIG = "sentence_bert_config.json"
@@ -43,6 +44,7 @@ TOKENIZER_FILES = (
 # The model card goes along: it is where the licence stands.
 _SMALL_FILES = frozenset(
     {CONFIG, OPEN_CLIP_CONFIG, PREPROCESSOR_CONFIG, PROCESSOR_CONFIG, GENERATION_CONFIG, "README.md"}
+    | {CHAT_TEMPLATE}
     | {SENTENCE_MODULES, SENTENCE_CONFIG, PROMPTS_CONFIG, POOLING_CONFIG}
 ) | frozenset(TOKENIZER_FILES)
 

@@ -184,6 +184,18 @@ class GenerationDefaults(Strict):
     fit_weight: float = Field(default=0.0, ge=0)
 
 
+class ChatSpec(Strict):
+    """How a conversation becomes one text, for a model that was taught some. Since format 2.
+
+    template: of Jinja, as the checkpoint came with it; it is data, and rendered where it can do nothing.
+    tokens: what it may write by name, such as ``bos_token``. stop_ids: each of these ends an answer.
+    """
+
+    template: str
+    tokens: dict[str, str] = Field(default_factory=dict)
+    stop_ids: tuple[int, ...] = Field(min_length=1)
+
+
 class DataTerms(Strict):
     name: str
     terms: str
@@ -239,6 +251,7 @@ class Manifest(Strict):
     graphs: dict[Role, GraphSpec]
     image: ImageSpec | None = None
     text: TextSpec | None = None
+    chat: ChatSpec | None = None
     # prompts[task][language] is a template; "{}" marks where the label goes. Under "unsure" stand captions
     # that say little, of which the fitting one is given where the model is unsure of its own; the last one
     # holds of any photo, and is given where none of them stands out. Under "contrast" stand texts for things

@@ -22,8 +22,8 @@ def convert(
         str,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A training run's folder, a public checkpoint's folder, or its hub id (OWNER/NAME, or "
-            "modelscope:OWNER/NAME).",
+            help="A training run's folder, a public checkpoint's folder or GGUF file, or its hub id "
+            "(OWNER/NAME, or modelscope:OWNER/NAME).",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder; must not exist.")],
@@ -85,8 +85,8 @@ def convert(
     if average and not is_run:
         raise UsageError(f"--average belongs to the folder of a training run, which {checkpoint} is not")
     others = [_with_share(one) for one in average]
-    if revision is not None and folder.is_dir():
-        raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a folder")
+    if revision is not None and folder.exists():
+        raise UsageError(f"--revision belongs to a hub id, and {checkpoint} is a file or folder")
     if overwrite:
         _check_replaceable(out, folder)
     with needs_train_extra("to convert a checkpoint"), clearing_up():
@@ -133,15 +133,15 @@ def _convert_public(
     from seetell.bundle.hub_ids import in_full
     from seetell.bundle.manifest import Source
     from seetell.core.errors import StorageError
+    from seetell.modeling.checkpoints.gguf_file import SUFFIX, open_checkpoint
     from seetell.modeling.checkpoints.registry import unread_settings
-    from seetell.modeling.checkpoints.source import CheckpointFolder
     from seetell.modeling.export.public import convert_checkpoint
 
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
         # Said before gigabytes are fetched.
         raise StorageError(f"{out} exists already; choose another name, or --overwrite to replace it")
     folder, source = Path(checkpoint), None
-    if not folder.is_dir():
+    if not folder.is_dir() and folder.suffix != SUFFIX:
         checkpoint = in_full(checkpoint)
         fetched = _fetch(checkpoint, revision, allow_pickle, offline)
         folder, source = fetched.folder, Source(hub_id=checkpoint, revision=fetched.revision)
@@ -153,7 +153,7 @@ def _convert_public(
         allow_pickle=allow_pickle,
         overwrite=overwrite,
     )
-    unread = unread_settings(CheckpointFolder(folder, allow_pickle=allow_pickle))
+    unread = unread_settings(open_checkpoint(folder, allow_pickle=allow_pickle))
     if unread:
         say(f"{checkpoint}: not taken over, so its texts may differ from transformers': {', '.join(unread)}")
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seetell.bundle.manifest import (
     AnswerCalibration,
+    ChatSpec,
     DataTerms,
     GenerationDefaults,
     ScoreSpec,
@@ -36,6 +37,7 @@ class BundleFacts(BaseModel):
     languages: tuple[str, ...] = ()
     image: ImageSpec | None = None
     text: TextSpec | None = None
+    chat: ChatSpec | None = None
     prompts: dict[str, dict[str, tuple[str, ...]]] = {}
     generation: GenerationDefaults = GenerationDefaults()
     score: ScoreSpec | None = None

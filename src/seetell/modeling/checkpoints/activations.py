@@ -10,6 +10,7 @@ _OURS = {
     "gelu_fast": "gelu_tanh",
     "quick_gelu": "quick_gelu",
     "relu": "relu",
+    "silu": "silu",
     "tanh": "tanh",
 }
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from seetell.bundle.manifest import Source
 from seetell.core.errors import CheckpointError
 from seetell.core.files import folder_name
+from seetell.modeling.checkpoints.gguf_file import SUFFIX, GgufFile, open_checkpoint
 from seetell.modeling.checkpoints.registry import family_of
 from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import Family, Reading, load_model, understanding
@@ -31,23 +32,30 @@ def read_checkpoint(
 
     Raises BundleNotFound, CheckpointError and PickleRefused.
     """
-    family, reading = read_family(folder, allow_pickle)
-    facts = facts_of(folder, family, reading, name, source)
-    model = load_model(CheckpointFolder(folder, allow_pickle=allow_pickle), family)
+    checkpoint, family, reading = read_family(folder, allow_pickle)
+    facts = facts_of(checkpoint, family, reading, name, source)
+    del checkpoint  # as long as it is open, its files stay mapped
+    model = load_model(open_checkpoint(folder, allow_pickle=allow_pickle), family)
     return model, facts, reading.tokenizer_json
 
 
 def facts_of(
-    folder: Path, family: Family, reading: Reading, name: str | None, source: Source | None
+    checkpoint: CheckpointFolder,
+    family: Family,
+    reading: Reading,
+    name: str | None,
+    source: Source | None,
 ) -> BundleFacts:
     """What a bundle would say of a checkpoint. Raises CheckpointError."""
+    folder = checkpoint.folder
     try:
         return BundleFacts(
-            name=folder_name(folder) if name is None else name,
-            licence=_licence(folder),
+            name=folder_name(folder).removesuffix(SUFFIX) if name is None else name,
+            licence=_licence(checkpoint),
             languages=reading.languages,
             image=reading.image,
             text=reading.text,
+            chat=reading.chat,
             prompts=reading.prompts,
             generation=reading.generation,
             score=reading.score,
@@ -63,18 +71,20 @@ def facts_of(
         ) from error
 
 
-def read_family(folder: Path, allow_pickle: bool) -> tuple[Family, Reading]:
-    """A checkpoint's family, and what it reads of all but the weights. Raises CheckpointError."""
-    checkpoint = CheckpointFolder(folder, allow_pickle=allow_pickle)
+def read_family(folder: Path, allow_pickle: bool) -> tuple[CheckpointFolder, Family, Reading]:
+    """A checkpoint, its family, and what that reads of all but the weights. Raises CheckpointError."""
+    checkpoint = open_checkpoint(folder, allow_pickle=allow_pickle)
     family = family_of(checkpoint)
     with understanding(checkpoint, family.name):
-        return family, family.reading(checkpoint)
+        return checkpoint, family, family.reading(checkpoint)
 
 
-def _licence(folder: Path) -> str:
-    """What the model card's front matter says, as hubs write it."""
+def _licence(checkpoint: CheckpointFolder) -> str:
+    """What the model card's front matter says, as hubs write it, or the GGUF file."""
+    if isinstance(checkpoint, GgufFile):
+        return checkpoint.licence or _UNSTATED
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
+        text = (checkpoint.folder / "README.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return _UNSTATED
     parts = text.split("---\n", 2)

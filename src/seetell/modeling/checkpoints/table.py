@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from seetell.bundle.manifest import GenerationDefaults, ScoreSpec, TextSpec
+from seetell.bundle.manifest import ChatSpec, GenerationDefaults, ScoreSpec, TextSpec
 from seetell.core.errors import CheckpointError
 from seetell.media.preprocess import ImageSpec
 from seetell.modeling.checkpoints.source import CheckpointFolder
@@ -73,6 +73,7 @@ class Reading:
     image: ImageSpec | None = None
     text: TextSpec | None = None
     tokenizer_json: bytes | None = None
+    chat: ChatSpec | None = None
     languages: tuple[str, ...] = ()
     prompts: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     generation: GenerationDefaults = field(default_factory=GenerationDefaults)

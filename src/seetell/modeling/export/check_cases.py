@@ -36,7 +36,11 @@ _DECODER: tuple[_Sizes, ...] = (
     {"B": 3, "P": 3, "T": 4, "N": 9},
     {"B": 1, "P": 0, "T": 10_000, "N": 1},
 )
+# Longer texts are compared no further: attention over all of a context of 100,000 would take the memory of
+# the largest machines. Tables of positions are shorter.
+_LONGEST = 1024
 _CASES = {
+    "embed_tokens": _TEXT,
     "image_encoder": _IMAGE,
     "text_encoder": _TEXT,
     "fusion_encoder": _FUSION,
@@ -51,8 +55,9 @@ def check_cases(module: RoleModule, limits: ModelLimits) -> list[Arrays]:
     for number, wanted in enumerate(_CASES[module.role]):
         sizes = dict(wanted)
         if "T" in sizes:
-            sizes["T"] = min(sizes["T"], (limits.context_length or 1) - sizes.get("P", 0))
+            sizes["T"] = min(sizes["T"], min(limits.context_length or 1, _LONGEST) - sizes.get("P", 0))
             sizes["P+T"] = sizes.get("P", 0) + sizes["T"]
+            sizes["K"] = min(sizes["T"], 2)
         # Photos of several sizes, where the model takes them: wide and high, of 6 patches and of 12.
         rows, columns = ((2, 3), (4, 3))[number % 2]
         sizes["H"], sizes["W"] = rows * module.multiple_of, columns * module.multiple_of
@@ -72,6 +77,8 @@ def _array(
     if name == "beam_idx":
         # With repeats, as beams have: 3 1 3 0 rather than a permutation.
         return random.integers(0, shape[0], shape).astype(np.int64)
+    if name == "logit_places":
+        return np.sort(random.choice(sizes["T"], shape, replace=False)).astype(np.int64)
     if spec.dtype == "int64":
         return random.integers(0, limits.vocab_size or 1, shape).astype(np.int64)
     if name == "pixel_values":

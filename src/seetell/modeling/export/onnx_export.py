@@ -24,7 +24,7 @@ from seetell.core.errors import ExportError
 from seetell.modeling.export.roles.base import RoleModule
 
 # Numbers that differ from each other and from any fixed axis in use, so that no axis is taken for another.
-_EXAMPLE_SIZES = {"B": 2, "T": 3, "P": 5, "N": 7, "P+T": 8}
+_EXAMPLE_SIZES = {"B": 2, "T": 3, "P": 5, "N": 7, "P+T": 8, "K": 4}
 _DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
 # Big enough for the position grid of a 1024-pixel photo at stride 16 and width 768.
 _FOLD_LIMIT_BYTES = 16 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from seetell.bundle.manifest import Manifest, Source
+from seetell.modeling.checkpoints.gguf_file import open_checkpoint
 from seetell.modeling.checkpoints.public import facts_of, read_family
-from seetell.modeling.checkpoints.source import CheckpointFolder
 from seetell.modeling.checkpoints.table import load_model
 from seetell.modeling.export.weights import WeightsDtype
 from seetell.modeling.export.write_bundle import write_bundle
@@ -33,11 +33,12 @@ def convert_checkpoint(
 
     Raises BundleNotFound, CheckpointError, PickleRefused, ExportError and StorageError.
     """
-    family, reading = read_family(folder, allow_pickle)
-    facts = facts_of(folder, family, reading, name, source)
+    checkpoint, family, reading = read_family(folder, allow_pickle)
+    facts = facts_of(checkpoint, family, reading, name, source)
+    del checkpoint
     return write_bundle(
         # A checkpoint of its own each time: as long as one is open, its files stay mapped.
-        lambda: load_model(CheckpointFolder(folder, allow_pickle=allow_pickle), family),
+        lambda: load_model(open_checkpoint(folder, allow_pickle=allow_pickle), family),
         reading.tokenizer_json,
         out,
         facts,

@@ -16,6 +16,7 @@ import torch
 from seetell.bundle.check import CHECK_NAME
 from seetell.bundle.manifest import (
     MANIFEST_NAME,
+    ChatSpec,
     FileRecord,
     GraphSpec,
     Manifest,
@@ -58,7 +59,9 @@ CARD_NAME = "README.md"
 ROUNDING_TOLERANCE = 5e-3
 
 
-def tasks_of(graphs: Mapping[Role, GraphSpec], text: TextSpec | None) -> tuple[Task, ...]:
+def tasks_of(
+    graphs: Mapping[Role, GraphSpec], text: TextSpec | None, chat: ChatSpec | None = None
+) -> tuple[Task, ...]:
     """What a bundle with these graphs can do."""
     outputs = {name for graph in graphs.values() for name in graph.outputs}
     dual = {"image_embeds", "text_embeds"} <= outputs
@@ -73,6 +76,7 @@ def tasks_of(graphs: Mapping[Role, GraphSpec], text: TextSpec | None) -> tuple[T
         "ask": "answer_logits" in outputs or answers,
         "features": "image_tokens" in outputs,
         "fill": "token_logits" in outputs and text is not None and text.mask_id is not None,
+        "chat": chat is not None and {"embed_tokens", "text_decoder"} <= set(graphs),
     }
     return tuple(task for task, able in can.items() if able)
 
@@ -107,16 +111,17 @@ def manifest_of(
             f"{limits.context_length or 0}"
         )
     told = facts.model_dump(
-        exclude={"score", "calibration", "notes", "image", "text", "generation", "data", "source"}
+        exclude={"score", "calibration", "notes", "image", "text", "chat", "generation", "data", "source"}
     )
     return Manifest(
         **told,
         family=model.family,
         config=model.config.model_dump(mode="json"),
-        tasks=tasks_of(graphs, facts.text),
+        tasks=tasks_of(graphs, facts.text, facts.chat),
         graphs=dict(graphs),
         image=facts.image,
         text=facts.text,
+        chat=facts.chat,
         generation=facts.generation,
         score=facts.score or model.score.model_copy(update=facts.calibration.model_dump()),
         data=facts.data,

@@ -7,6 +7,7 @@ from typing import Any
 
 from seetell.bundle.manifest import Role
 from seetell.modeling.export.roles import (
+    causal,
     dual_encoder,
     encoder_decoder,
     grounded,
@@ -17,6 +18,7 @@ from seetell.modeling.export.roles import (
 )
 from seetell.modeling.export.roles.base import RoleModule
 from seetell.modeling.models.assembled import AssembledModel
+from seetell.modeling.models.causal import CausalModel
 from seetell.modeling.models.dual_encoder import DualEncoder
 from seetell.modeling.models.encoder_decoder import EncoderDecoder
 from seetell.modeling.models.grounded import GroundedModel
@@ -37,6 +39,7 @@ _ROLES: Mapping[type[AssembledModel], Sequence[_RoleClass]] = {
     DualEncoder: dual_encoder.ROLES,
     GroundedModel: grounded.ROLES,
     SingleStreamModel: single_stream.ROLES,
+    CausalModel: causal.ROLES,
 }
 
 
