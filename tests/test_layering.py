@@ -62,6 +62,7 @@ OPTIONAL = (
     "av",
     "httpcore2",
     "huggingface_hub",
+    "jinja2",
     "lancedb",
     "onnx",
     "onnxruntime",

@@ -18,6 +18,12 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "demo": (["photos"], SHARED),
     "caption": (["photos"], REMOTE | KEPT | {"--language", "--beams", "--count", "--max-tokens", "--method"}),
     "ask": (["photo", "question"], REMOTE | KEPT | {"--questions", "--answers", "--top", "--min-confidence"}),
+    "chat": (
+        [],
+        SHARED
+        | {"--message", "--system", "--max-tokens", "--temperature", "--top-p", "--min-p", "--stop"}
+        | {"--repetition-penalty", "--seed", "--logprobs"},
+    ),
     "match": (["photo", "texts"], SHARED | {"--out"}),
     "classify": (["photos"], REMOTE | KEPT | {"--labels"}),
     "embed": (["photos"], SHARED | {"--text", "--out"}),

@@ -51,11 +51,14 @@ if TYPE_CHECKING:
         Hit,
         Match,
         RankedLabel,
+        Reply,
+        TokenLogProb,
     )
     from seetell.runtime.generation import GenerationOptions
     from seetell.search.checking import Check
     from seetell.search.photo_index import Added, PhotoIndex
     from seetell.search.updating import Change
+    from seetell.tasks.chat.chatter import ChatStream
     from seetell.tasks.model import Model, load
     from seetell.tasks.policy import Policy, Request
     from seetell.tasks.remote import RemoteModel
@@ -72,6 +75,7 @@ __all__ = [
     "BundleNotFound",
     "Caption",
     "Change",
+    "ChatStream",
     "Check",
     "CheckpointError",
     "Classification",
@@ -100,21 +104,26 @@ __all__ = [
     "RecipeError",
     "RemoteError",
     "RemoteModel",
+    "Reply",
     "Request",
     "SeetellError",
     "StorageError",
     "TaskUnavailable",
     "TextError",
+    "TokenLogProb",
     "TrainingError",
     "UsageError",
     "__version__",
     "load",
 ]
 
-_RESULTS = "Alternative Answer Caption Classification Failure Features Fill Hit Match RankedLabel"
+_RESULTS = (
+    "Alternative Answer Caption Classification Failure Features Fill Hit Match RankedLabel Reply TokenLogProb"
+)
 _HOMES = {
     "Added": "seetell.search.photo_index",
     "Change": "seetell.search.updating",
+    "ChatStream": "seetell.tasks.chat.chatter",
     "Check": "seetell.search.checking",
     "GenerationOptions": "seetell.runtime.generation",
     "Model": "seetell.tasks.model",

@@ -57,6 +57,9 @@ class Tokenizer:
         if largest >= self.vocab_size:
             raise BundleDamaged(f"{where}: special id {largest} lies outside its {self.vocab_size} tokens")
         self._mask = None if spec.mask_id is None else backend.id_to_token(spec.mask_id)
+        self._document = document
+        self._names = {token.content: token_id for token_id, token in added.items()}
+        self._letters: tokenizers.Tokenizer | None = None
         decoder = backend.decoder
         self._appends = decoder is None or _appends(json.loads(decoder.__getstate__()))
 
@@ -109,6 +112,39 @@ class Tokenizer:
         Raises TextError for a text that is no text.
         """
         return self._words([text])[0]
+
+    def special_names(self) -> tuple[str, ...]:
+        """How the tokens are spelt that are no words and that a text may name, ``<|im_start|>`` say."""
+        return tuple(name for name, token_id in self._names.items() if token_id in self._special)
+
+    def encode_named(self, text: str, marker: str) -> list[int]:
+        """The ids of a text in which names of tokens are these tokens, where no ``marker`` stands within the
+        name.
+
+        marker: one character, which is left out; in a name it makes of it the letters that it is spelt with.
+        """
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        if marker not in text:
+            return list(self._backend.encode(text, add_special_tokens=False).ids)
+        longest_first = sorted(self._names, key=len, reverse=True)
+        pieces = (
+            re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text) if longest_first else [text]
+        )
+        ids: list[int] = []
+        for piece in pieces:
+            if piece in self._names:
+                ids.append(self._names[piece])
+            elif piece:
+                plain = self._as_letters().encode(piece.replace(marker, ""), add_special_tokens=False)
+                ids += plain.ids
+        return ids
+
+    def _as_letters(self) -> tokenizers.Tokenizer:
+        """The same vocabulary, where no name of a token is more than the letters it is spelt with."""
+        if self._letters is None:
+            document = json.loads(self._document)
+            self._letters = tokenizers.Tokenizer.from_str(json.dumps({**document, "added_tokens": []}))
+        return self._letters
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special tokens left out, without surrounding space."""

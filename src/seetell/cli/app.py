@@ -11,6 +11,7 @@ from seetell.cli import (
     ask,
     cache,
     caption,
+    chat,
     classify,
     compress,
     convert,
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("caption")(caption.caption)
 app.command("ask")(ask.ask)
+app.command("chat")(chat.chat)
 app.command("match")(match.match)
 app.command("classify")(classify.classify)
 app.command("embed")(embed.embed)

@@ -42,6 +42,11 @@ HELPS = {
         ('seetell ask photo.jpg "is there a dog?"', "seetell ask --questions questions.jsonl --json"),
         "ask-a-photo.md",
     ),
+    "chat": Help(
+        "Talk to a language model.",
+        ("seetell chat --model smollm2", 'seetell chat --model smollm2 --message "Why is the sky blue?"'),
+        "chat.md",
+    ),
     "match": Help(
         "Say how well each text fits a photo.",
         ('seetell match photo.jpg "a rocket" "a cat"', 'seetell match photos/ "a dog" --out fits.csv'),

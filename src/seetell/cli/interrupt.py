@@ -31,6 +31,11 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def forget() -> None:
+    """Ctrl-C was answered in another way than by ending: it stopped a part of the work."""
+    _interrupted.clear()
+
+
 @contextmanager
 def clearing_up() -> Iterator[None]:
     """Within the block SIGTERM ends the process as an error does: what is half written is removed first."""

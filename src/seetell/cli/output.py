@@ -42,6 +42,11 @@ def say(message: str, stream: TextIO | None = None) -> None:
     _write(target, printable(message) + "\n")
 
 
+def write_text(text: str) -> None:
+    """Text as it stands on standard output, at once; who writes it has made it harmless."""
+    _write(sys.stdout, text)
+
+
 def json_line(fields: Mapping[str, Any], encoding: str | None = None) -> str:
     """``fields`` as one line of JSON that any encoding (by default that of standard output) can carry where
     UTF-8 cannot."""

@@ -117,6 +117,34 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogProb:
+    """A token of an answer as it is spelt, and the model's own log-probability of it (natural log)."""
+
+    token: str
+    log_prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer in a conversation.
+
+    ``finish_reason`` is ``stop`` where the model or a text given as ``stop`` ended it, and ``length`` where
+    ``max_tokens`` did. ``prompt_tokens`` is the length of the conversation before it, of which
+    ``reused_tokens`` had been read for an earlier answer; ``completion_tokens`` counts the token that ends it
+    too. ``logprobs`` are of these, in order; penalties and temperature do not enter them.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    reused_tokens: int
+    logprobs: tuple[TokenLogProb, ...]
+    model: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One search result. ``rank`` counts from 1; ``score`` is the cosine with the query. ``gone``: the photo
     is not where it was when it was indexed. ``probability``: that the text looked for fits the photo, 0..1,

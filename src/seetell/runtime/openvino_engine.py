@@ -23,6 +23,8 @@ from seetell.core.errors import DeviceUnavailable, EngineError, PrecisionUnavail
 from seetell.core.locking import in_turn
 from seetell.runtime.engine import Arrays
 from seetell.runtime.graphs import GraphEngine, check_inputs, first_line, kept_folder
+from seetell.runtime.openvino_state import OpenVINOState, make_stateful
+from seetell.runtime.states import ROLE, cache_names
 
 if TYPE_CHECKING:
     import openvino
@@ -143,6 +145,12 @@ class OpenVINOEngine(GraphEngine):
             except Exception as error:  # OpenVINO raises RuntimeError and others from native code
                 raise EngineError(f"{role} failed in OpenVINO: {first_line(error)}") from error
 
+    def decoder_state(self) -> OpenVINOState:
+        """A text decoder that keeps its keys and values; each has a memory of its own over the same
+        weights."""
+        request = self._graph(ROLE, stateful=True).create_infer_request()
+        return OpenVINOState(request, lambda: self._closed)
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -180,16 +188,20 @@ class OpenVINOEngine(GraphEngine):
                 if not self._closed:
                     idle.append(request)
 
-    def _graph(self, role: str) -> openvino.CompiledModel:
+    def _graph(self, role: str, *, stateful: bool = False) -> openvino.CompiledModel:
+        key = f"{role}, stateful" if stateful else role
         with self._lock:
-            lock = self._role_locks.setdefault(role, threading.Lock())
+            if self._closed:
+                raise EngineError(f"{role}: this model is closed; load it again")
+            lock = self._role_locks.setdefault(key, threading.Lock())
         with lock:  # one compilation per role, and other roles go on meanwhile
-            if role not in self._compiled:
-                self._compiled[role] = self._compile(role)
-            return self._compiled[role]
+            if key not in self._compiled:
+                self._compiled[key] = self._compile(role, stateful)
+            return self._compiled[key]
 
-    def _compile(self, role: str) -> openvino.CompiledModel:
+    def _compile(self, role: str, stateful: bool) -> openvino.CompiledModel:
         path = self._bundle.graph_path(cast("Role", role), self._precision)
+        graph: Any = str(path)
         floats = self._decoder_floats if role == "text_decoder" else self._floats
         properties = {**self._properties, "INFERENCE_PRECISION_HINT": floats}
         cache = self._cache_folder()
@@ -198,19 +210,27 @@ class OpenVINOEngine(GraphEngine):
                 # A compiled graph is written where it will lie and mapped into memory when it is read: a
                 # process that read what another is writing would be ended by the system (SIGBUS).
                 with in_turn(cache / f"{role}.lock"):
+                    graph = self._read(path, role) if stateful else graph
                     return self._core.compile_model(
-                        str(path), self._plugin, {**properties, "CACHE_DIR": str(cache)}
+                        graph, self._plugin, {**properties, "CACHE_DIR": str(cache)}
                     )
             except Exception:
                 # A damaged or unwritable cache must cost time, never an answer. Whatever else is wrong
                 # shows again without it, just below.
                 shutil.rmtree(cache, ignore_errors=True)
         try:
-            return self._core.compile_model(str(path), self._plugin, properties)
+            graph = self._read(path, role) if stateful else graph
+            return self._core.compile_model(graph, self._plugin, properties)
         except Exception as error:
             # A damaged file fails in many obscure ways; the recorded hashes say which one it is.
             self._bundle.verify(full=True)
             raise EngineError(f"{role} ({path.name}) cannot be compiled: {first_line(error)}") from error
+
+    def _read(self, path: Path, role: str) -> openvino.Model:
+        """The graph with its caches inside."""
+        model = self._core.read_model(str(path))
+        make_stateful(model, cache_names(self._bundle.manifest.graphs[cast("Role", role)]))
+        return model
 
     def _cache_folder(self) -> Path | None:
         """Where compiled graphs of this very bundle go; None where nothing can be written."""

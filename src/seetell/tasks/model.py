@@ -20,6 +20,8 @@ from seetell.runtime.generation import GenerationOptions
 from seetell.tasks import ask, caption, classify, embed, features, fill, match
 from seetell.tasks.answer_ways import chooses
 from seetell.tasks.caption import OnText
+from seetell.tasks.chat import chatter
+from seetell.tasks.chat.talking import Talks
 from seetell.tasks.context import Context, checked_texts, listed_texts, require
 from seetell.tasks.facade import GENERATION, Facade, listed
 from seetell.tasks.fitting import Fitting, fitting_of
@@ -46,6 +48,7 @@ _AVAILABLE: dict[str, Callable[[Context], bool]] = {
     "ask": ask.available,
     "features": features.available,
     "fill": fill.available,
+    "chat": chatter.available,
 }
 
 
@@ -183,7 +186,7 @@ def identity_of(manifest: Manifest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Model(Facade[Plan]):
+class Model(Facade[Plan], Talks):
     """A model and its verbs. Thread-safe; a context manager; works over any Engine.
 
     One photo gives one result, a list of photos a list of results; a list raises on its first bad photo,
@@ -212,6 +215,7 @@ class Model(Facade[Plan]):
         self._context = Context(manifest, tokenizer, engine)
         self._policy = policy
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
+        self._talk = chatter.Chatter(self._context, policy)
         self._pipeline = Pipeline(self._context, policy, self._batch_size, exact_decode)
         self._labels = LabelVectors(self._context)
         self._tasks = frozenset(
@@ -302,6 +306,7 @@ class Model(Facade[Plan]):
 
     def close(self) -> None:
         """Free the compiled graphs. The model cannot be used afterwards."""
+        self._talk.close()
         self.engine.close()
 
     def generation_options(self, **changes: Any) -> GenerationOptions:
@@ -373,6 +378,10 @@ class Model(Facade[Plan]):
     def fill(self, photo: Photo, text: str, *, top: int = 5, language: str | None = None) -> list[Fill]:
         """The ``top`` best ways to fill the ``[MASK]`` words of ``text``, best first."""
         return list(self._listed("fill", [photo], text=text, top=top, language=language)[0])
+
+    def _chatter(self) -> chatter.Chatter:
+        self._check("chat")
+        return self._talk
 
     def _results(self, plan: Plan, items: Iterable[Any]) -> Iterator[Any]:
         return self._pipeline.results(plan, items)
