@@ -38,6 +38,10 @@ seetell train "$here/reward.yaml"
 test -d "$work/told" || seetell convert "$work/reward" "$work/told" --average "$work/tell-2=0.5"
 test -f "$work/words.safetensors" ||
     python "$here/words.py" "$work/model/tokenizer.json" "$work/english" "$work/bilingual" "$work/words.safetensors"
+# What sentences mean, for a small text encoder that search alone reads.
+test -d "$work/sentences" ||
+    python "$here/sentences.py" "$work/told" "$work/english" "$work/bilingual" "$data" "$work/sentences" \
+        "$work/words.safetensors"
 seetell train "$here/search.yaml"
 # The same for longer. The average of both finds better than either.
 seetell train "$here/search.yaml" steps=1000 validate.every=500 objectives.0.language_weights.zh=1.2 \
@@ -48,7 +52,8 @@ seetell train "$here/see.yaml"
 seetell train "$here/reward.yaml" init="$work/see" steps=200 validate.every=200 checkpoint.dir="$work/reward-2"
 test -d "$work/told-2" || seetell convert "$work/reward-2" "$work/told-2" --average "$work/see=0.5"
 seetell train "$here/search.yaml" init="$work/told-2" checkpoint.dir="$work/search-3"
-test -d "$work/float-2" || seetell convert "$work/search-3" "$work/float-2"
+seetell train "$here/search.yaml" init="$work/told-2" steps=1000 validate.every=500 checkpoint.dir="$work/search-4"
+test -d "$work/float-2" || seetell convert "$work/search-3" "$work/float-2" --average "$work/search-4=0.5"
 # The gate: what int8 may cost on photos that training never saw.
 test -d "$out" || seetell compress "$work/float-2" "$out" --profile cpu --keep-floats --max-drop 1.0 \
     --calibration "$data/made/calibration" --calibration-count 120 \

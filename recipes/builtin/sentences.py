@@ -32,11 +32,11 @@ from torch.nn import functional as F
 import seetell
 from seetell.bundle.tokenizer import Tokenizer
 from seetell.data.coco import read_coco_captions
-from seetell.modeling.export.run import untrained
-from seetell.modeling.export.start import Start, read_start
 from seetell.modeling.export.write_bundle import write_bundle
 from seetell.modeling.models.config import SentenceConfig
 from seetell.modeling.models.unified import UnifiedModel, masked_mean
+from seetell.modeling.outputs import left_out
+from seetell.modeling.start import Start, read_start
 
 Floats = NDArray[np.float32]
 
@@ -145,12 +145,13 @@ class Sentences(nn.Module):
         self.encoder, self.norm = model.sentence, model.text_norm
         self.say = nn.Linear(model.config.text.sentence.embed_dim, dim)
 
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """float32[B, D]: what the model has of a text, before it is told in the encoders' space."""
+        read = F.dropout(self.encoder(ids, mask), DROPOUT, self.training)
+        return masked_mean(self.norm(read), mask)
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        read = self.encoder(ids, mask)
-        if self.training:
-            read = F.dropout(read, DROPOUT)
-        said: Tensor = self.say(masked_mean(self.norm(read), mask))
-        return F.normalize(said, dim=-1)
+        return F.normalize(self.say(self.pooled(ids, mask)), dim=-1)
 
 
 def teach(sentences: Sentences, lesson: Lesson, held_out: dict[str, Lesson], epochs: int) -> None:
@@ -188,6 +189,18 @@ def agreement(sentences: Sentences, lesson: Lesson) -> float:
     return float(torch.cat(found).mean())
 
 
+@torch.no_grad()
+def about_the_middle(sentences: Sentences, lesson: Lesson) -> None:
+    """Bring what the model says of the texts to a mean of 0 and a length of 1, by its last norm, in place."""
+    sentences.eval()
+    batches = lesson.batches(2 * BATCH_SIZE, torch.Generator().manual_seed(0))
+    read = torch.cat([sentences.pooled(batch.ids, batch.mask) for batch in batches])
+    middle = read.mean(dim=0)
+    length = (read - middle).norm(dim=1).mean()
+    sentences.norm.weight /= length
+    sentences.norm.bias.sub_(middle).div_(length)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -221,9 +234,11 @@ def main() -> None:
 
     lessons = lesson(taught["en"] + other_captions(asked.data), taught["zh"])
     tests = {"English": lesson(held_out["en"], []), "Chinese": lesson([], held_out["zh"])}
-    teach(Sentences(model, lessons.said.shape[1]), lessons, tests, asked.epochs)
+    sentences = Sentences(model, lessons.said.shape[1])
+    teach(sentences, lessons, tests, asked.epochs)
+    about_the_middle(sentences, lessons)
     write_bundle(
-        lambda: model.eval(), tokenizer_json, asked.out, start.facts, without=untrained(start.taught)
+        lambda: model.eval(), tokenizer_json, asked.out, start.facts, without=left_out(start.trained)
     )
     print(f"{sum(one.numel() for one in model.parameters()):,} parameters, in {asked.out}")
 

@@ -279,6 +279,25 @@ def test_a_sentence_encoder_makes_the_vector_and_nothing_else(shaken: Shake) -> 
     torch.testing.assert_close(model.encode_text(IDS, MASK).tokens, found.tokens)
 
 
+def test_in_training_the_bag_alone_does_without_some_words(shaken: Shake) -> None:
+    plain = _config()
+    own = SentenceConfig(embed_dim=8, depth=1, num_heads=2)
+    text = plain.text.model_copy(update={"bag_dim": 6, "sentence": own})
+    model = _model(shaken, plain.model_copy(update={"text": text}))
+    ids, mask = IDS.repeat(50, 1), MASK.repeat(50, 1)
+    whole = model.encode_text(ids, mask).embeds
+    model.drop_words = 0.5
+    torch.testing.assert_close(model.encode_text(ids, mask).embeds, whole)  # not in training
+    model.train()
+    changed = (model.encode_text(ids, mask).embeds - whole).abs().amax(dim=1) > 1e-4
+    assert 0.5 < changed.float().mean() < 1
+    with torch.no_grad():
+        model.bag_projection.weight.zero_()
+    sentences_alone = model.encode_text(ids, mask).embeds
+    model.eval()
+    torch.testing.assert_close(model.encode_text(ids, mask).embeds, sentences_alone)
+
+
 def test_quarters_of_a_photo_are_read_by_one_matrix_and_told_apart_by_place(shaken: Shake) -> None:
     model = _model(shaken, _config("efficientnet", image_size=(64, 64), quarter_dim=7))
     assert isinstance(model.image_projection, PooledProjection)

@@ -116,9 +116,11 @@ class ObjectiveSpec(BaseModel):
         one language say of a photo teaches those of the others (after Carlsson et al. 2022, who align text
         with text to teach a dual encoder another language).
     drop_words: for ``contrastive``, the share of a text's words that are left out each time it is read, so
-        that no photo is known by one of them (Iyyer et al. 2015, "word dropout").
+        that no photo is known by one of them (Iyyer et al. 2015, "word dropout"); of a model with a sentence
+        encoder, which reads whole texts, out of its bag.
     drop_features: for ``contrastive`` of a model whose photos have pooled features, the share of these left
-        out each time a photo is seen (Srivastava et al. 2014): there are thousands of each photo.
+        out each time a photo is seen (Srivastava et al. 2014): there are thousands of each photo; and of what
+        a sentence encoder says of a text.
     random_negatives: for ``matching``, the part of the texts whose negatives are drawn evenly from the batch
         instead of by similarity. Negatives a young dual encoder finds hard teach nothing yet.
 

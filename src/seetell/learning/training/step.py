@@ -115,6 +115,8 @@ class JointStep(TrainingStep):
         self._reward = reward
         if contrastive := self.objectives.get("contrastive"):
             model.pooled_dropout.p = contrastive.drop_features
+            if model.sentence is not None:
+                model.drop_words = contrastive.drop_words
         weights: dict[str, float] = {spec.name: spec.weight for spec in objectives}
         # A head of the training alone: a bundle answers questions, it does not list tags.
         config = model.config
@@ -190,7 +192,7 @@ class JointStep(TrainingStep):
     ) -> None:
         if _READ_APART & self.objectives.keys():
             ids, mask = captions.ids, captions.attention_mask
-            if "contrastive" in self.objectives and self.training:
+            if "contrastive" in self.objectives and self.training and self.model.sentence is None:
                 ids, mask = without_words(ids, mask, self.objectives["contrastive"].drop_words)
             own = pairs_of(image.embeds, self._text_embeds(ids, mask), captions, keys)
             self._contrastive_and_matching(captions, image, memory, own, told, losses)

@@ -142,8 +142,10 @@ class UnifiedModel(AssembledModel):
         )
         encoder = self.image_encoder
         pooled_dim = encoder.pooled_dim if isinstance(encoder, PlacedEfficientNet) else width
-        # Of no use to who runs a model; training sets its rate.
+        # Of no use to who runs a model; training sets both. What a sentence encoder learned it reads of whole
+        # texts: with it the bag alone does without some words.
         self.pooled_dropout = nn.Dropout(0.0)
+        self.drop_words = 0.0
         self.image_projection: nn.Module = (
             PooledProjection(pooled_dim, config.shared_dim, config.quarter_dim)
             if config.quarter_dim
@@ -219,11 +221,23 @@ class UnifiedModel(AssembledModel):
         """input_ids: int64[B, T], attention_mask: bool[B, T]."""
         x = self.text_embedding(input_ids, attention_mask)
         x, _ = self.text_trunk(x, attention_mask)
-        read = x if self.sentence is None else self.sentence(input_ids, attention_mask)
-        projected = self.text_projection(masked_mean(self.text_norm(read), attention_mask))
+        if self.sentence is None:
+            read = masked_mean(self.text_norm(x), attention_mask)
+        else:
+            told = self.text_norm(self.sentence(input_ids, attention_mask))
+            read = self.pooled_dropout(masked_mean(told, attention_mask))
+        projected = self.text_projection(read)
         if self.bag is not None:
-            projected = projected + self.bag_projection(masked_mean(self.bag(input_ids), attention_mask))
+            projected = projected + self.bag_projection(self._bag_mean(self.bag(input_ids), attention_mask))
         return EncodedText(x, F.normalize(projected.float(), dim=-1))
+
+    def _bag_mean(self, words: Tensor, attention_mask: Tensor) -> Tensor:
+        if self.training and self.drop_words:
+            kept = attention_mask & (torch.rand(attention_mask.shape, device=words.device) >= self.drop_words)
+            # The lead is no word, and no text is left with nothing.
+            kept[:, 0] = attention_mask[:, 0]
+            attention_mask = kept
+        return masked_mean(words, attention_mask)
 
     def memory(self, tokens: Tensor) -> list[KeyValue]:
         """Per block of the decoder, the keys and values of image or fused tokens float[B, N, D]."""
