@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gguf import GGMLQuantizationType
 
 import seetell as package
 from seetell.core.lines import printable
 from seetell.modeling.export.public import convert_checkpoint
 from tests.cli.conftest import Seetell
-from tests.parity.causal_files import save_tiny
+from tests.parity.causal_files import save_tiny, tiny, write_gguf
 
 HELLO = "Hello there"
 USUAL = ("--precision", "fp32", "--threads", 1, "--max-tokens", 12)
@@ -107,6 +108,19 @@ def test_what_a_terminal_would_obey_is_shown_as_it_is_spelt(
     monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: "a\x1b[2Jb\n\tc\r\x07"[: len(list(ids))])
     said = seetell("chat", "--model", bundle, "--message", HELLO, *USUAL)
     assert said.out == "a\\x1b[2Jb\n    c\\r\\x07\n"
+
+
+def test_from_a_gguf_file_to_an_answer(seetell: Seetell, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "tiny.gguf", "llama", tiny("llama"), packed=GGMLQuantizationType.Q8_0)
+    converted = seetell("convert", tmp_path / "tiny.gguf", tmp_path / "tiny")
+    assert converted.status == 0, converted.err
+    (line,) = seetell("chat", "--model", tmp_path / "tiny", "--message", HELLO, "--json", *USUAL).lines
+    assert line["model"] == "tiny" and line["completion_tokens"] > 0
+    manifest = json.loads((tmp_path / "tiny" / "bundle.json").read_text(encoding="utf-8"))
+    assert (manifest["licence"], manifest["tasks"]) == ("apache-2.0", ["chat"])
+    missing = seetell("convert", tmp_path / "gone.gguf", tmp_path / "gone")
+    assert missing.status == 1 and "gone.gguf: no such file" in missing.err
+    assert not (tmp_path / "gone").exists()
 
 
 @pytest.mark.parametrize(
