@@ -80,13 +80,15 @@ def test_nothing_left_out_is_nothing_said(tmp_path: Path) -> None:
 def test_endings(tmp_path: Path) -> None:
     taken = ["a.jpg", "b.JPEG", "c.mpo", "d.pjpeg", "e.pjp", "f.hif", "g.heic", "h.jxl", "i.dng"]
     taken += ["i.heics", "i.insp", "i.j2c", "i.jpf", "i.jps"]
-    put(tmp_path, *taken, "j.cr2", "k.NEF", "l.nef", "m.psd", "notes.txt", "n.mov")
+    put(tmp_path, *taken, "j.cr2", "k.NEF", "l.nef", "m.psd", "notes.txt", "n.mov", ".o.mp4", "p.MP4")
     skipped = Skipped()
     assert listed(tmp_path, skipped) == taken
     assert skipped.unread == {".cr2": 1, ".nef": 2, ".psd": 1}
     assert skipped.words() == [
-        "skipped 4 files of kinds that are not read (.cr2 .nef .psd); export them as JPEG"
+        "skipped 4 files of kinds that are not read (.cr2 .nef .psd); export them as JPEG",
+        "skipped 2 videos; photos are read alone",
     ]
+    assert len(skipped) == 6
 
 
 def test_names() -> None:

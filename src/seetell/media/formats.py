@@ -35,6 +35,11 @@ UNREAD_SUFFIXES = frozenset(
     | {".x3f", ".bay", ".eip", ".rwz", ".cs1", ".psd", ".psb", ".xcf", ".kra", ".exr", ".hdr", ".tga"}
     | {".jxr", ".wdp", ".hdp", ".jls", ".pcx", ".pcd", ".svg"}
 )
+# They lie among the photos of every phone.
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".avi", ".mkv", ".webm", ".mts", ".m2ts", ".mpg", ".mpeg"}
+    | {".wmv"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seetell.media.formats import PHOTO_SUFFIXES, UNREAD_SUFFIXES
+from seetell.media.formats import PHOTO_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
 
 # Where systems keep what was deleted and small pictures of their own, under names that do not begin with a
 # dot; in lower case.
@@ -29,15 +29,17 @@ class Skipped:
     """What a walk through folders left out.
 
     photos, folders: hidden ones and those of the system, as paths; what lies in such a folder is not looked
-    at. unread: how many files of kinds that are not read, by ending. ``len()``: all of these.
+    at. unread: how many files of kinds that are not read, by ending. videos: how many. ``len()``: all of
+    these.
     """
 
     photos: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
+    videos: int = 0
 
     def __len__(self) -> int:
-        return len(self.photos) + len(self.folders) + self.unread.total()
+        return len(self.photos) + len(self.folders) + self.unread.total() + self.videos
 
     def words(self) -> list[str]:
         """The same for people, a line for each kind there is."""
@@ -58,6 +60,10 @@ class Skipped:
             said.append(
                 f"skipped {count:,} file{'' if count == 1 else 's'} of kinds that are not read ({endings}); "
                 "export them as JPEG"
+            )
+        if self.videos:
+            said.append(
+                f"skipped {self.videos:,} video{'' if self.videos == 1 else 's'}; photos are read alone"
             )
         return said
 
@@ -166,6 +172,8 @@ def _inside(folder: str, seen: set[tuple[int, int]], skipped: Skipped) -> list[t
                 taken.append((entry.path, False))
         elif ending in UNREAD_SUFFIXES and not is_passed_over(name, folder=False):
             skipped.unread[ending] += 1
+        elif ending in VIDEO_SUFFIXES and not is_passed_over(name, folder=False):
+            skipped.videos += 1
     return taken
 
 

@@ -43,7 +43,7 @@ class Added:
     updated: files that had changed. moved: files recognised under another name. removed: files that are gone.
     unchanged: files that were not even opened, or only touched. failed_before: files that could not be read
     in an earlier run and have not changed since. skipped: hidden and deleted photos, folders of the system,
-    and files of kinds that are not read.
+    files of kinds that are not read, and videos.
     """
 
     added: int
