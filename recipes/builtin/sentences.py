@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=2, help="of the sentence encoder (default 2)")
     parser.add_argument("--bag", type=int, default=64, help="width of the bag of words (default 64)")
     parser.add_argument("--quarter", type=int, default=128, help="quarter_dim of the model (default 128)")
-    parser.add_argument("--epochs", type=int, default=10, help="(default 10)")
+    parser.add_argument("--epochs", type=int, default=8, help="(default 8)")
     asked = parser.parse_args()
     torch.manual_seed(1)
     start = read_start(str(asked.init), "INIT")
