@@ -38,7 +38,7 @@ def test_every_role_takes_them(role: Role, batch: int) -> None:
 def test_sizes_are_those_of_a_photo_and_a_question() -> None:
     manifest = make_manifest(ToyEngine())
     assert usual_sizes(manifest, "fusion_encoder") == {"B": 1, "T": 10, "N": PATCHES}
-    assert usual_sizes(manifest, "text_decoder", 4) == {"B": 4, "T": 1, "P": 7, "N": PATCHES}
+    assert usual_sizes(manifest, "text_decoder", 4) == {"B": 4, "T": 1, "P": 7, "K": 1, "N": PATCHES}
     assert usual_inputs(manifest, "image_encoder", 4)["pixel_values"].shape == (4, 3, SIZE, SIZE)
     ids = usual_inputs(manifest, "text_encoder")["input_ids"]
     assert manifest.text is not None

@@ -23,6 +23,7 @@ from seetell.runtime.generation.sampling import ChatOptions
 from seetell.runtime.generation.writing import Spelt, write
 from seetell.runtime.onnxruntime_engine import ONNXRuntimeEngine
 from seetell.runtime.openvino_engine import OpenVINOEngine
+from seetell.runtime.usual_inputs import usual_inputs
 from seetell.tasks.model import Model
 from seetell.tasks.policy import Request
 from tests.parity.causal_files import CONTROL, TOKENS, batch, save_tiny
@@ -308,3 +309,12 @@ def test_a_model_without_a_template_cannot_be_talked_to(
         assert model.tasks == frozenset()
         with pytest.raises(TaskUnavailable, match="cannot chat"):
             model.chat(HELLO)
+
+
+def test_the_fastest_precision_is_found_and_used(bundle: Path) -> None:
+    """The default measures graphs with inputs of usual size, which a decoder of vectors takes, too."""
+    inputs = usual_inputs(open_bundle(bundle).manifest, "text_decoder")
+    assert inputs["logit_places"].tolist() == [0] and inputs["inputs_embeds"].shape == (1, 1, 64)
+    with seetell.load(bundle, threads=1) as model:
+        assert model.precision in ("fp32", "bf16")
+        assert model.chat(HELLO, **SHORT).completion_tokens == 12

@@ -33,7 +33,7 @@ def usual_sizes(manifest: Manifest, role: str, batch: int = 1) -> dict[str, int]
     fixed = manifest.text is not None and manifest.text.padding == "fixed"
     sizes = {"B": batch, "T": max(1, room if fixed else min(QUESTION_TOKENS, room))}
     if role == "text_decoder":
-        sizes |= {"T": 1, "P": max(1, min(CAPTION_TOKENS // 2, room - 1))}
+        sizes |= {"T": 1, "P": max(1, min(CAPTION_TOKENS // 2, room - 1)), "K": 1}
     image = manifest.graphs.get("image_encoder")
     tokens = None if image is None else image.outputs.get("image_tokens")
     if tokens is not None and isinstance(tokens.axes[1], int):
@@ -49,7 +49,9 @@ def usual_inputs(manifest: Manifest, role: Role, batch: int = 1) -> Arrays:
     found: Arrays = {}
     for name, spec in manifest.graphs[role].inputs.items():
         shape = [axis_length(axis, sizes, role) for axis in spec.axes]
-        found[name] = np.arange(batch) if name == "beam_idx" else _filled(spec, shape, word, random)
+        # Rows and places are numbered, and of one token there is one place.
+        places = {"beam_idx": np.arange(batch), "logit_places": np.zeros(shape, np.int64)}
+        found[name] = places[name] if name in places else _filled(spec, shape, word, random)
     return found
 
 
