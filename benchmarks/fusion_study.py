@@ -44,7 +44,7 @@ from seetell.evaluation.bootstrap import Bootstrap, Estimate, estimates, weighte
 from seetell.evaluation.machine import describe_machine
 from seetell.evaluation.vqa import exact_match
 from seetell.learning.scenes import write_scenes
-from seetell.learning.training.corpus import read_questions
+from seetell.learning.training.reading import read_samples
 from seetell.learning.training.recipe import Recipe, parse_recipe
 from seetell.learning.training.run import Prepared, build_collator, prepare, run
 from seetell.learning.training.sections import DataSettings
@@ -197,7 +197,15 @@ def measure(model: AssembledModel, prepared: Prepared, settings: DataSettings) -
 
 def _read(settings: DataSettings, root: Path) -> tuple[list[QuestionRecord], list[QuestionRecord]]:
     """What is learned from, and what is measured on."""
-    learned, held = read_questions(settings, root)
+    learned, held = (
+        [
+            record
+            for sample in samples
+            for record in sample.question_records()
+            if isinstance(record.photo, Path)
+        ]
+        for samples in read_samples(settings, root)
+    )
     first = set(list(dict.fromkeys(one.photo for one in held))[:MEASURED_PHOTOS])
     return learned, [one for one in held if one.photo in first]
 

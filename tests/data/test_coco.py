@@ -66,7 +66,7 @@ def test_photos_without_captions_are_left_out_and_files_are_not_opened(tmp_path:
             "annotation 5: no image has the id 99",
         ),
         ({"annotations": [{"id": 5, "image_id": 7}]}, "annotation 5: 'caption' is missing"),
-        ({"annotations": [{"id": 5, "image_id": 7, "caption": "  "}]}, "annotation 5"),
+        ({"annotations": [{"id": 5, "image_id": 7, "caption": "  "}]}, "image 7: a caption is empty"),
         ({"annotations": [{"image_id": 7, "caption": "a", "language": 1}]}, "annotation number 0"),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_broken_entry_is_named(tmp_path: Path, changes: dict[str, Any], expect
 )
 def test_a_file_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, document(images=[{"id": 7, "file_name": name}]))
-    with pytest.raises(DataError, match="leaves the image folder"):
+    with pytest.raises(DataError, match=r"leaves the image folder|lies outside|on the drive"):
         read_coco_captions(path, IMAGES)
 
 

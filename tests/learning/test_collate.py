@@ -20,8 +20,9 @@ from seetell.learning.augmentation import Augmentation
 from seetell.learning.batch import Batch
 from seetell.learning.collate import Collator
 from seetell.learning.photos import PhotoCache
-from seetell.learning.sources import CaptionSource, LabelSource, QuestionSource, Source
+from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer
+from tests.learning.record_sources import of_captions, of_labels, of_questions
 
 TOKENIZER = Tokenizer(train_tokenizer(["a dog", "一只狗"] * 4, 300), built_in_text_spec(24))
 ANSWERS = {"yes": 0, "no": 1}
@@ -64,9 +65,9 @@ def sources(photos: list[Path], rule: Augmentation = Augmentation()) -> list[Sou
     labels = [LabelRecord(path, f"label{number}") for number, path in enumerate(photos)]
     space = {record.label: number for number, record in enumerate(labels)}
     return [
-        CaptionSource(captions, batch_size=3, rule=rule, seed=(1, 0), languages=("en", "zh")),
-        QuestionSource(questions, batch_size=2, rule=rule, seed=(1, 1)),
-        LabelSource(labels, batch_size=2, rule=rule, seed=(1, 2), label_space=space),
+        of_captions(captions, batch_size=3, rule=rule, seed=(1, 0), languages=("en", "zh")),
+        of_questions(questions, batch_size=2, rule=rule, seed=(1, 1)),
+        of_labels(labels, batch_size=2, rule=rule, seed=(1, 2), label_space=space),
     ]
 
 
@@ -114,7 +115,7 @@ def test_tags_are_all_answers_about_a_photo_that_are_listed(photos: list[Path]) 
         QuestionRecord(photos[1], "three", ("No",), 2, 1),
         QuestionRecord(photos[2], "four", ("maybe",), 3, 2),
     ]
-    source = QuestionSource(records, batch_size=3, rule=STILL, seed=(1,), questions_per_photo=1)
+    source = of_questions(records, batch_size=3, rule=STILL, seed=(1,), questions_per_photo=1)
     batch = collator([source]).batch(0)
     assert batch.tags is not None
     found = {
@@ -122,7 +123,7 @@ def test_tags_are_all_answers_about_a_photo_that_are_listed(photos: list[Path]) 
         for place, target in zip(batch.tags.image_index.tolist(), batch.tags.target, strict=True)
     }
     assert found == {str(photos[0]): [0.5, 0.5], str(photos[1]): [0.0, 1.0]}
-    unlisted = QuestionSource(records[3:], batch_size=1, rule=STILL, seed=(1,))
+    unlisted = of_questions(records[3:], batch_size=1, rule=STILL, seed=(1,))
     assert collator([unlisted]).batch(0).tags is None
 
 
@@ -150,7 +151,7 @@ def test_a_photo_whose_text_names_a_side_is_never_mirrored(
     photos: list[Path], text: str, mirrors: bool
 ) -> None:
     records = [CaptionRecord(photos[0], ((text, "en"),), 0)]
-    source = CaptionSource(records, batch_size=1, rule=STILL, seed=(1,), languages=("en",))
+    source = of_captions(records, batch_size=1, rule=STILL, seed=(1,), languages=("en",))
     made = collator([source])
     brighter_left = [
         bool((view := made.batch(step).pixel_values[0])[..., :8].mean() > view[..., 8:].mean())
@@ -161,7 +162,7 @@ def test_a_photo_whose_text_names_a_side_is_never_mirrored(
 
 def test_questions_and_answers_forbid_mirroring_too(photos: list[Path]) -> None:
     records = [QuestionRecord(photos[0], "where is the dog?", ("left",), 0, 0)]
-    made = collator([QuestionSource(records, batch_size=1, rule=STILL, seed=(1,))])
+    made = collator([of_questions(records, batch_size=1, rule=STILL, seed=(1,))])
     for step in range(20):
         view = made.batch(step).pixel_values[0]
         assert view[..., :8].mean() < view[..., 8:].mean()

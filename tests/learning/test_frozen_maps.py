@@ -18,9 +18,10 @@ from seetell.learning.augmentation import Augmentation, random_part
 from seetell.learning.collate import Collator
 from seetell.learning.frozen_maps import FrozenMaps, View, view_of
 from seetell.learning.photos import PhotoCache
-from seetell.learning.sources import CaptionSource, Row
+from seetell.learning.sources import Row
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer
 from seetell.media.preprocess import ImageSpec, preprocess
+from tests.learning.record_sources import of_captions
 
 SPEC = ImageSpec(height=8, width=8, resize="longest_edge")
 SHAPE = (3, 2, 2)
@@ -156,7 +157,7 @@ def test_what_a_run_will_show_is_seen_ahead_and_then_no_more(tmp_path: Path) -> 
     tokenizer = Tokenizer(train_tokenizer(["a dog"] * 4, 300), built_in_text_spec(24))
 
     def collator(encoder: Encoder, folder: Path | None) -> Collator:
-        source = CaptionSource(records, batch_size=4, rule=RULE, seed=(1, 0), languages=("en",))
+        source = of_captions(records, batch_size=4, rule=RULE, seed=(1, 0), languages=("en",))
         return Collator(
             [source],
             tokenizer,

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from seetell.data.records import CaptionRecord
 from seetell.learning.augmentation import Augmentation
 from seetell.learning.length_pool import LengthPool
-from seetell.learning.sources import CaptionSource, Row
+from seetell.learning.sources import Row, SampleSource
+from tests.learning.record_sources import of_captions
 
 
-def captions(count: int, batch_size: int) -> CaptionSource:
+def captions(count: int, batch_size: int) -> SampleSource:
     """Five captions a photo, as long as people's: most of 8 to 14 words, a few of more than 20."""
     random = np.random.default_rng(0)
     records = [
@@ -28,7 +29,7 @@ def captions(count: int, batch_size: int) -> CaptionSource:
         )
         for number in range(count)
     ]
-    return CaptionSource(records, batch_size=batch_size, rule=Augmentation(), seed=(0, 0), languages=("en",))
+    return of_captions(records, batch_size=batch_size, rule=Augmentation(), seed=(0, 0), languages=("en",))
 
 
 def lengths(texts: Sequence[str]) -> list[int]:

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from seetell.core.errors import DataError, ImageError, RecipeError, UsageError
 from seetell.data.shards import open_shards
 from seetell.learning.augmentation import Augmentation
+from seetell.learning.orders import ShardOrder
 from seetell.learning.photos import PhotoCache
-from seetell.learning.shard_source import ShardOrder, ShardSource, Wanted, read_contents
-from seetell.learning.sources import Row
+from seetell.learning.samples import ShardSamples, Wanted
+from seetell.learning.sources import Row, SampleSource
 from tests.learning.shard_folder import write_shards
 
 COUNT = 34
-ALL = Wanted(("en", "zh"), 2, 1, True)
+ALL = Wanted(("en", "zh"), 2, 1, labels=True)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shards(tmp_path_factory.mktemp("data"), COUNT)
 
 
-def source(folder: Path, wanted: Wanted = ALL, **changes: Any) -> ShardSource:
-    shards = open_shards(folder, "train")
-    contents = read_contents(shards, wanted, changes.pop("limit", None))
-    space = {label: number for number, label in enumerate(contents.labels)}
-    settings: dict[str, Any] = {"batch_size": 5, "rule": Augmentation(), "seed": (1, 0), "window": 3}
-    return ShardSource(shards, contents.counts, wanted, label_space=space, **{**settings, **changes})
+def source(
+    folder: Path, wanted: Wanted = ALL, window: int = 3, limit: int | None = None, **changes: Any
+) -> SampleSource:
+    samples = ShardSamples(open_shards(folder, "train"), wanted, window=window, limit=limit)
+    space = {label: number for number, label in enumerate(samples.labels)}
+    settings: dict[str, Any] = {"batch_size": 5, "rule": Augmentation(), "seed": (1, 0)}
+    return SampleSource(samples, wanted, label_space=space, **{**settings, **changes})
 
 
 def shown(rows: list[Row]) -> list[tuple[Any, ...]]:
@@ -53,23 +55,44 @@ def numbers(rows: list[Row]) -> list[int]:
 def test_every_sample_comes_once_an_epoch_and_a_window_at_a_time(
     counts: list[int], window: int, seed: int
 ) -> None:
-    order = ShardOrder(np.array(counts), window, (seed,))
+    order = ShardOrder(np.array(counts), window, 1, (seed,))
     everything = sorted((shard, one) for shard, count in enumerate(counts) for one in range(count))
     for epoch in range(2):
-        found = [order.at(epoch * order.total + place) for place in range(order.total)]
+        found = [one for step in range(order.count) for one in order.places(epoch * order.count + step)]
         assert sorted(found) == everything
         # No more shards are in play at once than the window has: each shard's samples end before those of
         # the next window begin.
         places = {shard: [i for i, (one, _) in enumerate(found) if one == shard] for shard, _ in found}
-        for place in range(order.total):
+        for place in range(order.count):
             assert sum(own[0] <= place <= own[-1] for own in places.values()) <= window
+
+
+@given(
+    data=st.data(),
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=9).filter(any),
+    window=st.integers(1, 10),
+    seed=st.integers(0, 3),
+)
+def test_no_sample_comes_twice_in_a_step_where_there_are_enough(
+    data: st.DataObject, counts: list[int], window: int, seed: int
+) -> None:
+    batch_size = data.draw(st.integers(1, sum(counts)))
+    order = ShardOrder(np.array(counts), window, batch_size, (seed,))
+    everything = sorted((shard, one) for shard, count in enumerate(counts) for one in range(count))
+    steps = [order.places(step) for step in range(-(-3 * order.count // batch_size))]
+    assert all(len(set(places)) == batch_size for places in steps)
+    found = [one for places in steps for one in places]
+    for epoch in range(3):
+        assert sorted(found[epoch * order.count : (epoch + 1) * order.count]) == everything
+    # Whatever was drawn before.
+    assert ShardOrder(np.array(counts), window, batch_size, (seed,)).places(len(steps) - 1) == steps[-1]
 
 
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     counts = np.full(12, 10)
     found = {
-        tuple(order.at(epoch * 120 + place) for place in range(120))
-        for order in (ShardOrder(counts, 4, (0,)), ShardOrder(counts, 4, (1,)))
+        tuple(order.places(epoch))
+        for order in (ShardOrder(counts, 4, 120, (0,)), ShardOrder(counts, 4, 120, (1,)))
         for epoch in range(2)
     }
     assert len(found) == 4

@@ -13,21 +13,15 @@ from hypothesis import strategies as st
 from seetell.core.errors import RecipeError
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
 from seetell.learning.augmentation import Augmentation, names_a_side
-from seetell.learning.sources import (
-    CaptionSource,
-    LabelSource,
-    QuestionSource,
-    Row,
-    Shuffle,
-    TemplateSource,
-    answer_list,
-    label_list,
-)
+from seetell.learning.orders import Shuffle
+from seetell.learning.sources import Row, SampleSource
+from seetell.learning.wording import answer_list
+from tests.learning.record_sources import of_captions, of_labels, of_questions
 
 RULE = Augmentation()
 
 
-def caption_source(count: int = 10, **changes: Any) -> CaptionSource:
+def caption_source(count: int = 10, **changes: Any) -> SampleSource:
     records = [
         CaptionRecord(
             Path(f"{number}.jpg"),
@@ -39,7 +33,7 @@ def caption_source(count: int = 10, **changes: Any) -> CaptionSource:
         for number in range(count)
     ]
     settings: dict[str, Any] = {"batch_size": 3, "rule": RULE, "seed": (1, 0), "languages": ("en", "zh")}
-    return CaptionSource(records, **{**settings, **changes})
+    return of_captions(records, **{**settings, **changes})
 
 
 def shown(rows: list[Row]) -> list[tuple[Any, ...]]:
@@ -103,10 +97,10 @@ def test_photos_without_the_language_are_left_out() -> None:
         CaptionRecord(Path("a"), (("x", "en"),), 0),
         CaptionRecord(Path("b"), (("y", "zh"),), 1),
     ]
-    source = CaptionSource(records, batch_size=2, rule=RULE, seed=(0,), languages=("zh",))
+    source = of_captions(records, batch_size=2, rule=RULE, seed=(0,), languages=("zh",))
     assert source.num_photos == 1
     with pytest.raises(RecipeError, match="no photos"):
-        CaptionSource(records, batch_size=2, rule=RULE, seed=(0,), languages=("fr",))
+        of_captions(records, batch_size=2, rule=RULE, seed=(0,), languages=("fr",))
 
 
 def test_questions_stay_with_their_photo_and_take_one_of_the_answers() -> None:
@@ -116,7 +110,7 @@ def test_questions_stay_with_their_photo_and_take_one_of_the_answers() -> None:
         for number in range(5)
     ]
     records.append(QuestionRecord(Path("unanswered.png"), "q", (), 99, 99))
-    source = QuestionSource(records, batch_size=4, rule=RULE, seed=(3,), questions_per_photo=3)
+    source = of_questions(records, batch_size=4, rule=RULE, seed=(3,), questions_per_photo=3)
     assert source.num_photos == 4
     answers: set[str] = set()
     for step in range(20):
@@ -136,7 +130,7 @@ def test_questions_with_rare_answers_come_up_in_inverse_proportion_to_how_common
             for photo in range(6)
             for number, answer in enumerate(["yes"] * 9 + ["red" if photo < 3 else "blue"])
         ]
-        source = QuestionSource(
+        source = of_questions(
             records, batch_size=6, rule=RULE, seed=(3,), questions_per_photo=1, rare_answers=rare_answers
         )
         rows = [row for step in range(1000) for row in source.draw(step)]
@@ -154,8 +148,8 @@ def test_questions_with_rare_answers_come_up_in_inverse_proportion_to_how_common
 @pytest.mark.parametrize("templates", [None, {"en": ["a photo of a {}"]}])
 def test_a_label_that_names_a_side_keeps_its_photo_from_being_mirrored(label: str, templates: Any) -> None:
     records = [LabelRecord(Path("a.png"), label), LabelRecord(Path("b.png"), "stop")]
-    space = {one: place for place, one in enumerate(label_list(records))}
-    source = LabelSource(records, batch_size=2, rule=RULE, seed=(1,), label_space=space, templates=templates)
+    space = {one: place for place, one in enumerate(sorted({one.label for one in records}))}
+    source = of_labels(records, batch_size=2, rule=RULE, seed=(1,), label_space=space, templates=templates)
     for row in source.draw(0):
         assert names_a_side(row.texts()) is (row.photo.name == "a.png")
 
@@ -163,7 +157,7 @@ def test_a_label_that_names_a_side_keeps_its_photo_from_being_mirrored(label: st
 def test_a_name_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
     records = [LabelRecord(Path("a.png"), "p1"), LabelRecord(Path("b.png"), "p2")]
     names = {"en": {"p1": "left arrow", "p2": "circle"}}
-    source = LabelSource(
+    source = of_labels(
         records,
         batch_size=2,
         rule=RULE,
@@ -179,15 +173,15 @@ def test_a_name_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
 def test_a_tag_that_names_a_side_keeps_its_photo_from_being_mirrored() -> None:
     records = [QuestionRecord(Path("a.png"), f"q{n}", (answer,), n, 0) for n, answer in enumerate("ab")]
     records.append(QuestionRecord(Path("a.png"), "where?", ("left",), 9, 0))
-    source = QuestionSource(records, batch_size=1, rule=RULE, seed=(3,), questions_per_photo=1)
+    source = of_questions(records, batch_size=1, rule=RULE, seed=(3,), questions_per_photo=1)
     assert all(names_a_side(source.draw(step)[0].texts()) for step in range(20))
 
 
 def test_labels_are_numbered_by_the_label_space_and_named_among_their_own() -> None:
     records = [LabelRecord(Path(f"{label}.jpg"), label) for label in ("joshua_tree", "cat")]
-    space = {label: number for number, label in enumerate(label_list(records))}
+    space = {label: number for number, label in enumerate(sorted({one.label for one in records}))}
     assert space == {"cat": 0, "joshua_tree": 1}
-    source = LabelSource(
+    source = of_labels(
         records,
         batch_size=2,
         rule=RULE,
@@ -211,13 +205,14 @@ def test_labels_are_numbered_by_the_label_space_and_named_among_their_own() -> N
         ("one cat", "one joshua tree"),
         ("一张猫", "一张joshua tree"),
     }
-    unnamed = LabelSource(records, batch_size=2, rule=RULE, seed=(0,), label_space=space)
+    unnamed = of_labels(records, batch_size=2, rule=RULE, seed=(0,), label_space=space)
     assert [row.named for row in unnamed.draw(0)] == [None, None]
 
 
 def test_templates_caption_labelled_photos_in_each_language() -> None:
-    source = TemplateSource(
+    source = of_labels(
         [LabelRecord(Path("cat.jpg"), "black_cat")],
+        captions=True,
         batch_size=1,
         rule=RULE,
         seed=(0,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from seetell.core.errors import DataError
@@ -64,14 +64,29 @@ def same_id(value: int | str) -> str:
     return str(value).strip()
 
 
-def photo_path(images: Path, name: str, where: str) -> Path:
-    """The photo ``name`` inside the folder ``images``.
+def photo_in(root: Path, name: str, where: str) -> Path:
+    """The photo that a data file calls ``name``, inside the folder ``root``.
 
-    A backslash is Windows' slash. Raises DataError for a name that leaves the folder: a data file is somebody
-    else's text, and must not be able to make a reader open ``/etc/...`` or ``../../...``.
+    An absolute name is taken if it lies in ``root``, and a backslash is Windows' slash. Raises DataError for
+    one that leaves it: a data file is somebody else's text, and must not be able to make a reader open
+    ``/etc/...`` or ``../../...``.
     """
-    relative = PurePosixPath(name.replace("\\", "/"))
-    outside = relative.is_absolute() or PureWindowsPath(name).drive
-    if outside or ".." in relative.parts or "\x00" in name:
-        raise DataError(f"{where}: the photo's name {name!r} leaves the image folder")
-    return images / relative
+    if "://" in name:
+        raise DataError(f"{where}: {name[:80]!r} is an address; download the photos first")
+    drive = PureWindowsPath(name).drive
+    if drive:
+        raise DataError(
+            f"{where}: the photo {name!r} lies on the drive {drive!r} of another computer; write its path "
+            f"from {root} on"
+        )
+    relative: PurePath = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute():
+        try:
+            relative = relative.relative_to(root.absolute())
+        except ValueError:
+            raise DataError(
+                f"{where}: the photo {name!r} lies outside {root}; name its folder with --images"
+            ) from None
+    if ".." in relative.parts or "\x00" in name or not relative.parts:
+        raise DataError(f"{where}: the photo's name {name!r} leaves the image folder {root}")
+    return root / relative

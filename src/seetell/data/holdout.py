@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from seetell.core.errors import DataError, UsageError
-from seetell.data.records import LabelRecord, PhotoId, QuestionRecord
+from seetell.data.records import PhotoId
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +41,34 @@ class Holdout:
             raise UsageError(f"holdout: last_fraction {self.last_fraction} must lie between 0 and 1")
 
 
-def split_holdout(
-    records: Sequence[QuestionRecord], rule: Holdout
-) -> tuple[list[QuestionRecord], list[QuestionRecord]]:
+class _Numbered(Protocol):
+    @property
+    def photo_id(self) -> PhotoId | None: ...
+
+
+class _Labelled(Protocol):
+    @property
+    def label(self) -> str | None: ...
+
+
+N = TypeVar("N", bound=_Numbered)
+L = TypeVar("L", bound=_Labelled)
+
+
+def split_holdout(records: Sequence[N], rule: Holdout) -> tuple[list[N], list[N]]:
     """(records to learn from, records held out), each in the given order. Raises DataError."""
     held = _held_photos({record.photo_id for record in records}, rule)
     kept = [record for record in records if record.photo_id not in held]
     return kept, [record for record in records if record.photo_id in held]
 
 
-def split_labelled_holdout(
-    records: Sequence[LabelRecord], rule: Holdout
-) -> tuple[list[LabelRecord], list[LabelRecord]]:
+def split_labelled_holdout(records: Sequence[L], rule: Holdout) -> tuple[list[L], list[L]]:
     """(records to learn from, records held out), each in the given order.
 
     Labelled photos have no numbers of their own: each label's are numbered from 0 as they come, so that
     every label gives its share.
     """
-    places: dict[str, list[int]] = {}
+    places: dict[str | None, list[int]] = {}
     for place, record in enumerate(records):
         places.setdefault(record.label, []).append(place)
     held = {own[number] for own in places.values() for number in _held_numbers(range(len(own)), rule)}
@@ -65,10 +76,10 @@ def split_labelled_holdout(
     return kept, [record for place, record in enumerate(records) if place in held]
 
 
-def _held_photos(photo_ids: set[PhotoId], rule: Holdout) -> set[PhotoId]:
-    numbers: dict[int, PhotoId] = {}
+def _held_photos(photo_ids: set[PhotoId | None], rule: Holdout) -> set[PhotoId | None]:
+    numbers: dict[int, PhotoId | None] = {}
     for photo_id in photo_ids:
-        if not str(photo_id).isdecimal():
+        if photo_id is None or not str(photo_id).isdecimal():
             raise DataError(f"photo {photo_id!r}: a holdout needs photos that are numbered")
         numbers[int(photo_id)] = photo_id
     return {numbers[number] for number in _held_numbers(numbers, rule)}

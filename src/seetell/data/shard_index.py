@@ -123,6 +123,8 @@ def sample_of(fields: dict[str, Any], photo: FileSlice, where: str) -> Sample[Fi
                     tuple(map(str, one["answers"])),
                     one["question_id"],
                     one["majority"],
+                    one.get("kind"),
+                    one.get("word"),
                 )
                 for one in questions
             ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import DataError
-from seetell.data.documents import entries, id_field, photo_path, read_document, text_field
+from seetell.data.documents import entries, id_field, photo_in, read_document, text_field
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def read_objects(path: Path, images: Path) -> list[ObjectRecord]:
     found = []
     for number, entry in lines:
         where = f"{path}: line {number}"
-        photo = photo_path(images, text_field(entry, "image", where), where)
+        photo = photo_in(images, text_field(entry, "image", where), where)
         names = entry.get("objects")
         if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
             raise DataError(f"{where}: 'objects' is no list of names")
@@ -84,7 +84,7 @@ def _read_coco(path: Path, images: Path) -> list[ObjectRecord]:
         where = f"{path}: image {photo_id}"
         if photo_id in photos:
             raise DataError(f"{where}: the id occurs twice")
-        photos[photo_id] = photo_path(images, text_field(entry, "file_name", where), where)
+        photos[photo_id] = photo_in(images, text_field(entry, "file_name", where), where)
         objects[photo_id] = {}
     for place, entry in enumerate(entries(document, "categories", path)):
         where = f"{path}: categories[{place}]"

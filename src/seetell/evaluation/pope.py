@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from seetell.core.errors import DataError, UsageError
 from seetell.core.files import atomic_write_text
-from seetell.data.documents import photo_path, text_field
+from seetell.data.documents import photo_in, text_field
 from seetell.evaluation.bootstrap import Bootstrap, Estimate, Weights, estimates
 from seetell.evaluation.objects import ObjectRecord, json_lines
 
@@ -52,7 +52,7 @@ def read_pope(path: Path, images: Path) -> list[PopeQuestion]:
         label = text_field(entry, "label", where).strip()
         if label not in {"yes", "no"}:
             raise DataError(f"{where}: 'label' is yes or no, not {label!r}")
-        photo = photo_path(images, text_field(entry, "image", where), where)
+        photo = photo_in(images, text_field(entry, "image", where), where)
         found.append(PopeQuestion(photo, text_field(entry, "text", where).strip(), label == "yes"))
     return found
 

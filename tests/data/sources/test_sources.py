@@ -152,7 +152,7 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("../../etc/passwd,x", "leaves the folder"),
+        ("../../etc/passwd,x", "leaves the image folder"),
         ("/etc/passwd,x", "lies outside"),
         ("https://example.org/a.jpg,x", "download the photos first"),
         (",x", "names no photo"),

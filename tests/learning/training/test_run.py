@@ -15,8 +15,9 @@ from seetell.data.imagefolder import read_imagefolder
 from seetell.data.vqa import read_vqa
 from seetell.learning.scenes import write_scenes
 from seetell.learning.training import checkpoint as checkpoints
-from seetell.learning.training.corpus import LabelData, read_corpus, read_questions, write_holdout
+from seetell.learning.training.corpus import read_corpus, write_holdout
 from seetell.learning.training.metrics_log import read_metrics
+from seetell.learning.training.reading import read_samples
 from seetell.learning.training.recipe import Recipe, read_recipe
 from seetell.learning.training.run import build_collator, prepare, run
 from seetell.learning.training.sections import HoldoutSettings
@@ -108,15 +109,15 @@ def test_held_out_photos_are_never_learned_from_and_can_be_written_for_evaluatio
 ) -> None:
     recipe = small(scenes, tmp_path / "run", "data.1.batch_size=30", "data.1.questions_per_photo=9")
     source = recipe.data[1]
-    learned, held = read_questions(source, scenes)
-    assert {record.photo_id for record in held} == {9, 19, 29}
-    assert {record.photo_id for record in learned} == set(range(30)) - {9, 19, 29}
+    learned, held = read_samples(source, scenes)
+    assert {sample.photo_id for sample in held} == {9, 19, 29}
+    assert {sample.photo_id for sample in learned} == set(range(30)) - {9, 19, 29}
     prepared = prepare(recipe)
     names = {row.photo.name for step in range(3) for row in prepared.sources[1].draw(step)}
     assert not names & {"000009.png", "000019.png", "000029.png"}
     write_holdout(source, scenes, tmp_path)
     files = (tmp_path / "questions_holdout.json", tmp_path / "annotations_holdout.json")
-    assert read_vqa(*files, scenes / "images") == held
+    assert read_vqa(*files, scenes / "images") == [one for each in held for one in each.question_records()]
     with pytest.raises(RecipeError, match="no holdout"):
         write_holdout(recipe.data[0], scenes, tmp_path)
 
@@ -124,11 +125,11 @@ def test_held_out_photos_are_never_learned_from_and_can_be_written_for_evaluatio
 def test_labelled_photos_held_out_are_linked_where_evaluate_reads_them(scenes: Path, tmp_path: Path) -> None:
     recipe = small(scenes, tmp_path / "run", "data.2.holdout={modulo: 5, remainder: 1}")
     prepared = prepare(recipe)
-    (learned,) = (part for part in prepared.corpus.parts if isinstance(part, LabelData))
+    learned = [one.label_record() for one in prepared.corpus.parts[2].samples]
     linked = tmp_path / "run" / "holdout" / "labelled"
     held = read_imagefolder(linked)
     everything = read_imagefolder(scenes / "labelled")
-    names = [{(one.label, one.photo.name) for one in records} for records in (learned.records, held)]
+    names = [{(one.label, one.photo.name) for one in records} for records in (learned, held)]
     assert names[1] and not names[0] & names[1]
     assert names[0] | names[1] == {(one.label, one.photo.name) for one in everything}
     assert all(one.photo.read_bytes() for one in held)
@@ -198,9 +199,9 @@ def test_limits_take_the_first_photos_but_labels_of_every_kind(scenes: Path, tmp
     limits = [f"data.{place}.limit=5" for place in range(3)]
     corpus = read_corpus(small(scenes, tmp_path, *limits))
     captions, questions, labels = corpus.parts
-    assert [record.photo.name for record in captions.records] == [f"{number:06d}.png" for number in range(5)]
-    assert len({record.photo for record in questions.records}) == 5
-    assert len(labels.records) == 5
+    assert [one.photo.name for one in captions.samples] == [f"{number:06d}.png" for number in range(5)]
+    assert len({one.photo for one in questions.samples}) == 5
+    assert len(list(labels.samples)) == 5
     assert corpus.labels == ("circle", "square", "triangle")
 
 

@@ -97,6 +97,11 @@ def remove_shards(out: Path, keep: set[str]) -> None:
         raise storage_error(error, out) from error
 
 
+def begun(out: Path) -> bool:
+    """Whether data were prepared in ``out``, to the end or not."""
+    return (out / SUMMARY_NAME).exists() or (out / _WORK).is_dir()
+
+
 def read_summary(out: Path) -> dict[str, Any] | None:
     """What ``prepared.json`` says; None where there is none or it is damaged."""
     try:

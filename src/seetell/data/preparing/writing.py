@@ -24,7 +24,7 @@ from seetell.data.preparing.deciding import Verdict
 from seetell.data.preparing.folder import FORMAT_VERSION, digest_of
 from seetell.data.preparing.measuring import Looked, photo_bytes
 from seetell.data.preparing.parallel import WorkerDied, check_stopped, in_parallel
-from seetell.data.records import Sample
+from seetell.data.records import AskedQuestion, Sample
 from seetell.data.shard_index import ShardIndex, read_index
 from seetell.data.shards import NO_SPLIT
 
@@ -138,13 +138,23 @@ def _entry(name: str, sample: Sample[PhotoRef], looked: Looked, verdict: Verdict
             {"text": one.text, "language": one.language, "origin": one.origin, "score": one.score}
             for one in verdict.kept_texts
         ],
-        "questions": [asdict(one) for one in verdict.questions],
+        "questions": [_question(one) for one in verdict.questions],
         "label": sample.label,
         "width": looked.photo.width,
         "height": looked.photo.height,
         "sha256": looked.photo.sha256,
     }
     return Entry(name, sample, looked, document)
+
+
+def _question(asked: AskedQuestion) -> dict[str, Any]:
+    fields = asdict(asked)
+    del fields["place"]
+    # Only where they are known: a shard that has none stays as it was before there was such a thing.
+    for name in ("kind", "word"):
+        if fields[name] is None:
+            del fields[name]
+    return fields
 
 
 def _digest(entries: Sequence[Entry]) -> str:

@@ -12,16 +12,8 @@ from pathlib import Path
 
 from seetell.core.errors import DataError
 from seetell.data.photo_refs import check_no_pointer
-from seetell.data.records import Sample
-from seetell.data.sources.fields import (
-    SPLIT_NAMES,
-    BrokenRecord,
-    Columns,
-    Item,
-    Said,
-    relative_key,
-    said,
-)
+from seetell.data.records import BrokenRecord, Item, Sample
+from seetell.data.sources.fields import SPLIT_NAMES, Columns, Said, relative_key, said
 from seetell.media.listing import Skipped, has_photo_ending, list_photos
 
 # Nothing anybody wrote about one photo is larger.

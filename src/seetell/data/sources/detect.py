@@ -11,9 +11,9 @@ from typing import Literal, get_args
 
 from seetell.core.errors import DataError, UsageError
 from seetell.data.photo_refs import PhotoRef, check_no_pointer
-from seetell.data.records import Sample
+from seetell.data.records import BrokenRecord, Item, Sample
 from seetell.data.sources import beside, documents, folders, parquet_files, table, tars
-from seetell.data.sources.fields import BrokenRecord, Columns, Item
+from seetell.data.sources.fields import Columns
 from seetell.data.sources.photo_folders import PhotoFolders, photo_folders
 from seetell.data.sources.published import is_karpathy
 from seetell.media.listing import Skipped, files_below, is_passed_over, list_photos
@@ -135,9 +135,9 @@ def _format_of_folder(path: Path) -> Format:
     # img2dataset writes what it knows in parquet files beside photos with their texts.
     if listed and not (texts and not parquet_files.holds_photos(listed[0])):
         return "parquet"
-    if _captions_files(path):
+    if documents.captions_files(path):
         return "coco"
-    if _questions_files(path):
+    if documents.questions_files(path):
         return "vqa"
     tables = _table_files(path)
     if tables:
@@ -173,11 +173,11 @@ def _items(
         for file in _files(path, _table_files):
             yield from table.read_table(file, folders_of(file), columns)
     elif chosen == "coco":
-        for file in _files(path, _captions_files):
+        for file in _files(path, documents.captions_files):
             yield from documents.read_coco(file, folders_of(file))
     elif chosen == "vqa":
-        for file in _files(path, _questions_files):
-            answers = options.annotations or _answers_of(file)
+        for file in _files(path, documents.questions_files):
+            answers = options.annotations or documents.answers_of(file)
             yield from documents.read_vqa_samples(file, answers, folders_of(file))
     elif chosen == "webdataset":
         for file in _files(path, lambda root: files_below(root, (".tar",), skipped)):
@@ -206,24 +206,6 @@ def _files(path: Path, listed: Callable[[Path], list[Path]]) -> list[Path]:
     return listed(path) if path.is_dir() else [path]
 
 
-def _captions_files(root: Path) -> list[Path]:
-    return _named_json(root, "captions")
-
-
-def _questions_files(root: Path) -> list[Path]:
-    return [path for path in _named_json(root, "questions") if "answer" not in path.name]
-
-
-def _named_json(root: Path, word: str) -> list[Path]:
-    return sorted(
-        path
-        for folder in (root, root / "annotations")
-        if folder.is_dir()
-        for path in folder.glob("*.json")
-        if word in path.name.lower() and not is_passed_over(path.name, folder=False)
-    )
-
-
 def _table_files(root: Path) -> list[Path]:
     return sorted(
         path
@@ -240,13 +222,3 @@ def _is_table(path: Path) -> bool:
     if name.endswith(".json"):
         return table.is_json_table(path)
     return path.suffix.lower() in _TABLE_SUFFIXES
-
-
-def _answers_of(questions: Path) -> Path | None:
-    """The annotations file of a questions file, by their usual names."""
-    names = {
-        questions.name.replace("questions", "annotations"),
-        questions.name.replace("OpenEnded_", "").replace("questions", "annotations"),
-    }
-    found = sorted(questions.parent / name for name in names - {questions.name})
-    return next((path for path in found if path.is_file()), None)

@@ -4,78 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import DataError
-from seetell.data.documents import entries, id_field, read_document, same_id, text_field
-from seetell.data.photo_refs import PhotoRef
-from seetell.data.records import AskedQuestion, Sample
-from seetell.data.sources.fields import BrokenRecord, Item, photo_in, relative_key, split_in
+from seetell.data.coco import coco_items
+from seetell.data.records import AskedQuestion, BrokenRecord, Item, QuestionRecord, Sample
+from seetell.data.sources.fields import relative_key, split_in
 from seetell.data.sources.photo_folders import FIRST_NAMES, PhotoFolders
-from seetell.data.vqa import numbered_photos, photo_number, read_vqa
+from seetell.data.vqa import numbered_photos, photo_number, question_items
+from seetell.media.listing import is_passed_over
 
 
 def read_coco(path: Path, folders: PhotoFolders) -> Iterator[Item]:
-    """The photos of a COCO captions file. Unlike ``seetell.data.coco`` it goes on over broken entries, and
-    gives photos without captions and captions that are empty, which the checks then count.
-
-    Raises DataError for a file that is no such document.
-    """
-    document = read_document(path)
+    """The photos of a COCO captions file, also those without captions and with captions that are empty, which
+    the checks then count. Raises DataError for a file that is no such document."""
     split = split_in(path.name)
-    listed = entries(document, "images", path)
-    names = [name for entry in listed[:FIRST_NAMES] if isinstance(name := entry.get("file_name"), str)]
-    images = folders.holding(names)
-    photos: dict[str, Path] = {}
-    captions: dict[str, list[tuple[str, str]]] = {}
-    broken: list[BrokenRecord] = []
-    for place, entry in enumerate(listed):
-        where = f"{path}: images[{place}]"
-        try:
-            photo_id = same_id(id_field(entry, "id", where))
-            if photo_id in photos:
-                raise DataError(f"{where}: the id {photo_id} occurs twice")
-            photos[photo_id] = photo_in(images, text_field(entry, "file_name", where), where)
-            captions[photo_id] = []
-        except DataError as error:
-            broken.append(BrokenRecord(where, str(error)))
-    for place, entry in enumerate(entries(document, "annotations", path)):
-        where = f"{path}: annotations[{place}]"
-        try:
-            photo_id = same_id(id_field(entry, "image_id", where))
-            if photo_id not in photos:
-                raise DataError(f"{where}: no image has the id {photo_id}")
-            captions[photo_id].append(_caption(entry, where))
-        except DataError as error:
-            broken.append(BrokenRecord(where, str(error)))
-    yield from broken
-    for photo_id, photo in photos.items():
-        yield Sample(relative_key(photo, images), photo, tuple(captions[photo_id]), split=split)
-
-
-def _caption(entry: dict[str, Any], where: str) -> tuple[str, str]:
-    caption, language = entry.get("caption"), entry.get("language", "")
-    if not isinstance(caption, str):
-        raise DataError(f"{where}: 'caption' is no text ({caption!r:.80})")
-    return caption, language if isinstance(language, str) else ""
+    for item in coco_items(path, folders.holding):
+        yield item if isinstance(item, BrokenRecord) else replace(item, split=split)
 
 
 def read_vqa_samples(questions: Path, annotations: Path | None, folders: PhotoFolders) -> Iterator[Item]:
-    """The photos of a VQAv2 questions file, each with all its questions. Raises DataError."""
+    """The photos of a VQAv2 questions file, each with all its questions. Raises DataError for a file that is
+    no such document."""
     split = split_in(questions.name)
-    images = _vqa_folder(questions, folders)
-    found: dict[Path, list[AskedQuestion]] = {}
-    for record in read_vqa(questions, annotations, images):
-        asked = AskedQuestion(record.question, record.answers, record.question_id, record.majority)
-        found.setdefault(record.photo, []).append(asked)
-    for photo, listed in found.items():
-        ref: PhotoRef = photo
-        yield Sample(relative_key(photo, images), ref, questions=tuple(listed), split=split)
+    chosen: list[Path] = []
+
+    def images(listed: list[dict[str, Any]]) -> Path:
+        chosen.append(_vqa_folder(listed, folders))
+        return chosen[0]
+
+    asked: dict[Path, list[tuple[int, QuestionRecord]]] = {}
+    for place, item in enumerate(question_items(questions, annotations, images)):
+        if isinstance(item, BrokenRecord):
+            yield item
+        else:
+            asked.setdefault(item.photo, []).append((place, item))
+    for photo, records in asked.items():
+        yield Sample(
+            relative_key(photo, chosen[0]),
+            photo,
+            questions=tuple(
+                AskedQuestion(
+                    one.question, one.answers, one.question_id, one.majority, one.kind, one.word, place
+                )
+                for place, one in records
+            ),
+            split=split,
+            photo_id=records[0][1].photo_id,
+        )
 
 
-def _vqa_folder(questions: Path, folders: PhotoFolders) -> Path:
-    first = entries(read_document(questions), "questions", questions)[:FIRST_NAMES]
+def _vqa_folder(listed: list[dict[str, Any]], folders: PhotoFolders) -> Path:
+    first = listed[:FIRST_NAMES]
     names = [name for entry in first if isinstance(name := entry.get("image"), str)]
     if names:
         return folders.holding(names)
@@ -89,3 +71,33 @@ def _vqa_folder(questions: Path, folders: PhotoFolders) -> Path:
         return 0
 
     return folders.best(count, [f"{number:012d}.jpg" for number in numbers])
+
+
+def captions_files(root: Path) -> list[Path]:
+    """The COCO captions files of a folder, or of ``annotations`` in it."""
+    return _named_json(root, "captions")
+
+
+def questions_files(root: Path) -> list[Path]:
+    """Its VQAv2 questions files, likewise."""
+    return [path for path in _named_json(root, "questions") if "answer" not in path.name]
+
+
+def answers_of(questions: Path) -> Path | None:
+    """The annotations file of a questions file, by their usual names."""
+    names = {
+        questions.name.replace("questions", "annotations"),
+        questions.name.replace("OpenEnded_", "").replace("questions", "annotations"),
+    }
+    found = sorted(questions.parent / name for name in names - {questions.name})
+    return next((path for path in found if path.is_file()), None)
+
+
+def _named_json(root: Path, word: str) -> list[Path]:
+    return sorted(
+        path
+        for folder in (root, root / "annotations")
+        if folder.is_dir()
+        for path in folder.glob("*.json")
+        if word in path.name.lower() and not is_passed_over(path.name, folder=False)
+    )

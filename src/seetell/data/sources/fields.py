@@ -14,12 +14,11 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import DataError, UsageError
-from seetell.data.photo_refs import PhotoRef
-from seetell.data.records import AskedQuestion, Sample
+from seetell.data.records import AskedQuestion, BrokenRecord
 
 PHOTO_FIELDS = (
     "filepath",
@@ -56,15 +55,6 @@ _NESTED_TEXT = ("text", "caption", "raw", "answer")
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test"})
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenRecord:
-    """An entry of a source that says nothing usable: where it stands, and what is wrong with it."""
-
-    where: str
-    message: str
-
-
-Item = Sample[PhotoRef] | BrokenRecord
 # Where it stands, and what it says.
 Row = tuple[str, Mapping[str, Any] | BrokenRecord]
 
@@ -210,34 +200,6 @@ def split_in(name: str) -> str | None:
     """The split a file is named after: ``captions_train2017.json``, ``val-00000-of-00002.parquet``."""
     words = "".join(c if c.isalpha() else " " for c in name.rpartition(".")[0] or name).lower().split()
     return next((word for word in words if word in SPLIT_NAMES), None)
-
-
-def photo_in(root: Path, name: str, where: str) -> Path:
-    """The photo that a data file calls ``name``, inside the folder ``root``.
-
-    An absolute name is taken if it lies in ``root``, and a backslash is Windows' slash. Raises DataError for
-    one that leaves it: a data file is somebody else's text, and must not be able to make a reader open
-    ``/etc/...`` or ``../../...``.
-    """
-    if "://" in name:
-        raise DataError(f"{where}: {name[:80]!r} is an address; download the photos first")
-    drive = PureWindowsPath(name).drive
-    if drive:
-        raise DataError(
-            f"{where}: the photo {name!r} lies on the drive {drive!r} of another computer; write its path "
-            f"from {root} on"
-        )
-    relative: PurePath = PurePosixPath(name.replace("\\", "/"))
-    if relative.is_absolute():
-        try:
-            relative = relative.relative_to(root.absolute())
-        except ValueError:
-            raise DataError(
-                f"{where}: the photo {name!r} lies outside {root}; name its folder with --images"
-            ) from None
-    if ".." in relative.parts or "\x00" in name or not relative.parts:
-        raise DataError(f"{where}: the photo's name {name!r} leaves the folder {root}")
-    return root / relative
 
 
 def relative_key(path: Path, root: Path) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from seetell.core.errors import DataError
 from seetell.data.imagefolder import read_imagefolder
-from seetell.data.records import Sample
-from seetell.data.sources.fields import SPLIT_NAMES, Columns, Item, relative_key, split_name
+from seetell.data.records import Item, Sample
+from seetell.data.sources.fields import SPLIT_NAMES, Columns, relative_key, split_name
 from seetell.data.sources.photo_folders import photo_folders
 from seetell.data.sources.table import grouped, rows_of
 from seetell.media.listing import Skipped, files_below, is_passed_over

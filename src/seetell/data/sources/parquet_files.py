@@ -10,18 +10,8 @@ from typing import Any
 from seetell.core.errors import DataError
 from seetell.data.parquet import binary_columns, label_names, nested_paths, text_rows
 from seetell.data.photo_refs import ParquetCell, PhotoRef
-from seetell.data.records import Sample
-from seetell.data.sources.fields import (
-    PHOTO_FIELDS,
-    BrokenRecord,
-    Columns,
-    Item,
-    Row,
-    chosen_field,
-    find_field,
-    said,
-    split_in,
-)
+from seetell.data.records import BrokenRecord, Item, Sample
+from seetell.data.sources.fields import PHOTO_FIELDS, Columns, Row, chosen_field, find_field, said, split_in
 from seetell.data.sources.photo_folders import PhotoFolders
 from seetell.data.sources.table import grouped
 

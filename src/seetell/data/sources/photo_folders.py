@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seetell.core.errors import DataError
-from seetell.data.sources.fields import photo_in, split_in
+from seetell.data.documents import photo_in
+from seetell.data.sources.fields import split_in
 from seetell.media.listing import is_passed_over
 
 # Names that are looked for before a folder is chosen: enough that some of them are there.
@@ -31,6 +32,8 @@ class PhotoFolders:
     def holding(self, names: Sequence[str]) -> Path:
         """The likeliest folder that holds half of ``names``, else the one that holds the most of them, else
         the likeliest."""
+
+        names = names[:FIRST_NAMES]
 
         def count(folder: Path) -> int:
             paths = [_path_in(folder, name) for name in names]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import DataError
-from seetell.data.sources.fields import BrokenRecord, Row
+from seetell.data.records import BrokenRecord
+from seetell.data.sources.fields import Row
 
 _TOKEN_LINE = re.compile(r"(?P<photo>[^\t]+)#\d+\t(?P<text>.*)")
 # Where the photo stands among the words of a conversation.

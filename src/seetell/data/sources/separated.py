@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from seetell.core.errors import DataError
-from seetell.data.sources.fields import PHOTO_FIELDS, BrokenRecord, Row, find_field
+from seetell.data.records import BrokenRecord
+from seetell.data.sources.fields import PHOTO_FIELDS, Row, find_field
 from seetell.media.listing import has_photo_ending
 
 # A field longer than this is no caption, and csv's own limit of 131,072 raises a bare error.

@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import DataError
+from seetell.data.documents import photo_in
 from seetell.data.photo_refs import check_no_pointer
-from seetell.data.records import AskedQuestion, Sample
+from seetell.data.records import AskedQuestion, BrokenRecord, Item, Sample
 from seetell.data.sources.fields import (
     PHOTO_FIELDS,
     TEXT_FIELDS,
-    BrokenRecord,
     Columns,
-    Item,
     Row,
     chosen_field,
     find_field,
-    photo_in,
     relative_key,
     said,
     split_in,

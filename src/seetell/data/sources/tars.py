@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seetell.core.errors import DataError
 from seetell.data.photo_refs import FileSlice
-from seetell.data.records import Sample
+from seetell.data.records import BrokenRecord, Item, Sample
 from seetell.data.sources.beside import (
     MAX_TEXT_BYTES,
     TEXT_ENDINGS,
@@ -23,7 +23,7 @@ from seetell.data.sources.beside import (
     said_in_json,
     together,
 )
-from seetell.data.sources.fields import BrokenRecord, Columns, Item, Said, split_in
+from seetell.data.sources.fields import Columns, Said, split_in
 from seetell.media.formats import PHOTO_SUFFIXES
 
 _LABEL_ENDING = "cls"

@@ -7,9 +7,7 @@ table are gathered as int8 and only then multiplied by their scales.
 
 from __future__ import annotations
 
-import json
 import shutil
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from onnx import numpy_helper
 
 from seetell.bundle.manifest import GraphSpec, Role
 from seetell.bundle.store import Bundle
+from seetell.bundle.tensor_file import write_tensors
 from seetell.core.errors import ExportError
 from seetell.learning.compression.graphs import Layer, WorkingGraph, drop_unused
 from seetell.learning.compression.levels import Levels, at_levels, quantise_weight
@@ -272,33 +271,11 @@ def _rename_uses(model: Any, old: str, new: str) -> None:
 
 
 def _write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, int]]:
-    """Write the file; name -> (offset from its first byte, bytes).
-
-    By hand, because the library reports a full disk as an error of its own, without a number.
-    """
-    # Widest first, as safetensors has it, so that each is aligned to its width.
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    header: dict[str, Any] = {}
-    end = 0
-    for name in names:
-        start, end = end, end + tensors[name].nbytes
-        header[name] = {
-            "dtype": _DTYPES[tensors[name].dtype.name],
-            "shape": list(tensors[name].shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)))
-        file.write(text)
-        for name in names:
-            file.write(np.ascontiguousarray(tensors[name]).tobytes())
-    first = 8 + len(text)
-    return {
-        name: (first + one["data_offsets"][0], one["data_offsets"][1] - one["data_offsets"][0])
-        for name, one in header.items()
-    }
+    """Write the file; name -> (offset from its first byte, bytes)."""
+    kinds = {name: (_DTYPES[tensor.dtype.name], tensor.shape) for name, tensor in tensors.items()}
+    return write_tensors(
+        path, kinds, lambda name: np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data
+    )
 
 
 def _refer(model: Any, places: Mapping[str, tuple[int, int]]) -> None:

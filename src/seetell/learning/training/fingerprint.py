@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from seetell.learning.training import checkpoint as checkpoints
-from seetell.learning.training.corpus import Corpus, Part, ShardData
+from seetell.learning.training.corpus import Corpus
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import DataSettings, TuneSettings
 from seetell.learning.training.teacher import Teacher
@@ -34,15 +34,8 @@ def fingerprint(
     # Runs go by a hash of this to the letter: nothing in it changes that need not.
     document: dict[str, Any] = {
         "parameters": [(name, list(tensor.shape)) for name, tensor in step.state_dict().items()],
-        "photos": [
-            (
-                part.settings.format,
-                part.settings.path,
-                part.state() if isinstance(part, ShardData) else len(part.records),
-            )
-            for part in corpus.parts
-        ],
-        "sources": [(_chosen(part.settings), _content(part)) for part in corpus.parts],
+        "photos": [(part.settings.format, part.settings.path, part.samples.state()) for part in corpus.parts],
+        "sources": [(_chosen(part.settings), part.samples.digest()) for part in corpus.parts],
         "answers": corpus.answers,
         "labels": corpus.labels,
         "tokenizer": hashlib.sha256(tokenizer_json).hexdigest(),
@@ -67,17 +60,6 @@ def _hash(document: dict[str, Any]) -> str:
 
 def _chosen(settings: DataSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", include=set(_CHOOSING))
-
-
-def _content(part: Part) -> str:
-    """A digest of the photos and texts of a source, the same wherever its folder is."""
-    if isinstance(part, ShardData):
-        # The state of its shards says what they were made from.
-        return ""
-    digest = hashlib.sha256()
-    for row in part.identities():
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()
 
 
 def check_same_run(folder: Path, recipe: Recipe, found: str) -> None:

@@ -8,19 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from seetell.core.errors import RecipeError
-from seetell.data.imagefolder import read_imagefolder
 from seetell.data.photo_refs import PhotoRef
 from seetell.data.records import CaptionRecord, LabelRecord, QuestionRecord
-from seetell.learning.sources import label_list
-from seetell.learning.training.corpus import (
-    at_key,
-    check_photos,
-    read_captions,
-    read_labelled,
-    read_questions,
-    read_shard_records,
-    source_name,
-)
+from seetell.learning.training.corpus import at_key, check_photos
+from seetell.learning.training.reading import label_list, read_measured_samples, source_name
 from seetell.learning.training.sections import DataSettings
 
 # Enough photos to learn which figures there are, and few enough to cost seconds.
@@ -40,7 +31,7 @@ class MeasuredData:
     settings: DataSettings
     captioned: tuple[CaptionRecord[Any], ...] = ()
     asked: tuple[QuestionRecord[Any], ...] = ()
-    labelled: tuple[LabelRecord, ...] = ()
+    labelled: tuple[LabelRecord[Any], ...] = ()
     labels: tuple[str, ...] = ()
 
     @property
@@ -73,25 +64,31 @@ def read_measured(settings: DataSettings, root: Path, key: str, *, may_lack_phot
 
 
 def _read(settings: DataSettings, root: Path, key: str) -> MeasuredData:
-    found = MeasuredData(key, source_name(settings, root), settings)
-    if settings.format == "coco_captions":
-        records = read_captions(settings, root)
-        _check_spoken(records, settings, all_of_them=True)
-        return replace(found, captioned=tuple(records))
-    if settings.format == "vqa":
-        learned, held = read_questions(settings, root)
-        asked = held or learned
-        if not asked:
-            raise RecipeError(f"{settings.path} has no questions to measure on; name another source")
-        return replace(found, asked=tuple(asked))
-    if settings.format == "webdataset":
-        captioned, questions = read_shard_records(settings, root)
-        if captioned:
-            _check_spoken(captioned, settings, all_of_them=False)
-        return replace(found, captioned=tuple(captioned), asked=tuple(questions))
-    every, held_labels = read_labelled(settings, root)
-    labels = tuple(label_list(read_imagefolder(root / settings.path)))
-    return replace(found, labelled=tuple(held_labels or every), labels=labels)
+    samples = read_measured_samples(settings, root)
+    captioned: list[CaptionRecord[Any]] = []
+    asked: list[QuestionRecord[Any]] = []
+    labelled: list[LabelRecord[Any]] = []
+    named = settings.format == "imagefolder"
+    for sample in samples:
+        if "caption" in settings.tasks and sample.captions and not named:
+            # A caption whose language nobody knows counts as one in the first.
+            said = tuple((text, language or settings.languages[0]) for text, language in sample.captions)
+            captioned.append(CaptionRecord(sample.photo, said, sample.identity))
+        if "ask" in settings.tasks:
+            asked += [one for one in sample.question_records() if one.answers]
+        # Labels of other formats may be no names of what is seen.
+        label = sample.label_record() if named or settings.templates else None
+        if label is not None:
+            labelled.append(label)
+    if settings.format == "vqa" and not asked:
+        raise RecipeError(f"{settings.path} has no questions to measure on; name another source")
+    if captioned or settings.format == "coco_captions":
+        _check_spoken(captioned, settings, all_of_them=settings.format == "coco_captions")
+    # All of the source, also those of photos that are not measured.
+    labels = label_list(settings, root) if labelled else ()
+    return MeasuredData(
+        key, source_name(settings, root), settings, tuple(captioned), tuple(asked), tuple(labelled), labels
+    )
 
 
 def _check_spoken(

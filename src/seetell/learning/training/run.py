@@ -32,13 +32,7 @@ from seetell.learning.sources import Source
 from seetell.learning.tokenizer_training import built_in_text_spec, train_tokenizer, write_tokenizer
 from seetell.learning.training import checkpoint as checkpoints
 from seetell.learning.training.build import build_public_step, build_step
-from seetell.learning.training.corpus import (
-    Corpus,
-    build_sources,
-    read_corpus,
-    source_name,
-    write_holdout,
-)
+from seetell.learning.training.corpus import Corpus, build_sources, read_corpus, write_holdout
 from seetell.learning.training.curves import write_curves
 from seetell.learning.training.description import describe, own_start
 from seetell.learning.training.devices import choose_device
@@ -48,6 +42,7 @@ from seetell.learning.training.loop import TrainingLoop, TrainingResult, Validat
 from seetell.learning.training.precision import precision_of_run
 from seetell.learning.training.processes import Processes
 from seetell.learning.training.progress import Countdown
+from seetell.learning.training.reading import source_name
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.starting import (
     known_lists,

@@ -99,11 +99,13 @@ class HoldoutSettings(Section):
 _SHUFFLED = 16
 
 Task = Literal["caption", "ask", "classify"]
+DataFormat = Literal["coco_captions", "vqa", "imagefolder", "webdataset", "table", "folder", "parquet"]
+# What a format may hold; those that are not here, everything.
+_EVERYTHING: tuple[Task, ...] = ("caption", "ask", "classify")
 _TASKS: dict[str, tuple[Task, ...]] = {
     "coco_captions": ("caption",),
     "vqa": ("ask",),
     "imagefolder": ("classify", "caption"),
-    "webdataset": ("caption", "ask", "classify"),
 }
 
 
@@ -112,25 +114,26 @@ class DataSettings(Section):
 
     format: ``coco_captions`` (a file, or a folder with ``captions_{split}.json``), ``vqa`` (a folder with
         ``questions_{split}.json`` and ``annotations_{split}.json``), ``imagefolder``, ``webdataset`` (a
-        folder that ``seetell prepare`` has written).
-    images: the folder of photos, relative to ``path``'s folder.
+        folder that ``seetell prepare`` has written, or tars), and ``table``, ``folder`` and ``parquet`` as
+        ``seetell prepare`` reads them.
+    images: the folder of photos, relative to ``path``'s folder; looked for where it is left out.
     task: what the source teaches; ``classify`` for an imagefolder unless it says ``caption``, which
-        captions photos by ``templates`` and leaves the labels out of the classification head. A
-        ``webdataset`` teaches all that its samples hold unless one task is named.
-    templates: for ``imagefolder``, language -> texts with "{}" where the label goes: captions where the task
-        is ``caption``, else what the objective ``label_names`` tells labels apart by.
-    label_names: for ``imagefolder``, language -> label -> its name, where the folder's name is not it.
-    rare_answers: for ``vqa``, how much more often questions with rare answers are drawn: 0 evenly, 1 in
-        inverse proportion to how common the answer is.
+        captions photos by ``templates`` and leaves the labels out of the classification head. A source of
+        several things teaches all that its samples hold unless one task is named.
+    templates: for labelled photos, language -> texts with "{}" where the label goes: captions where the task
+        of an ``imagefolder`` is ``caption``, else what the objective ``label_names`` tells labels apart by.
+    label_names: language -> label -> its name, where the label itself is not it.
+    rare_answers: how much more often questions with rare answers are drawn: 0 evenly, 1 in inverse
+        proportion to how common the answer is.
     shuffle_shards: for ``webdataset``, how many shards are mixed at a time.
     length_pool: so many steps share their photos out by the length of their texts; 1 leaves them as drawn.
     batch_size: photos per step; or else ``weight``, its share of the recipe's ``batch_size``.
     """
 
-    format: Literal["coco_captions", "vqa", "imagefolder", "webdataset"]
+    format: DataFormat
     path: str
     split: str = "train"
-    images: str = "images"
+    images: str | None = None
     task: Task | None = None
     batch_size: int | None = Field(default=None, gt=0)
     weight: float = Field(default=1.0, gt=0)
@@ -149,16 +152,17 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _task_fits(self) -> DataSettings:
-        if self.task is not None and self.task not in _TASKS[self.format]:
+        able = _TASKS.get(self.format, _EVERYTHING)
+        if self.task is not None and self.task not in able:
             raise ValueError(f"a source in the format {self.format} cannot teach {self.task!r}")
         if self.holdout is not None and self.format not in ("vqa", "imagefolder"):
             raise ValueError("holdout belongs to the formats vqa and imagefolder")
-        if self.rare_answers and self.format != "vqa":
-            raise ValueError("rare_answers belongs to the format vqa")
+        if self.rare_answers and (self.format == "webdataset" or "ask" not in able):
+            raise ValueError("rare_answers belongs to formats with questions, and not to webdataset")
         if self.shuffle_shards != _SHUFFLED and self.format != "webdataset":
             raise ValueError("shuffle_shards belongs to the format webdataset")
-        if (self.templates or self.label_names) and self.format != "imagefolder":
-            raise ValueError("templates and label_names belong to the format imagefolder")
+        if (self.templates or self.label_names) and "classify" not in able:
+            raise ValueError("templates and label_names belong to formats with labels")
         unused = self.label_names.keys() - self.templates.keys()
         if unused:
             raise ValueError(f"label_names has {sorted(unused)[0]!r}, a language without templates")
@@ -173,7 +177,7 @@ class DataSettings(Section):
         """The tasks it teaches, named or implied by the format."""
         if self.task is not None:
             return (self.task,)
-        return _TASKS[self.format] if self.format == "webdataset" else _TASKS[self.format][:1]
+        return _TASKS[self.format][:1] if self.format in _TASKS else _EVERYTHING
 
 
 class TokenizerSettings(Section):
@@ -339,7 +343,7 @@ class GuardSettings(Section):
     def _one_floor(self) -> GuardSettings:
         if (self.floor is None) == (self.max_drop is None):
             raise ValueError("give either floor or max_drop")
-        if self.data.format == "vqa":
+        if self.data.tasks == ("ask",):
             raise ValueError("data: labelled photos or captions are measured, not questions")
         return self
 

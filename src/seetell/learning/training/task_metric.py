@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from seetell.data.records import QuestionRecord
-from seetell.learning.training.corpus import at_key, read_questions, read_shard_records, source_name
+from seetell.learning.training.corpus import at_key
 from seetell.learning.training.objective_spec import like
+from seetell.learning.training.reading import read_measured_samples, source_name
 from seetell.learning.training.recipe import Recipe
 from seetell.learning.training.sections import ValidationSettings
 
@@ -34,14 +35,10 @@ def task_metric(recipe: Recipe, settings: ValidationSettings) -> str:
     root = Path(recipe.data_root)
     source = settings.data[0]
     name = source_name(source, root)
-    if source.format == "vqa":
+    if "ask" in source.tasks and (source.tasks == ("ask",) or "caption" not in recipe.taught):
         with at_key("validate.data.0"):
-            learned, held = read_questions(source, root)
-        return _answers(name, held or learned)
-    if source.format == "webdataset" and "caption" not in recipe.taught:
-        with at_key("validate.data.0"):
-            records = read_shard_records(source, root)[1]
-        return _answers(name, records)
+            samples = read_measured_samples(source, root)
+        return _answers(name, [record for sample in samples for record in sample.question_records()])
     if source.format == "imagefolder":
         return f"{name}.zero_shot.top_1"
     taught = {like(objective.name) for objective in recipe.objectives}

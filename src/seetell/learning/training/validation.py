@@ -27,7 +27,6 @@ from seetell.evaluation.predictors import Predictors
 from seetell.evaluation.report import as_dict
 from seetell.evaluation.runner import Evaluation, evaluate_captions, evaluate_labels, evaluate_questions
 from seetell.evaluation.zero_shot import classify_by_prompts
-from seetell.learning.sources import label_name
 from seetell.learning.training.corpus import at_key
 from seetell.learning.training.devices import choose_device
 from seetell.learning.training.guard import ForgettingGuard
@@ -36,6 +35,7 @@ from seetell.learning.training.measured import MeasuredData, read_measured
 from seetell.learning.training.precision import settled_precision
 from seetell.learning.training.run import Prepared
 from seetell.learning.training.sections import DataSettings
+from seetell.learning.wording import label_name
 from seetell.modeling.export.torch_engine import TorchEngine
 from seetell.modeling.export.write_bundle import manifest_of
 from seetell.modeling.models.assembled import AssembledModel
@@ -45,12 +45,8 @@ from seetell.tasks.model import Model
 # Intervals are for reports; a run logs the values alone.
 _NO_INTERVALS = Bootstrap(samples=1)
 _PARTS = ("image_to_text", "text_to_image", "captions", "vqa", "zero_shot")
-# What the forgetting guard looks at where the recipe does not say.
-_GUARDED = {
-    "imagefolder": "zero_shot.top_1",
-    "coco_captions": "text_to_image.r5",
-    "webdataset": "text_to_image.r5",
-}
+# What the forgetting guard looks at where the recipe does not say: of labelled photos, and of captions.
+_OF_LABELS, _OF_CAPTIONS = "zero_shot.top_1", "text_to_image.r5"
 
 
 def build_validate(prepared: Prepared) -> Validate:
@@ -88,9 +84,9 @@ def build_guard(prepared: Prepared) -> ForgettingGuard:
     settings = prepared.recipe.guard
     assert settings is not None
     source = _read(prepared, settings.data, "guard.data")
-    of_language = settings.data.format in ("coco_captions", "webdataset")
+    of_language = settings.data.format != "imagefolder" and "caption" in settings.data.tasks
     prefix = f"{source.name}.{settings.data.languages[0]}" if of_language else source.name
-    metric = settings.metric or _GUARDED[settings.data.format]
+    metric = settings.metric or (_OF_CAPTIONS if of_language else _OF_LABELS)
     name = f"{prefix}.{metric}"
 
     def measure(module: nn.Module, data: MeasuredData = source) -> float:

@@ -9,9 +9,7 @@ per cent of the bytes and stay float32.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seetell.bundle.tensor_file import write_tensors
 from seetell.core.errors import ExportError
 
 WEIGHTS_NAME = "model.safetensors"
@@ -113,31 +112,12 @@ def _relative_loss(tensor: Tensor) -> float:
 
 def write_weights(path: Path, stored: StoredWeights) -> dict[str, StoredTensor]:
     """Write the file tensor by tensor, and return where each lies in it."""
-    # Widest first, as safetensors has it, so that each is aligned to its width.
-    names = sorted(stored.sources, key=lambda name: (-stored.dtypes[name].itemsize, name))
-    header: dict[str, dict[str, object]] = {}
-    end = 0
-    for name in names:
-        source, dtype = stored.sources[name], stored.dtypes[name]
-        start, end = end, end + source.numel() * dtype.itemsize
-        header[name] = {
-            "dtype": _DTYPE_NAMES[dtype],
-            "shape": list(source.shape),
-            "data_offsets": [start, end],
-        }
-    document = json.dumps(header, separators=(",", ":")).encode("utf-8")
-    document += b" " * (-len(document) % 8)
-    places: dict[str, StoredTensor] = {}
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(document)))
-        file.write(document)
-        for name in names:
-            offset = file.tell()
-            data = _flat(stored.tensor(name).numpy())
-            file.write(data)
-            shape = tuple(stored.sources[name].shape)
-            places[name] = StoredTensor(_DTYPE_NAMES[stored.dtypes[name]], shape, offset, len(data))
-    return places
+    tensors = {
+        name: (_DTYPE_NAMES[stored.dtypes[name]], tuple(source.shape))
+        for name, source in stored.sources.items()
+    }
+    places = write_tensors(path, tensors, lambda name: _flat(stored.tensor(name).numpy()))
+    return {name: StoredTensor(*tensors[name], *place) for name, place in places.items()}
 
 
 def names_by_content(stored: StoredWeights) -> dict[str, list[str]]:
