@@ -118,6 +118,9 @@ def test_from_a_gguf_file_to_an_answer(seetell: Seetell, tmp_path: Path) -> None
     assert line["model"] == "tiny" and line["completion_tokens"] > 0
     manifest = json.loads((tmp_path / "tiny" / "bundle.json").read_text(encoding="utf-8"))
     assert (manifest["licence"], manifest["tasks"]) == ("apache-2.0", ["chat"])
+    unconverted = seetell("chat", "--model", tmp_path / "tiny.gguf", "--message", HELLO)
+    assert unconverted.status == 1
+    assert f"run: seetell convert {tmp_path / 'tiny.gguf'} OUT" in unconverted.err
     missing = seetell("convert", tmp_path / "gone.gguf", tmp_path / "gone")
     assert missing.status == 1 and "gone.gguf: no such file" in missing.err
     assert not (tmp_path / "gone").exists()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import stat
 from collections.abc import Sequence
@@ -274,6 +275,10 @@ def _refuse_file(path: Path) -> Bundle:
         raise _pickle_refused(path)
     if path.suffix.lower() == ".safetensors":
         raise ConversionNeeded(f"{path}: weights only, not a bundle; run: seetell convert {path.parent} OUT")
+    if path.suffix.lower() == ".gguf":
+        raise BundleNotFound(
+            f"{path}: a language model's file, no bundle; run: seetell convert {shlex.quote(str(path))} OUT"
+        )
     raise BundleNotFound(f"{path}: a model is a folder with a {MANIFEST_NAME}, not a file")
 
 

@@ -35,6 +35,7 @@ NEEDED = (
 )
 # extra -> a package that only it brings
 EXTRAS = {
+    "chat": "gguf",
     "heic": "pi-heif",
     "hub": "huggingface_hub",
     "onnxruntime": "onnxruntime",
