@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seetell.core.errors import DataError
-from seetell.data.records import QuestionRecord
-from seetell.data.vqa import read_vqa, write_vqa
+from seetell.data.records import BrokenRecord, QuestionRecord
+from seetell.data.vqa import question_items, read_vqa, write_vqa
 
 IMAGES = Path("photos")
 
@@ -138,3 +139,17 @@ def test_written_questions_read_back_the_same(tmp_path: Path) -> None:
     assert again[2] == records[2]
     with pytest.raises(DataError, match="outside the image folder"):
         write_vqa(records, questions, annotations, tmp_path / "other")
+
+
+def test_a_broken_question_costs_itself_and_no_other(tmp_path: Path) -> None:
+    questions = [question(1), question(2, question=7), question(3), question(1), question(4)]
+    answers = [answer(1), answer(2), answer(3, answers="dog"), answer(4)]
+    path, answered = written(tmp_path, questions, answers)
+    read = list(question_items(path, answered, lambda _: IMAGES))
+    assert [item.question_id for item in read if isinstance(item, QuestionRecord)] == [1, 4]
+    told = [item.message for item in read if isinstance(item, BrokenRecord)]
+    assert [message.removeprefix(f"{tmp_path}{os.sep}") for message in told] == [
+        "questions.json: question 2: 'question' is not a text (7)",
+        "annotations.json: answer to question 3: 'answers' is not a list of objects",
+        "questions.json: question 1: the id occurs twice",
+    ]

@@ -182,6 +182,35 @@ def test_records_out_of_shards(tmp_path: Path) -> None:
     assert ref.photo.path == shards.paths[0] and shards.size_bytes > 0
 
 
+def test_shards_keep_of_what_kind_a_question_is_and_what_it_is_about(tmp_path: Path) -> None:
+    (tmp_path / "vqa" / "images").mkdir(parents=True)
+    (tmp_path / "vqa" / "images" / "a.jpg").write_bytes(jpeg(0))
+    questions = [
+        {"question_id": number, "image_id": 1, "image": "a.jpg", "question": text}
+        for number, text in enumerate(("is there a dog?", "what is it?"))
+    ]
+    annotations = [
+        {
+            "question_id": 0,
+            "image_id": 1,
+            "multiple_choice_answer": "yes",
+            "question_type": "presence",
+            "word": "dog",
+        },
+        {"question_id": 1, "image_id": 1, "multiple_choice_answer": "a dog"},
+    ]
+    (tmp_path / "vqa" / "questions.json").write_text(json.dumps({"questions": questions}), encoding="utf-8")
+    (tmp_path / "vqa" / "annotations.json").write_text(
+        json.dumps({"annotations": annotations}), encoding="utf-8"
+    )
+    prepare(tmp_path / "vqa", tmp_path / "out", OPTIONS)
+    (sample,) = [sample for sample, _ in open_shards(tmp_path / "out", "train").read()]
+    assert [(one.question, one.kind, one.word) for one in sample.questions] == [
+        ("is there a dog?", "presence", "dog"),
+        ("what is it?", None, None),
+    ]
+
+
 def test_labels_and_parquet_and_tars_go_through(tmp_path: Path) -> None:
     for n in range(4):
         path = tmp_path / "labels" / ("cat" if n % 2 else "dog") / f"{n}.jpg"
