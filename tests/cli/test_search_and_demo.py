@@ -77,14 +77,15 @@ def test_demo_for_programs(seetell: Any, fake: Any) -> None:
 
 
 def test_the_demo_finds_what_a_search_would_find(seetell: Any) -> None:
-    """Here of the built-in model: what fits no picture is said, and no triangle shown for it."""
+    """Here of the built-in model: the astronaut, and that nothing is a blue circle where it finds none."""
     lines = [line for line in seetell("demo", "--json", "--precision", "fp32").lines if "query" in line]
     found = {line["query"]: line["found"] for line in lines}
     cat = found["a close-up of a cat"]
     assert cat[0]["photo"] == "chelsea.jpg"
     chances = [one["probability"] for one in cat]
     assert chances == sorted(chances, reverse=True)
-    assert found["a person in an orange suit"] == []
+    assert found["a person in an orange suit"][0]["photo"] == "astronaut.jpg"
+    assert found["a blue circle"] == []
     result = seetell("demo", "--precision", "fp32")
     assert "none fits (at best" in result.out
 

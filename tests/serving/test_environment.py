@@ -12,7 +12,7 @@ from seetell.cli.options import env_name
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of models behind other servers, which a server of ours does not serve.
-NOT_SERVED = {"SEETELL_BASE_URL"}
+NOT_SERVED = {"SEETELL_BASE_URL", "SEETELL_PATIENCE", "SEETELL_PHOTO_PX", "SEETELL_PRICES"}
 
 
 def of_options() -> set[str]:

@@ -79,6 +79,10 @@ def test_each_stage_of_the_builtin_model_starts_from_the_one_before() -> None:
             made.append(given.get("checkpoint.dir", str(stage.checkpoint.dir)))
         elif (convert := re.search(r'seetell convert "(\S+)" "(\S+)"', line)) and convert[1] in made:
             made.append(convert[2])
+        elif (made_by := re.search(r'sentences\.py" "(\S+)" .* "(\S+)"\s+"\S+"$', line)) and made_by[
+            1
+        ] in made:
+            made.append(made_by[2])
     assert {name for name, _ in begun} == stages.keys()
     assert [name for name, _ in begun].count("tell") == 2
 
