@@ -32,7 +32,7 @@ def converse(talk: Talk, *, on_terminal: bool) -> None:
         return
     with suppress(ImportError):
         # Editing a line, and earlier ones with the arrow keys. Windows has its own.
-        import readline  # noqa: F401
+        import readline  # noqa: F401 (with it `input` lets lines be edited and brought back)
     say("Ctrl-C stops an answer, Ctrl-D ends; /help says more")
     for line in _typed():
         if line.startswith("/"):

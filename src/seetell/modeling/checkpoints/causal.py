@@ -7,7 +7,7 @@ The table files in ``families`` say what each of them does otherwise.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from seetell.bundle.manifest import TextSpec
@@ -17,9 +17,9 @@ from seetell.modeling.checkpoints.chat_template import chat_spec, end_ids
 from seetell.modeling.checkpoints.gguf_file import GgufFile
 from seetell.modeling.checkpoints.gguf_tokenizer import gguf_tokenizer_json
 from seetell.modeling.checkpoints.source import CheckpointFolder
-from seetell.modeling.checkpoints.table import Reading, Rename
+from seetell.modeling.checkpoints.table import Family, Reading, Rename
 from seetell.modeling.checkpoints.tokenizer_files import tokenizer_json
-from seetell.modeling.models.causal import CausalConfig
+from seetell.modeling.models.causal import CausalConfig, CausalModel
 
 _BLOCK = r"stack.blocks.\1."
 _LAYER = r"(?:model\.)?layers\.(\d+)\."
@@ -153,3 +153,24 @@ def _first(folder: CheckpointFolder, key: str) -> int | None:
 
 def _one(told: int | None, otherwise: int) -> int:
     return otherwise if told is None else told
+
+
+def causal_families(
+    model_type: str, config: Callable[[CheckpointFolder], CausalConfig]
+) -> tuple[Family, Family]:
+    """The two layouts of a family: with the input's word vectors as its output's, and with a head of its own.
+
+    model_type: as ``config.json`` names it. config: of a checkpoint's folder.
+    """
+
+    def family(name: str, *, tied: bool) -> Family:
+        return Family(
+            name=name,
+            matches=lambda folder: folder.config.get("model_type") == model_type and is_tied(folder) == tied,
+            build=lambda folder: CausalModel(config(folder)),
+            names=NAMES,
+            reading=lambda folder: causal_reading(folder, config(folder).context_length),
+            ignored=TIED_IGNORED if tied else IGNORED,
+        )
+
+    return family(model_type, tied=True), family(f"{model_type} with a head of its own", tied=False)

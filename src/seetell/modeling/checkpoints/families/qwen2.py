@@ -7,17 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from seetell.modeling.checkpoints.causal import (
-    IGNORED,
-    NAMES,
-    TIED_IGNORED,
-    causal_config,
-    causal_reading,
-    is_tied,
-)
+from seetell.modeling.checkpoints.causal import causal_config, causal_families
 from seetell.modeling.checkpoints.source import CheckpointFolder
-from seetell.modeling.checkpoints.table import Family, Reading
-from seetell.modeling.models.causal import CausalConfig, CausalModel
+from seetell.modeling.models.causal import CausalConfig
 
 _DEFAULTS: dict[str, Any] = {
     "vocab_size": 151936,
@@ -35,19 +27,4 @@ def _config(folder: CheckpointFolder) -> CausalConfig:
     return causal_config(folder, _DEFAULTS, qkv_bias=True)
 
 
-def _reading(folder: CheckpointFolder) -> Reading:
-    return causal_reading(folder, _config(folder).context_length)
-
-
-def _family(name: str, *, tied: bool) -> Family:
-    return Family(
-        name=name,
-        matches=lambda folder: folder.config.get("model_type") == "qwen2" and is_tied(folder) == tied,
-        build=lambda folder: CausalModel(_config(folder)),
-        names=NAMES,
-        reading=_reading,
-        ignored=TIED_IGNORED if tied else IGNORED,
-    )
-
-
-FAMILIES = (_family("qwen2", tied=True), _family("qwen2 with a head of its own", tied=False))
+FAMILIES = causal_families("qwen2", _config)
