@@ -44,19 +44,19 @@ Floats = NDArray[np.float32]
 WORD_SPREAD, DROPOUT = 0.5, 0.1
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, WARMUP_STEPS = 128, 1e-3, 0.05, 100
 # How sharply a caption has to be told from the others of its batch, and how much that weighs.
-SCALE, TELLING_APART = 20.0, 0.1
+SCALE, CONTRAST_WEIGHT = 20.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """ids: int64[N, T] and mask: bool[N, T] of N texts; said: float32[N, E], what the encoders say, unit
-    length."""
+class TextBatch:
+    """ids: int64[N, T] and mask: bool[N, T] of N texts; targets: float32[N, E], what the encoders say of
+    them, of unit length."""
 
     ids: Tensor
     mask: Tensor
-    said: Tensor
+    targets: Tensor
 
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[Lesson]:
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[TextBatch]:
         """All texts, shuffled, those of like length together and cut to the longest among them."""
         lengths = self.mask.sum(dim=1)
         order = torch.argsort(lengths + torch.rand(len(lengths), generator=generator) * 2)
@@ -64,7 +64,7 @@ class Lesson:
         for place in torch.randperm(len(groups), generator=generator).tolist():
             rows = groups[place]
             longest = int(lengths[rows].max())
-            yield Lesson(self.ids[rows, :longest], self.mask[rows, :longest], self.said[rows])
+            yield TextBatch(self.ids[rows, :longest], self.mask[rows, :longest], self.targets[rows])
 
 
 class Teachers:
@@ -143,7 +143,7 @@ class Sentences(nn.Module):
         super().__init__()
         assert model.sentence is not None and model.config.text.sentence is not None
         self.encoder, self.norm = model.sentence, model.text_norm
-        self.say = nn.Linear(model.config.text.sentence.embed_dim, dim)
+        self.to_teacher = nn.Linear(model.config.text.sentence.embed_dim, dim)
 
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """float32[B, D]: what the model has of a text, before it is told in the encoders' space."""
@@ -151,53 +151,56 @@ class Sentences(nn.Module):
         return masked_mean(self.norm(read), mask)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return F.normalize(self.say(self.pooled(ids, mask)), dim=-1)
+        return F.normalize(self.to_teacher(self.pooled(ids, mask)), dim=-1)
 
 
-def teach(sentences: Sentences, lesson: Lesson, held_out: dict[str, Lesson], epochs: int) -> None:
-    """Cosine to what was said, and telling each text of a batch from the others; half a cosine of rates."""
+def teach(sentences: Sentences, texts: TextBatch, held_out: dict[str, TextBatch], epochs: int) -> None:
+    """Cosine to the targets, and telling each text of a batch from the others. Rates fall along a cosine."""
     generator = torch.Generator().manual_seed(1)
     learned = list(sentences.parameters())
     optimizer = torch.optim.AdamW(learned, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    steps = epochs * math.ceil(len(lesson.ids) / BATCH_SIZE)
+    steps = epochs * math.ceil(len(texts.ids) / BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(1.0, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * step / steps)) / 2,
     )
     for epoch in range(epochs):
         sentences.train()
-        for batch in lesson.batches(BATCH_SIZE, generator):
-            said = sentences(batch.ids, batch.mask)
-            own = torch.arange(len(said))
-            loss = (1 - (said * batch.said).sum(dim=1)).mean()
-            loss = loss + TELLING_APART * F.cross_entropy(SCALE * said @ batch.said.T, own)
+        for batch in texts.batches(BATCH_SIZE, generator):
+            vectors = sentences(batch.ids, batch.mask)
+            own = torch.arange(len(vectors))
+            loss = (1 - (vectors * batch.targets).sum(dim=1)).mean()
+            loss = loss + CONTRAST_WEIGHT * F.cross_entropy(SCALE * vectors @ batch.targets.T, own)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(learned, 1.0)
             optimizer.step()
             schedule.step()
-        told = ", ".join(f"{language} {agreement(sentences, one):.3f}" for language, one in held_out.items())
-        print(f"epoch {epoch + 1} of {epochs}: cosine on captions of dev photos: {told}", flush=True)
+        cosines = [f"{language} {mean_cosine(sentences, test):.3f}" for language, test in held_out.items()]
+        print(
+            f"epoch {epoch + 1} of {epochs}: cosine on captions of dev photos: {', '.join(cosines)}",
+            flush=True,
+        )
 
 
 @torch.no_grad()
-def agreement(sentences: Sentences, lesson: Lesson) -> float:
+def mean_cosine(sentences: Sentences, texts: TextBatch) -> float:
     """The mean cosine."""
     sentences.eval()
-    batches = lesson.batches(2 * BATCH_SIZE, torch.Generator().manual_seed(0))
-    found = [(sentences(batch.ids, batch.mask) * batch.said).sum(dim=1) for batch in batches]
+    batches = texts.batches(2 * BATCH_SIZE, torch.Generator().manual_seed(0))
+    found = [(sentences(batch.ids, batch.mask) * batch.targets).sum(dim=1) for batch in batches]
     return float(torch.cat(found).mean())
 
 
 @torch.no_grad()
-def about_the_middle(sentences: Sentences, lesson: Lesson) -> None:
+def centre(sentences: Sentences, texts: TextBatch) -> None:
     """Bring what the model says of the texts to a mean of 0 and a length of 1, by its last norm, in place."""
     sentences.eval()
-    batches = lesson.batches(2 * BATCH_SIZE, torch.Generator().manual_seed(0))
+    batches = texts.batches(2 * BATCH_SIZE, torch.Generator().manual_seed(0))
     read = torch.cat([sentences.pooled(batch.ids, batch.mask) for batch in batches])
     middle = read.mean(dim=0)
     length = (read - middle).norm(dim=1).mean()
-    sentences.norm.weight /= length
+    sentences.norm.weight.div_(length)
     sentences.norm.bias.sub_(middle).div_(length)
 
 
@@ -226,17 +229,17 @@ def main() -> None:
     taught, held_out = captions_of(asked.data, "train"), captions_of(asked.data, "dev")
     teachers = Teachers(asked.english, asked.bilingual, taught["en"][::3])
 
-    def lesson(english: list[str], chinese: list[str]) -> Lesson:
+    def batch_of(english: list[str], chinese: list[str]) -> TextBatch:
         sides = ((teachers.english, english), (teachers.chinese, chinese))
-        said = [teacher(texts) for teacher, texts in sides if texts]
+        targets = [teacher(texts) for teacher, texts in sides if texts]
         ids, mask = tokenizer.encode([*english, *chinese], lead_id=text.bos_id)
-        return Lesson(*map(torch.from_numpy, (ids, mask, np.concatenate(said))))
+        return TextBatch(*map(torch.from_numpy, (ids, mask, np.concatenate(targets))))
 
-    lessons = lesson(taught["en"] + other_captions(asked.data), taught["zh"])
-    tests = {"English": lesson(held_out["en"], []), "Chinese": lesson([], held_out["zh"])}
-    sentences = Sentences(model, lessons.said.shape[1])
-    teach(sentences, lessons, tests, asked.epochs)
-    about_the_middle(sentences, lessons)
+    taught_texts = batch_of(taught["en"] + other_captions(asked.data), taught["zh"])
+    tests = {"English": batch_of(held_out["en"], []), "Chinese": batch_of([], held_out["zh"])}
+    sentences = Sentences(model, taught_texts.targets.shape[1])
+    teach(sentences, taught_texts, tests, asked.epochs)
+    centre(sentences, taught_texts)
     write_bundle(
         lambda: model.eval(), tokenizer_json, asked.out, start.facts, without=left_out(start.trained)
     )

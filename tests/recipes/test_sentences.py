@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sentences import Lesson, Sentences, about_the_middle, agreement, teach, with_sentences
+from sentences import Sentences, TextBatch, centre, mean_cosine, teach, with_sentences
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,12 +31,12 @@ def _start() -> Start:
     return Start(UnifiedModel(config), BundleFacts(name="tiny", licence="none"), None)
 
 
-def _two_words(vectors: Tensor) -> Lesson:
+def _two_words(vectors: Tensor) -> TextBatch:
     """Every pair of 20 words; what is said of it is half the second word, and all of the first."""
     first, second = torch.cartesian_prod(torch.arange(20), torch.arange(20)).T
     ids = torch.stack([torch.ones_like(first), first + 5, second + 5, torch.full_like(first, 3)], dim=1)
     said = F.normalize(vectors[first] + 0.5 * vectors[second], dim=-1)
-    return Lesson(ids, torch.ones(ids.shape, dtype=torch.bool), said)
+    return TextBatch(ids, torch.ones(ids.shape, dtype=torch.bool), said)
 
 
 @pytest.fixture
@@ -59,19 +59,18 @@ def test_what_search_does_not_read_stays_as_it_was(model: UnifiedModel) -> None:
 
 def test_it_learns_what_order_means_and_nothing_else_learns(model: UnifiedModel) -> None:
     torch.manual_seed(1)
-    lesson = _two_words(torch.randn(20, 8))
+    texts = _two_words(torch.randn(20, 8))
     held_out = torch.randperm(400)[:80]
     others = torch.ones(400, dtype=torch.bool)
     others[held_out] = False
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     sentences = Sentences(model, 8)
-    test = Lesson(lesson.ids[held_out], lesson.mask[held_out], lesson.said[held_out])
-    assert agreement(sentences, test) < 0.5
-    teach(
-        sentences, Lesson(lesson.ids[others], lesson.mask[others], lesson.said[others]), {"pairs": test}, 60
-    )
+    test = TextBatch(texts.ids[held_out], texts.mask[held_out], texts.targets[held_out])
+    assert mean_cosine(sentences, test) < 0.5
+    taught = TextBatch(texts.ids[others], texts.mask[others], texts.targets[others])
+    teach(sentences, taught, {"pairs": test}, 60)
     # Without regard to order the best cosine is that of both words alike, 0.95.
-    assert agreement(sentences, test) > 0.97
+    assert mean_cosine(sentences, test) > 0.97
     changed = {
         name.split(".")[0]
         for name, tensor in model.state_dict().items()
@@ -83,22 +82,22 @@ def test_it_learns_what_order_means_and_nothing_else_learns(model: UnifiedModel)
 def test_batches_hold_every_text_once_and_no_more_padding_than_their_longest() -> None:
     lengths = torch.randint(1, 9, (50,), generator=torch.Generator().manual_seed(0))
     mask = torch.arange(9) < lengths[:, None]
-    lesson = Lesson(torch.arange(50)[:, None].expand(50, 9), mask, torch.randn(50, 4))
+    texts = TextBatch(torch.arange(50)[:, None].expand(50, 9), mask, torch.randn(50, 4))
     seen: list[int] = []
-    for batch in lesson.batches(8, torch.Generator().manual_seed(0)):
+    for batch in texts.batches(8, torch.Generator().manual_seed(0)):
         rows = batch.ids[:, 0]
         assert batch.mask.shape[1] == int(lengths[rows].max()) == batch.ids.shape[1]
-        torch.testing.assert_close(batch.said, lesson.said[rows])
+        torch.testing.assert_close(batch.targets, texts.targets[rows])
         seen += rows.tolist()
     assert sorted(seen) == list(range(50))
 
 
-def test_what_the_model_says_lies_about_the_middle_and_says_the_same(model: UnifiedModel) -> None:
-    lesson = _two_words(torch.randn(20, 8, generator=torch.Generator().manual_seed(1)))
+def test_centred_vectors_say_the_same(model: UnifiedModel) -> None:
+    texts = _two_words(torch.randn(20, 8, generator=torch.Generator().manual_seed(1)))
     sentences = Sentences(model, 8)
-    before = sentences.eval().pooled(lesson.ids, lesson.mask)
-    about_the_middle(sentences, lesson)
-    after = sentences.pooled(lesson.ids, lesson.mask)
+    before = sentences.eval().pooled(texts.ids, texts.mask)
+    centre(sentences, texts)
+    after = sentences.pooled(texts.ids, texts.mask)
     torch.testing.assert_close(after.mean(dim=0), torch.zeros(24), atol=1e-5, rtol=0)
     torch.testing.assert_close(after.norm(dim=1).mean(), torch.tensor(1.0))
     away = before - before.mean(dim=0)
